@@ -1,0 +1,47 @@
+# Every target makes .venv as it needs it: `run` only the runtime, the others everything.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+PICTURE ?= examples/pictures/cat.png
+QUESTION ?= What is this?
+
+.PHONY: run test test-slow lint format wheel clean
+
+run: .venv/runtime.stamp
+	$(BIN)/omnilmm-lite run $(PICTURE) -p "$(QUESTION)"
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest -q
+
+test-slow: .venv/dev.stamp
+	$(BIN)/python -m pytest -q -m slow
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: .venv/runtime.stamp
+	rm -rf build
+	$(BIN)/python -m pip wheel -q --no-deps -w dist .
+	ls -l dist
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/runtime.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[cpu]'
+	touch $@
+
+# Everything includes the runtime, so this stamp stands for both.
+.venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[cpu,convert,dev]'
+	touch .venv/runtime.stamp $@
