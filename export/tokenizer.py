@@ -1,0 +1,260 @@
+"""sentencepiece's tokenizer.model and the added tokens -> one tokenizers BPE with the same ids.
+
+The runtime then needs neither sentencepiece nor protobuf. Every conversion is held against sentencepiece itself.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import tokenizers
+from google.protobuf.message import DecodeError
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import AddedToken, decoders, models, normalizers
+
+from omnilmm_lite.config import TokenIds
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.tokenizer import WORD_BOUNDARY
+
+MODEL_FILE = "tokenizer.model"
+
+# The tokens that OmniLMM's training code appends to the vocabulary, in order.
+OMNILMM_TOKENS = (
+    "<im_patch>",
+    "<im_start>",
+    "<im_end>",
+    "<box>",
+    "</box>",
+    "<ref>",
+    "</ref>",
+    "<quad>",
+    "</quad>",
+)
+
+# Scripts, accents, emoji with joiners, numbers and code: what `_probe_texts` varies.
+_PROBE_WORDS = (
+    "What is interesting about this image? I'm here; don't e\u0301té naïve Straße Ελληνικά привет שלום مرحبا "
+    "नमस्ते สวัสดี 你好世界 こんにちは 안녕 𓀀 𠮷 😀 👩\u200d🚀 🇩🇪 ❤\ufe0f 3.14159 1,000,000 2e-10 x²≠½ "
+    "def f(x): return {'a':[1,2]}; if(a&&b){c++;} <div\tclass=\"x\"/> https://example.org/?q=1&r=%20 C:\\dir\\n"
+)
+
+# Any: protobuf's classes are made at import time.
+_ModelProto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]
+_PieceType = _ModelProto.SentencePiece
+
+
+class TokenizerMismatchError(OmniLMMError):
+    """The converted tokenizer gives other ids or another text than sentencepiece."""
+
+    def __init__(self, what: str, source: object, expected: object, found: object) -> None:
+        super().__init__(f"tokenizer: {what} {source!r}: sentencepiece gives {expected!r}, the conversion {found!r}")
+        self.source = source
+        self.expected = expected
+        self.found = found
+
+
+def convert_tokenizer(folder: str | Path) -> tokenizers.Tokenizer:
+    """The checkpoint's tokenizer as a tokenizers BPE, verified against sentencepiece.
+
+    Reads tokenizer.model and what names the added tokens: added_tokens.json, else tokenizer_config.json, else
+    config.json's vocab_size. InputError where a file is absent, broken or of a kind that isn't supported;
+    TokenizerMismatchError where the result differs from sentencepiece.
+    """
+    folder = Path(folder)
+    model_file = folder / MODEL_FILE
+    proto = _read_proto(model_file)
+    pieces = [piece.piece for piece in proto.pieces]
+    tokenizer = _bpe(proto)
+    controls = [piece.piece for piece in proto.pieces if piece.type in (_PieceType.CONTROL, _PieceType.UNKNOWN)]
+    added = _added_tokens(folder, pieces)
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in controls])
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in added.values()])
+    for token_id, token in added.items():
+        if tokenizer.token_to_id(token) != token_id:
+            raise InputError(
+                f"{folder}: added token {token!r} has id {token_id}, which leaves a gap after {len(pieces)} pieces; "
+                "the added tokens must follow the last piece without gaps"
+            )
+    token_ids(tokenizer)  # an OmniLMM tokenizer has them all
+    verify_tokenizer(tokenizer, model_file)
+    return tokenizer
+
+
+def token_ids(tokenizer: tokenizers.Tokenizer) -> TokenIds:
+    """Ids of the special tokens that the model gives a meaning; InputError names the first that is missing."""
+    names = {"bos": "<s>", "eos": "</s>", "im_patch": "<im_patch>", "im_start": "<im_start>", "im_end": "<im_end>"}
+    ids: dict[str, int] = {}
+    for field, name in names.items():
+        token_id = tokenizer.token_to_id(name)
+        if token_id is None:
+            raise InputError(f"tokenizer: there is no token {name!r}; this is not an OmniLMM checkpoint's tokenizer")
+        ids[field] = token_id
+    return TokenIds(**ids)
+
+
+def verify_tokenizer(tokenizer: tokenizers.Tokenizer, model_file: str | Path) -> None:
+    """Compare ids and decoded text with sentencepiece; TokenizerMismatchError names the first difference."""
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(model_file))
+    before = tokenizer.encode_special_tokens
+    tokenizer.encode_special_tokens = True  # sentencepiece knows typed specials as text only
+    try:
+        for text in _probe_texts():
+            expected: list[int] = reference.encode(text)
+            found = tokenizer.encode(text, add_special_tokens=False).ids
+            if found != expected:
+                raise TokenizerMismatchError("ids of", text, expected, found)
+            expected_text: str = reference.decode(expected)
+            found_text = tokenizer.decode(expected, skip_special_tokens=False)
+            if found_text != expected_text:
+                raise TokenizerMismatchError("text of", expected, expected_text, found_text)
+    finally:
+        tokenizer.encode_special_tokens = before
+
+
+def _probe_texts() -> Iterator[str]:
+    """A few hundred texts that reach every part of the conversion."""
+    words = _PROBE_WORDS.split()
+    yield from (
+        "",
+        " ",
+        "\n",
+        "\t",
+        "  \n  ",
+        WORD_BOUNDARY,
+        "\r\n",
+        "\x00",
+        "\x7f\x1b[0m",
+        "\u00a0\u200b\u3000\ufeff",
+        "\U0010ffff",
+    )
+    yield from words
+    yield from (" ".join(words), "  ".join(words), "".join(words), "\n".join(words))
+    for token in ("<s>", "</s>", "<unk>", "<0x0A>", "<0xFF>", "<|user|>\n", "<image>", *OMNILMM_TOKENS):
+        yield from (token, f"a{token}b", f" {token} {token}")
+    for character in " \n\ta0=-_.#e\u00e9\u6f22":
+        yield from (character * length for length in (2, 3, 5, 7, 16, 33))
+    dice = random.Random(0)
+    alphabets = ("ab ", "aAbB01 _-", " \n\t{}()[];=+", "".join(map(chr, range(128))), "".join(words) + " ")
+    for _ in range(40):
+        yield from ("".join(dice.choices(alphabet, k=dice.randint(1, 60))) for alphabet in alphabets)
+    yield "".join(map(chr, [*range(0x20, 0x3000, 7), *range(0x3000, 0xD800, 97), *range(0xE000, 0x20000, 101)]))
+
+
+def _read_proto(path: Path) -> Any:
+    """The parsed sentencepiece model, if it is of the kind that converts without loss."""
+    proto = _ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; download the checkpoint's tokenizer files too") from None
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror}); check the file") from None
+    except DecodeError:
+        raise InputError(f"{path}: not a sentencepiece model or cut short; download it again") from None
+    if not proto.pieces:
+        raise InputError(f"{path}: holds no pieces; download it again")
+    trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
+    supported = {
+        "model_type BPE": trainer.model_type == trainer.BPE,
+        "byte_fallback": trainer.byte_fallback,
+        "no treat_whitespace_as_suffix": not trainer.treat_whitespace_as_suffix,
+        "the identity normaliser": not normalizer.precompiled_charsmap,
+        "remove_extra_whitespaces false": not normalizer.remove_extra_whitespaces,
+        "escape_whitespaces": normalizer.escape_whitespaces,
+        "no user-defined or unused pieces": all(
+            piece.type not in (_PieceType.USER_DEFINED, _PieceType.UNUSED) for piece in proto.pieces
+        ),
+    }
+    for requirement, holds in supported.items():
+        if not holds:
+            raise InputError(f"{path}: only sentencepiece models with {requirement} are supported; this one is not")
+    return proto
+
+
+def _bpe(proto: Any) -> tokenizers.Tokenizer:
+    """The pieces as a BPE model with sentencepiece's normaliser and decoder, without the added tokens."""
+    vocab = {piece.piece: index for index, piece in enumerate(proto.pieces)}
+    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == _PieceType.NORMAL}
+    unknown = next(piece.piece for piece in proto.pieces if piece.type == _PieceType.UNKNOWN)
+    tokenizer = tokenizers.Tokenizer(
+        models.BPE(vocab=vocab, merges=list(_merges(scores)), unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    )
+    dummy_prefix = proto.normalizer_spec.add_dummy_prefix
+    escape = normalizers.Replace(" ", WORD_BOUNDARY)
+    tokenizer.normalizer = (
+        normalizers.Sequence([normalizers.Prepend(WORD_BOUNDARY), escape]) if dummy_prefix else escape
+    )
+    steps: list[Any] = [decoders.Replace(WORD_BOUNDARY, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if dummy_prefix:
+        steps.append(decoders.Strip(content=" ", left=1, right=0))
+    tokenizer.decoder = decoders.Sequence(steps)
+    return tokenizer
+
+
+def _merges(scores: dict[str, float]) -> Iterator[tuple[str, str]]:
+    """Merge rules in the order of their rank: every pair of pieces that makes a piece, best score first.
+
+    sentencepiece has no list of merges: it joins the neighbours whose union has the best score. Pieces outside
+    `scores` (control, unknown and byte pieces) can be neither part nor union. Equal scores: sentencepiece takes the
+    leftmost pair, which within runs of one character is the pair with the longer left part.
+    """
+    for piece in sorted(scores, key=scores.__getitem__, reverse=True):
+        for split in range(len(piece) - 1, 0, -1):
+            left, right = piece[:split], piece[split:]
+            if left in scores and right in scores:
+                yield left, right
+
+
+def _added_tokens(folder: Path, pieces: list[str]) -> dict[int, str]:
+    """{id: token} of the tokens beyond the pieces, in the order of their ids."""
+    known = set(pieces)
+    explicit = _read_json(folder / "added_tokens.json")
+    if explicit:
+        return _by_id({token_id: token for token, token_id in explicit.items()}, known, folder / "added_tokens.json")
+    config_file = folder / "tokenizer_config.json"
+    config = _read_json(config_file)
+    decoder = {token_id: _content(token) for token_id, token in config.get("added_tokens_decoder", {}).items()}
+    if found := _by_id(decoder, known, config_file):
+        return found
+    listed = [_content(token) for token in config.get("additional_special_tokens") or []]
+    if listed := [token for token in dict.fromkeys(listed) if token not in known]:
+        return dict(enumerate(listed, start=len(pieces)))
+    vocab_size = _read_json(folder / "config.json").get("vocab_size")
+    if vocab_size == len(pieces) + len(OMNILMM_TOKENS):
+        return dict(enumerate(OMNILMM_TOKENS, start=len(pieces)))
+    raise InputError(
+        f"{folder}: no file names the added tokens, and vocab_size {vocab_size} is not {len(pieces)} pieces + "
+        f"{len(OMNILMM_TOKENS)}; add the checkpoint's added_tokens.json"
+    )
+
+
+def _by_id(tokens: dict[Any, Any], known: set[str], source: Path) -> dict[int, str]:
+    """`tokens` sorted by integer id, without those that are pieces anyway."""
+    try:
+        typed = {int(token_id): str(token) for token_id, token in tokens.items()}
+    except (TypeError, ValueError):
+        raise InputError(f"{source}: added tokens must map text to integer ids; download the file again") from None
+    return {token_id: typed[token_id] for token_id in sorted(typed) if typed[token_id] not in known}
+
+
+def _content(token: Any) -> Any:
+    """A token's text: transformers writes it bare or as the fields of an AddedToken."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{path}: not valid JSON; download it again") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: holds a {type(data).__name__} where a JSON object belongs; download it again")
+    return data

@@ -1,0 +1,125 @@
+"""Text to token ids and back: the bundle's tokenizer.json, and streaming detokenisation."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import tokenizers
+
+from omnilmm_lite.errors import InputError
+
+WORD_BOUNDARY = "\u2581"  # sentencepiece's stand-in for a space
+_BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+class Tokenizer:
+    """The bundle's tokenizer. InputError where the file is missing or isn't a tokenizer."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._backend = _open(Path(path))
+        # Text is always text: a typed `<im_patch>` or `</s>` must never become the special token.
+        self._backend.encode_special_tokens = True
+        normalizer = self._backend.normalizer
+        self._dummy_prefix = normalizer is not None and normalizer.normalize_str("a").startswith(WORD_BOUNDARY)
+        added = self._backend.get_added_tokens_decoder()
+        self._special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
+
+    @property
+    def vocab_size(self) -> int:
+        """Pieces and added tokens together."""
+        return self._backend.get_vocab_size()
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that no text can produce and that detokenising skips."""
+        return self._special_ids
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of one segment of text between special tokens, as the legacy LlamaTokenizer gives them.
+
+        Each segment gets its own leading word boundary; nothing typed becomes a special token; no BOS is added.
+        InputError for lone surrogates, which no UTF-8 text holds.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"text: character {error.start} is a lone surrogate (U+{ord(text[error.start]):04X}), which is not "
+                "valid Unicode; pass text that was decoded as UTF-8"
+            ) from None
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of `ids`, without special tokens and without the first word's boundary; otherwise unstripped."""
+        text = b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
+        return text.removeprefix(" ") if self._dummy_prefix else text
+
+    def detokenizer(self) -> Detokenizer:
+        """A fresh streaming decoder for one answer."""
+        return Detokenizer(self)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """UTF-8 bytes that a token adds to the text: none for special tokens and for ids beyond the vocabulary."""
+        if token_id < 0 or token_id in self._special_ids:
+            return b""
+        piece = self._backend.id_to_token(token_id)
+        if piece is None:  # rows that pad the embedding table
+            return b""
+        if byte := _BYTE_PIECE.fullmatch(piece):
+            return bytes.fromhex(byte[1])
+        return piece.replace(WORD_BOUNDARY, " ").encode()
+
+
+class Detokenizer:
+    """Turns one answer's tokens into pieces of text as they come, in constant time a token.
+
+    A piece never holds half a character. The joined pieces equal the stripped decode of all ids: white space at the
+    start is dropped, and white space that may turn out to be the end is held back until more text follows.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._started = False
+        self._held: list[str] = []  # white space after the text so far; a list, as long runs must not cost a copy each
+
+    def push(self, token_id: int) -> str:
+        """The text that this token makes certain; often a word, sometimes nothing."""
+        return self._release(self._utf8.decode(self._tokenizer.token_bytes(token_id)))
+
+    def finish(self) -> str:
+        """What is left at the end: a replacement character where the answer stops within a character."""
+        return self._release(self._utf8.decode(b"", final=True))
+
+    def _release(self, text: str) -> str:
+        if not self._started:
+            text = text.lstrip()
+            self._started = bool(text)
+        certain = text.rstrip()
+        space = text[len(certain) :]
+        if certain:
+            certain = "".join(self._held) + certain
+            self._held.clear()
+        if space:
+            self._held.append(space)
+        return certain
+
+
+def _open(path: Path) -> tokenizers.Tokenizer:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such tokenizer file; convert the checkpoint again") from None
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            f"{path}: the tokenizer file can't be read as UTF-8 text; convert the checkpoint again"
+        ) from None
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception:  # the library raises bare Exception, with the parser's inner words
+        raise InputError(
+            f"{path}: this is not a whole tokenizer.json ({len(text)} characters); convert the checkpoint again"
+        ) from None
