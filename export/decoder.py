@@ -1,0 +1,161 @@
+"""The decoder (Mistral) as ONNX, one graph for prefill and decode.
+
+    inputs_embeds          (1, tokens, hidden) float32
+    seqlens_k              (1,) int32: tokens in the cache after this step, minus one
+    total_sequence_length  () int32: tokens in the cache after this step
+    logits_rows            (rows,) int64: the positions among `tokens` whose logits are wanted
+    past.{layer}.{key,value} / present.{layer}.{key,value}
+                           (1, num_key_value_heads, context, head_dim), the same buffers on both sides
+    logits                 (1, rows, vocab) float32
+
+GroupQueryAttention does rotary positions, the sliding window and the write into the cache. q, k, v and gate, up are
+one product each. Behind the last attention only the wanted rows go on, so a prompt pays the last MLP and lm_head once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from onnx import TensorProto
+
+from export.graph import Array, GraphBuilder, Weight
+from export.precision import Float, Precision
+from export.reference import rope_tables
+from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.errors import OmniLMMError
+from quantize.weight import QuantizedWeight
+
+# Relative to the reference's largest logit; a quantized decoder is compared with its own dequantized weights.
+# fp32: summation order. fp16: eps 1e-3 a layer. int8 activations (accuracy level 4) round each row to 1/127.
+TOLERANCE = {Float.FP32: 1e-3, Float.FP16: 3e-2}
+TOLERANCE_INT8_ACTIVATIONS = 1e-1
+
+
+class DecoderWeights(Protocol):
+    """Where the decoder's weights come from: the checkpoint as it stands, or its quantized form."""
+
+    def linear(self, name: str) -> Weight:
+        """The linear layer's weight (out, in), float32 or quantized."""
+
+    def array(self, name: str) -> Array:
+        """Any other tensor, float32."""
+
+
+def build_decoder(
+    config: DecoderConfig, weights: DecoderWeights, path: Path, precision: Precision, accuracy_level: int
+) -> Iterator[str]:
+    """Writes `path` and its data; yields a line after each stage, for progress."""
+    with GraphBuilder(path, precision, accuracy_level=accuracy_level) as graph:
+        embeddings = graph.input("inputs_embeds", TensorProto.FLOAT, [1, "tokens", config.hidden_size])
+        rows = graph.input("logits_rows", TensorProto.INT64, ["rows"])
+        cache = _cache_inputs(graph, config, precision)
+        x = graph.op("Cast", embeddings, to=precision.compute.onnx)
+        branch = ""  # the last sublayer's output, not yet added to x
+        for i in range(config.num_hidden_layers):
+            name = f"model.layers.{i}"
+            x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.input_layernorm")
+            branch = _attention(graph, config, weights, normed, cache, i)
+            if i == config.num_hidden_layers - 1:
+                x, branch = (graph.op("Gather", value, rows, axis=1) for value in (x, branch))  # (1, rows, hidden)
+            x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.post_attention_layernorm")
+            branch = _mlp(graph, weights, config, normed, f"{name}.mlp")
+            yield f"layer {i + 1}/{config.num_hidden_layers}"
+        _, normed = _add_norm(graph, config, weights, x, branch, "model.norm")
+        logits = graph.linear(normed, weights.linear("lm_head"), "lm_head")
+        graph.output("logits", logits, TensorProto.FLOAT, [1, "rows", config.vocab_size])
+        graph.save()
+    yield "saved"
+
+
+def num_stages(config: DecoderConfig) -> int:
+    """How many lines `build_decoder` yields."""
+    return config.num_hidden_layers + 1
+
+
+def _cache_inputs(graph: GraphBuilder, config: DecoderConfig, precision: Precision) -> list[str]:
+    """The operator's inputs behind the past: lengths and rotary tables. Also declares the cache's graph inputs."""
+    for i in range(config.num_hidden_layers):
+        for part in ("key", "value"):
+            graph.input(f"past.{i}.{part}", precision.compute.onnx, _cache_shape(config))
+    cos, sin = rope_tables(config, torch.arange(config.max_position_embeddings))  # (positions, head_dim / 2)
+    # not graph.weight: storing these narrower would move every rotary angle
+    dtype = precision.compute.numpy
+    return [
+        graph.input("seqlens_k", TensorProto.INT32, [1]),
+        graph.input("total_sequence_length", TensorProto.INT32, []),
+        graph.constant("rope.cos", cos.numpy().astype(dtype)),
+        graph.constant("rope.sin", sin.numpy().astype(dtype)),
+    ]
+
+
+def _cache_shape(config: DecoderConfig) -> Sequence[int | str]:
+    return [1, config.num_key_value_heads, "context", config.head_dim]
+
+
+def _add_norm(
+    graph: GraphBuilder, config: DecoderConfig, weights: DecoderWeights, x: str, branch: str, name: str
+) -> tuple[str, str]:
+    """(x + branch, RMSNorm of it); without a branch yet, (x, RMSNorm of x)."""
+    scale = graph.weight(f"{name}.weight", weights.array(f"{name}.weight"))
+    if not branch:
+        normed = graph.op("SimplifiedLayerNormalization", x, scale, name=name, axis=-1, epsilon=config.rms_norm_eps)
+        return x, normed
+    normed, total = f"{name}.out", f"{name}.sum"
+    outputs = [normed, "", "", total]
+    graph.node("SkipSimplifiedLayerNormalization", [x, branch, scale], outputs, name, epsilon=config.rms_norm_eps)
+    return total, normed
+
+
+def _attention(
+    graph: GraphBuilder, config: DecoderConfig, weights: DecoderWeights, x: str, cache: list[str], layer: int
+) -> str:
+    name = f"model.layers.{layer}.self_attn"
+    qkv = stack([weights.linear(f"{name}.{part}_proj") for part in "qkv"])
+    qkv_states = graph.linear(x, qkv, f"{name}.qkv_proj")  # (1, tokens, q_dim + 2 kv_dim)
+    past = [f"past.{layer}.key", f"past.{layer}.value"]
+    present = [f"present.{layer}.key", f"present.{layer}.value"]
+    graph.node(
+        "GroupQueryAttention",
+        [qkv_states, "", "", *past, *cache],
+        [f"{name}.out", *present],
+        name,
+        num_heads=config.num_attention_heads,
+        kv_num_heads=config.num_key_value_heads,
+        do_rotary=1,
+        local_window_size=config.sliding_window or -1,
+    )
+    onnx_type = graph.precision.compute.onnx
+    for output in present:
+        graph.declare_output(output, onnx_type, _cache_shape(config))
+    return graph.linear(f"{name}.out", weights.linear(f"{name}.o_proj"), f"{name}.o_proj")
+
+
+def _mlp(graph: GraphBuilder, weights: DecoderWeights, config: DecoderConfig, x: str, name: str) -> str:
+    gate_up = stack([weights.linear(f"{name}.{part}_proj") for part in ("gate", "up")])
+    both = graph.linear(x, gate_up, f"{name}.gate_up_proj")
+    gate, up = graph.split(both, [config.intermediate_size] * 2, f"{name}.split")
+    gated = graph.op("Mul", graph.op("QuickGelu", gate, alpha=1.0), up)  # QuickGelu with alpha 1 is SiLU
+    return graph.linear(gated, weights.linear(f"{name}.down_proj"), f"{name}.down_proj")
+
+
+def stack(parts: list[Weight]) -> Weight:
+    """Linear layers that share their input, as one: their rows under each other."""
+    first = parts[0]
+    if not isinstance(first, QuantizedWeight):
+        return np.concatenate(parts)
+    quantized = [part for part in parts if isinstance(part, QuantizedWeight)]
+    if len(quantized) < len(parts) or {(part.bits, part.group_size) for part in quantized} != {
+        (first.bits, first.group_size)
+    }:
+        raise OmniLMMError("layers that share their input must share their bits and group_size to be one product")
+    return dataclasses.replace(
+        first,
+        codes=np.concatenate([part.codes for part in quantized]),
+        scales=np.concatenate([part.scales for part in quantized]),
+        zeros=np.concatenate([part.zeros for part in quantized]),
+    )

@@ -1,0 +1,25 @@
+"""OmniLMM-12B on one desktop: a light runtime over onnxruntime.
+
+    from omnilmm_lite import load
+    chat = load("bundle").chat(image="cat.jpg")
+    print(chat.ask("What is this?", greedy=True))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnilmm_lite.model import Model, load
+
+__all__ = ["Model", "load"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the engine at first use, so that importing a submodule, or `--help`, doesn't."""
+    if name in __all__:
+        from omnilmm_lite import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,144 @@
+"""Runs the decoder's graphs over one KV cache that lives where the sessions run and is never copied.
+
+The cache's buffers are bound as both past and present, so a step writes its rows in place. Prefill and decode may be
+two graphs (a bundle says so); they share the buffers. What the cache holds is remembered token by token, so a new
+prompt that begins like the last conversation only pays for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.device import Device, import_onnxruntime
+from omnilmm_lite.errors import ContextFullError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+# Prefill runs in pieces of this many tokens: it bounds the activations' memory whatever the prompt's length.
+PREFILL_CHUNK = 512
+
+Array = NDArray[np.float32]
+
+
+class Decoder:
+    """A decoder and its cache: one conversation at a time."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        prefill: onnxruntime.InferenceSession,
+        decode: onnxruntime.InferenceSession,
+        device: Device,
+        context: int,
+    ) -> None:
+        """`context`: tokens that the cache has room for."""
+        self.config = config
+        self.context = context
+        self._prefill, self._decode = prefill, decode
+        self._device = device
+        self._cache = _allocate_cache(prefill, config, device, context)
+        self._held: list[Hashable] = []  # one key a cached token
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the KV cache."""
+        return sum(int(np.prod(buffer.shape())) * _item_size(buffer) for buffer in self._cache.values())
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache."""
+        return len(self._held)
+
+    def reuse(self, keys: Sequence[Hashable]) -> int:
+        """How many leading tokens of a prompt the cache already holds; forgets what comes after them.
+
+        `keys` stand for the prompt's tokens: equal keys mean equal embeddings. At least one token is left to run, since
+        only running a token gives logits.
+        """
+        shared = 0
+        for old, new in zip(self._held, keys[:-1], strict=False):
+            if old != new:
+                break
+            shared += 1
+        del self._held[shared:]
+        return shared
+
+    def prefill(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
+        """Appends tokens to the cache: keys and embeddings (tokens, hidden). Returns the last one's logits (vocab,)."""
+        self._check_room(len(keys))
+        for start in range(0, len(keys), PREFILL_CHUNK):
+            chunk = slice(start, start + PREFILL_CHUNK)
+            logits = self._run(self._prefill, keys[chunk], embeddings[chunk], rows=np.asarray([-1]))
+        return logits[-1]
+
+    def prefill_logits(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
+        """Like `prefill`, but returns every token's logits: (tokens, vocab)."""
+        self._check_room(len(keys))
+        parts = []
+        for start in range(0, len(keys), PREFILL_CHUNK):
+            chunk = slice(start, start + PREFILL_CHUNK)
+            rows = np.arange(len(keys[chunk]))
+            parts.append(self._run(self._prefill, keys[chunk], embeddings[chunk], rows))
+        return np.concatenate(parts)
+
+    def decode(self, key: Hashable, embedding: Array) -> Array:
+        """Appends one token, embedding (1, hidden); returns its logits (vocab,)."""
+        self._check_room(1)
+        return self._run(self._decode, [key], embedding, rows=np.asarray([-1]))[0]
+
+    def clear(self) -> None:
+        """Forgets the conversation."""
+        self._held.clear()
+
+    def _check_room(self, tokens: int) -> None:
+        if self.length + tokens > self.context:
+            raise ContextFullError(
+                f"the context has room for {self.context} tokens; {self.length} are used and {tokens} more were given"
+            )
+
+    def _run(
+        self, session: onnxruntime.InferenceSession, keys: Sequence[Hashable], embeddings: Array, rows: NDArray[Any]
+    ) -> Array:
+        """One pass over `keys`' tokens, behind what the cache holds; logits of `rows` (rows, vocab)."""
+        tokens = len(keys)
+        total = self.length + tokens
+        rows = rows.astype(np.int64) % tokens
+        binding = session.io_binding()
+        binding.bind_cpu_input("inputs_embeds", np.ascontiguousarray(embeddings)[None])  # (1, tokens, hidden)
+        binding.bind_cpu_input("logits_rows", rows)
+        binding.bind_cpu_input("seqlens_k", np.asarray([total - 1], dtype=np.int32))
+        binding.bind_cpu_input("total_sequence_length", np.asarray(total, dtype=np.int32))
+        for name, buffer in self._cache.items():
+            binding.bind_ortvalue_input(f"past.{name}", buffer)
+            binding.bind_ortvalue_output(f"present.{name}", buffer)
+        logits = np.empty((1, len(rows), self.config.vocab_size), dtype=np.float32)
+        # bound to host memory: on a card this is the step's one copy back
+        binding.bind_output("logits", "cpu", 0, np.float32, list(logits.shape), logits.ctypes.data)
+        del self._held[total - tokens :]
+        session.run_with_iobinding(binding)
+        self._held.extend(keys)  # only now: an interrupted step leaves the cache as it was
+        return logits[0]
+
+
+def _allocate_cache(
+    session: onnxruntime.InferenceSession, config: DecoderConfig, device: Device, context: int
+) -> dict[str, Any]:
+    """Zeroed buffers {"{layer}.{key,value}": (1, num_key_value_heads, context, head_dim)} in the graph's own format."""
+    ort = import_onnxruntime()
+    shape = (1, config.num_key_value_heads, context, config.head_dim)
+    cache = {}
+    for item in session.get_inputs():
+        if item.name.startswith("past."):
+            zeros = np.zeros(shape, np.float16 if item.type == "tensor(float16)" else np.float32)
+            cache[item.name.removeprefix("past.")] = ort.OrtValue.ortvalue_from_numpy(zeros, device.value, 0)
+    return cache
+
+
+def _item_size(buffer: Any) -> int:
+    return 2 if buffer.data_type() == "tensor(float16)" else 4

@@ -1,0 +1,126 @@
+"""Which device runs the graphs, and sessions that are proven to run there.
+
+onnxruntime falls back to the CPU without an error when a CUDA library is missing, so a session's own
+`get_providers()` is the only thing believed here. The CUDA path has never run on a GPU: see docs/gpu.md.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnilmm_lite.errors import InputError, OmniLMMError
+
+# onnxruntime >= 1.29 for Linux reports usage to its vendor unless this is set before the library loads.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class Device(Enum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+    @property
+    def provider(self) -> str:
+        return "CPUExecutionProvider" if self is Device.CPU else "CUDAExecutionProvider"
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """The device to use, and the reason, for people to read."""
+
+    device: Device
+    reason: str
+
+
+class DeviceError(OmniLMMError):
+    """The device that was asked for can't run a graph; the text says what is missing."""
+
+
+def import_onnxruntime() -> Any:
+    """onnxruntime, with its telemetry off; InputError where no build of it is installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError(
+            "onnxruntime is not installed: install omnilmm-lite[cpu], or omnilmm-lite[gpu] for an NVIDIA card"
+        ) from None
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def choose_device(wanted: str, target: Device) -> DeviceChoice:
+    """`wanted`: auto, cpu or cuda. `target`: the device the bundle was built for, which `auto` follows."""
+    if wanted == "auto":
+        if target is Device.CPU:
+            return DeviceChoice(Device.CPU, "the bundle is built for the CPU")
+        missing = _missing_cuda()
+        if missing:
+            return DeviceChoice(Device.CPU, f"the bundle is built for CUDA, but {missing}")
+        return DeviceChoice(Device.CUDA, "the bundle is built for CUDA, and onnxruntime has it")
+    try:
+        device = Device(wanted)
+    except ValueError:
+        raise InputError(f"device {wanted!r} is unknown: choose auto, cpu or cuda") from None
+    if device is Device.CUDA and (missing := _missing_cuda()):
+        raise DeviceError(f"CUDA was asked for, but {missing}")
+    return DeviceChoice(device, "asked for")
+
+
+def open_session(path: Path, device: Device, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """A session for the graph at `path` that runs on `device`; DeviceError where it would run elsewhere."""
+    ort = import_onnxruntime()
+    options = session_options(ort, threads)
+    try:
+        session = ort.InferenceSession(str(path), options, providers=providers(device))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise OmniLMMError(f"{path}: onnxruntime can't load this graph: {_first_line(error)}") from error
+    used = session.get_providers()[0]
+    if used != device.provider:
+        raise DeviceError(
+            f"{path.name} was to run on {device.value}, but onnxruntime chose {used}: a CUDA or cuDNN library is missing "
+            f"or has the wrong version for onnxruntime {ort.__version__}; its own warning above names it"
+        )
+    session.disable_fallback()  # else a later CUDA error would silently re-create the session on the CPU
+    return session
+
+
+def session_options(ort: Any, threads: int | None) -> onnxruntime.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors; a fallback is reported by us
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # denormals in near-empty attention rows cost the CPU four times the time of ordinary numbers
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return options
+
+
+def providers(device: Device) -> list[Any]:
+    """onnxruntime's provider list: exactly the device, plus the CPU that CUDA sessions need for shape arithmetic."""
+    if device is Device.CPU:
+        return [Device.CPU.provider]
+    cuda = {
+        "arena_extend_strategy": "kSameAsRequested",  # the default doubles, and takes 18 GB for a 4 GB graph
+        "cudnn_conv_use_max_workspace": "0",
+        "do_copy_in_default_stream": "1",
+    }
+    return [(Device.CUDA.provider, cuda), Device.CPU.provider]
+
+
+def _missing_cuda() -> str:
+    """Why CUDA can't be used, or an empty string."""
+    ort = import_onnxruntime()
+    if Device.CUDA.provider not in ort.get_available_providers():
+        return f"this onnxruntime ({ort.__version__}) is built without it: install omnilmm-lite[gpu] instead of [cpu]"
+    ort.preload_dlls()  # finds the CUDA and cuDNN libraries of the nvidia-* packages
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

@@ -1,0 +1,30 @@
+"""Token embeddings, kept on the host: a memory-mapped table of which each token reads one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.errors import InputError
+
+
+class EmbeddingTable:
+    def __init__(self, path: Path, config: DecoderConfig) -> None:
+        """`path`: a .npy file, float16 or float32 (vocab, hidden). InputError where it is anything else."""
+        try:
+            table = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError):
+            raise InputError(f"{path}: this is not a numpy array; copy the bundle again") from None
+        if table.shape != (config.vocab_size, config.hidden_size) or table.dtype not in (np.float16, np.float32):
+            expected = (config.vocab_size, config.hidden_size)
+            raise InputError(f"{path}: expected a float table of shape {expected}, found {table.dtype} {table.shape}")
+        self._table = table
+
+    def __call__(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """float32 (tokens, hidden)."""
+        rows: NDArray[np.float32] = self._table[np.asarray(ids, dtype=np.int64)].astype(np.float32)
+        return rows

@@ -1,0 +1,88 @@
+"""The bundle's table of contents: what was converted from what, how, and every file with its size and hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.device import Device
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.sampling import SamplingParams
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the bundle: its path relative to the folder, its size in bytes, its SHA-256 in hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Which file plays which part. One decoder graph may serve both prefill and decode, or two may share the cache."""
+
+    vision: str = "vision.onnx"
+    resampler: str = "resampler.onnx"
+    prefill: str = "decoder.onnx"
+    decode: str = "decoder.onnx"
+    embeddings: str = "embeddings.npy"
+    tokenizer: str = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`source`, `quantization`, `parity` and `memory` are for people and reports; the runtime doesn't read them."""
+
+    name: str
+    tool_version: str
+    preset: str
+    target: Device
+    config: OmniLMMConfig
+    files: tuple[FileEntry, ...]
+    graphs: Graphs = Graphs()
+    sampling: SamplingParams = SamplingParams()
+    source: dict[str, Any] = field(default_factory=dict)
+    quantization: dict[str, Any] | None = None
+    parity: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        data = dataclasses.asdict(self)
+        data["target"] = self.target.value
+        return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: Path) -> Manifest:
+        """InputError where `text` isn't a manifest, or is one of a newer schema."""
+        try:
+            data = json.loads(text)
+            version = data.pop("schema_version")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise InputError(f"{where}: this is not a bundle's manifest; convert the checkpoint again") from None
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{where}: the bundle has schema version {version!r}, this omnilmm-lite reads {SCHEMA_VERSION}: "
+                "update omnilmm-lite, or convert the checkpoint again"
+            )
+        try:
+            return cls(
+                **data
+                | {
+                    "target": Device(data["target"]),
+                    "config": OmniLMMConfig.from_dict(data["config"]),
+                    "files": tuple(FileEntry(**entry) for entry in data["files"]),
+                    "graphs": Graphs(**data["graphs"]),
+                    "sampling": SamplingParams(**data["sampling"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{where}: a field is missing or unknown ({error}); convert the checkpoint again") from None

@@ -1,0 +1,98 @@
+"""A loaded bundle: the Python API's front door."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.chat import Chat
+from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.decoder import Decoder
+from omnilmm_lite.device import DeviceChoice, choose_device, open_session
+from omnilmm_lite.embeddings import EmbeddingTable
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.generation import TextModel
+from omnilmm_lite.image import ImageSource, load_image
+from omnilmm_lite.prompt import encode_chat
+from omnilmm_lite.sampling import SamplingParams
+from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.vision import VisionEncoder
+
+DEFAULT_CONTEXT = 4096  # the reference's prompts end at 2048 tokens and its answers at 1024
+
+
+class Model:
+    """Tokenizer, vision encoder and decoder of one bundle on one device. One conversation runs at a time."""
+
+    def __init__(self, bundle: Bundle, choice: DeviceChoice, context: int, threads: int | None) -> None:
+        started = time.perf_counter()
+        manifest, graphs = bundle.manifest, bundle.manifest.graphs
+        decoder = manifest.config.decoder
+        self.bundle = bundle
+        self.device = choice
+        self.sampling: SamplingParams = manifest.sampling
+
+        def session(name: str):  # type: ignore[no-untyped-def]  # onnxruntime has no types
+            return open_session(bundle.path(name), choice.device, threads)
+
+        self.vision = VisionEncoder(manifest.config, lambda: (session(graphs.vision), session(graphs.resampler)))
+        prefill = session(graphs.prefill)
+        decode = prefill if graphs.decode == graphs.prefill else session(graphs.decode)
+        self.text = TextModel(
+            config=manifest.config,
+            tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
+            embeddings=EmbeddingTable(bundle.path(graphs.embeddings), decoder),
+            decoder=Decoder(decoder, prefill, decode, choice.device, context),
+        )
+        self.load_s = time.perf_counter() - started
+
+    @property
+    def config(self) -> OmniLMMConfig:
+        return self.text.config
+
+    def encode_image(self, source: ImageSource) -> NDArray[np.float32]:
+        """Path, bytes or PIL image -> the picture's features, float32 (num_queries, hidden)."""
+        return self.vision.encode(load_image(source)).values
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, image: bool) -> list[int]:
+        """Token ids of a conversation; see `omnilmm_lite.prompt.encode_chat`."""
+        return encode_chat(self.text.tokenizer, messages, self.config, image=image)
+
+    def logits(self, ids: Sequence[int], features: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Teacher-forced logits of every position, float32 (tokens, vocab); what the cache held is forgotten."""
+        vocab_size = self.config.decoder.vocab_size
+        if not ids or not all(0 <= token < vocab_size for token in ids):
+            raise InputError(f"ids: give one or more token ids, each from 0 to {vocab_size - 1}")
+        decoder = self.text.decoder
+        decoder.clear()
+        try:
+            return decoder.prefill_logits(list(ids), self.text.embed(list(ids), features))
+        finally:
+            decoder.clear()  # the keys above don't say which picture the image tokens were
+
+    def chat(self, image: ImageSource | None = None, system: str | None = None) -> Chat:
+        """A new conversation, about a picture or about none."""
+        return Chat(self, image, system)
+
+
+def load(
+    bundle: str | Path | None = None, *, device: str = "auto", context: int | None = None, threads: int | None = None
+) -> Model:
+    """Opens a bundle; without one, the built-in demonstration model.
+
+    `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
+    limit). `threads`: for the CPU; by default one a physical core. InputError or DeviceError where that can't be.
+    """
+    opened = Bundle.builtin() if bundle is None else Bundle.open(bundle)
+    limit = opened.manifest.config.decoder.max_position_embeddings
+    if context is not None and not 1 <= context <= limit:
+        raise InputError(f"context: {context} is out of range; this model takes 1 to {limit} tokens")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads: {threads} is out of range; give 1 or more")
+    choice = choose_device(device, opened.manifest.target)
+    return Model(opened, choice, context or min(DEFAULT_CONTEXT, limit), threads)

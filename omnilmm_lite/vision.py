@@ -1,0 +1,72 @@
+"""Pictures to image tokens: tower and resampler, each picture encoded once.
+
+Features are remembered by what the picture shows (a hash of its decoded pixels), never by its path: a changed file at
+an old path is a new picture.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.image import pixel_hash, preprocess
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CACHED_PICTURES = 16  # 4 MB each for the full-size model
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """A picture as the decoder sees it."""
+
+    pixel_hash: str
+    values: NDArray[np.float32]  # (queries, hidden)
+
+
+class VisionEncoder:
+    """Opens its graphs at the first picture: a chat without one never pays for the tower."""
+
+    def __init__(self, config: OmniLMMConfig, open_graphs: Callable[[], tuple[Session, Session]]) -> None:
+        """`open_graphs` gives the sessions of the tower and of the resampler."""
+        self._config = config.vision
+        self._open_graphs = open_graphs
+        self._cache: OrderedDict[str, ImageFeatures] = OrderedDict()
+
+    def encode(self, image: Image.Image) -> ImageFeatures:
+        """RGB picture -> its features; from memory where these pixels were seen lately."""
+        key = pixel_hash(image)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        features = ImageFeatures(key, self._run(preprocess(image, self._config)))
+        self._cache[key] = features
+        if len(self._cache) > CACHED_PICTURES:
+            self._cache.popitem(last=False)
+        return features
+
+    @cached_property
+    def _graphs(self) -> tuple[Session, Session]:
+        return self._open_graphs()
+
+    def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1, 3, image_size, image_size) -> (queries, hidden)."""
+        tower, resampler = self._graphs
+        (patches,) = tower.run(["patches"], {"pixel_values": pixels})  # (1, patches, kv_dim)
+        (features,) = resampler.run(["features"], {"patches": patches})  # (1, queries, hidden)
+        values: NDArray[np.float32] = features[0]
+        values.flags.writeable = False  # shared with the cache
+        return values
+
+
+if TYPE_CHECKING:
+    Session = onnxruntime.InferenceSession
