@@ -1,0 +1,228 @@
+"""Pictures: from whatever the caller has to RGB, and from RGB to the tower's input.
+
+Everything is checked before it is decoded, because a few bytes can claim a picture that fills the memory.
+Two deliberate differences to the reference, which is PIL's bare `convert("RGB")`: a photograph is turned upright by
+its EXIF orientation, and transparent pixels show white instead of whatever colour hides under them. 16-bit grey keeps
+its tones (`convert` clips them); 32-bit and float grey have no fixed white and are stretched to their own range.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import warnings
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from omnilmm_lite.config import CLIP_MEAN, CLIP_STD, VisionConfig
+from omnilmm_lite.errors import InputError
+
+ImageSource: TypeAlias = str | Path | bytes | Image.Image
+
+# Formats whose decoders are fuzzed and whose size stands in the header. No EPS (runs a program), no PSD, no icons.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+MAX_FILE_BYTES = 512 * 2**20
+MAX_PIXELS = 89_478_485  # where Pillow itself begins to warn of a decompression bomb: 256 MiB of RGB
+MAX_ASPECT = 100  # beyond it, squashing to a square leaves nothing of the picture to see
+
+_SUPPORTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+
+# EXIF tag 274 says how the camera was held; these undo it. 1 is upright.
+_ORIENTATION_TAG = 274
+_UNDO = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_image(source: ImageSource) -> Image.Image:
+    """A new upright RGB picture from a path, a `file://` address, a file's bytes or a PIL image (left as it is).
+
+    Animations give their first frame. A leading `~` is the home folder. One pixel is enough: it fills the square.
+    Raises InputError where the source can't be read, is in no supported format, is damaged, has more than MAX_PIXELS,
+    or has one side more than MAX_ASPECT times the other.
+    """
+    if isinstance(source, Image.Image):
+        return _decode(source, "picture")
+    if isinstance(source, bytes):
+        label, data = "picture", source
+        _check_bytes(len(data), label)
+    else:
+        path = _path(source)
+        label, data = _printable(str(path)), _read(path)
+    if not data:
+        raise InputError(f"{label}: the file is empty; choose a {_SUPPORTED} picture")
+    with _open(data, label) as image:
+        return _decode(image, label)
+
+
+def preprocess(image: Image.Image, config: VisionConfig) -> npt.NDArray[np.float32]:
+    """The tower's input: RGB picture -> float32 (1, 3, image_size, image_size), CLIP-normalised.
+
+    Squashes to the square without keeping the aspect or cropping, with Pillow's antialiased bicubic filter, and rounds
+    the result through float16: what the reference does (OpenBMB/MiniCPM-V, omnilmm/model/utils.py and chat.py).
+    """
+    if image.mode != "RGB":
+        raise InputError(f"picture: preprocess takes RGB, this is {image.mode}; pass it through load_image first")
+    side = config.image_size
+    resized = image.resize((side, side), Image.Resampling.BICUBIC)
+    scaled = np.asarray(resized).astype(np.float32) / np.float32(255)  # (side, side, 3)
+    normalised = (scaled - np.asarray(CLIP_MEAN, np.float32)) / np.asarray(CLIP_STD, np.float32)
+    rounded = normalised.astype(np.float16).astype(np.float32)
+    return np.ascontiguousarray(rounded.transpose(2, 0, 1)[None])  # (1, 3, side, side)
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """Hex sha256 of the picture's size, mode and pixels: equal for equal pictures, wherever they came from."""
+    header = f"{image.mode} {image.width}x{image.height} ".encode()
+    return hashlib.sha256(header + image.tobytes()).hexdigest()
+
+
+# ---- reading ----
+
+
+def _printable(text: str) -> str:
+    """The text on one line, whatever characters a file name holds."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _path(source: str | Path) -> Path:
+    text = str(source)
+    label = _printable(text)
+    if not text:
+        raise InputError("picture: the path is empty; name a picture file")
+    if text.lower().startswith(("http://", "https://")):
+        raise InputError(f"{label}: pictures are not fetched from the network; download it and name the file")
+    try:
+        if text.lower().startswith("file://"):
+            address = urlsplit(text)
+            if address.netloc not in ("", "localhost"):
+                raise InputError(f"{label}: the address names another machine; copy the picture here")
+            return Path(url2pathname(address.path))
+        return Path(text).expanduser()
+    except (ValueError, RuntimeError):  # a malformed address, or `~` of a user that doesn't exist
+        raise InputError(f"{label}: there is no such path; check its spelling") from None
+
+
+def _read(path: Path) -> bytes:
+    """The file's bytes. Only regular files: opening a pipe or a device could wait for ever."""
+    label = _printable(str(path))
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{label}: this is a folder; name one picture file")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{label}: this is not a regular file; save the picture to one")
+        _check_bytes(status.st_size, label)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{label}: there is no such file; check the path") from None
+    except PermissionError:
+        raise InputError(f"{label}: no permission to read this file; change its rights or copy it") from None
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        raise InputError(f"{label}: this file can't be read; check the path and the disk") from None
+
+
+def _check_bytes(size: int, label: str) -> None:
+    if size > MAX_FILE_BYTES:
+        limit = MAX_FILE_BYTES // 2**20
+        raise InputError(f"{label}: the file has {size / 2**20:.0f} MiB, the limit is {limit} MiB; make it smaller")
+
+
+# ---- decoding ----
+
+
+def _open(data: bytes, label: str) -> Image.Image:
+    """Reads the header only."""
+    unknown = f"{label}: this is not a {_SUPPORTED} picture that can be read; convert it to one of these"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of bombs: `_check_size` refuses every size that Pillow warns of
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise InputError(f"{label}: {_too_large()}") from None
+    except Exception:  # Pillow's plugins meet malformed headers with any exception there is
+        raise InputError(unknown) from None
+
+
+def _decode(image: Image.Image, label: str) -> Image.Image:
+    """Limits first, then pixels, then upright, then RGB."""
+    _check_size(image.size, label)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            rgb = _to_rgb(_upright(image))
+    except Exception:  # as in `_open`: decoders meet malformed data with any exception there is
+        raise InputError(f"{label}: the picture is damaged or cut short; get a complete copy of it") from None
+    rgb.info = {}  # no orientation is left to apply twice
+    return rgb
+
+
+def _too_large() -> str:
+    return f"the picture has more than {MAX_PIXELS / 1e6:.0f} megapixels, the limit; make it smaller"
+
+
+def _check_size(size: tuple[int, int], label: str) -> None:
+    width, height = size
+    if min(size) < 1:
+        raise InputError(f"{label}: the picture is {width}x{height} and has no pixels; choose another one")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{label}: {_too_large()}")
+    if max(size) > MAX_ASPECT * min(size):
+        raise InputError(
+            f"{label}: the picture is {width}x{height}, one side more than {MAX_ASPECT} times the other; crop it"
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # a broken EXIF block is no reason to refuse sound pixels
+        return image
+    method = _UNDO.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes to a new RGB picture."""
+    if image.mode.startswith("I;16"):
+        return _grey16_to_rgb(image)
+    if image.mode in ("I", "F"):
+        return _stretched(np.asarray(image, np.float64))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    if image.mode == "La":  # premultiplied grey has no direct way to RGBA
+        image = image.convert("LA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def _grey16_to_rgb(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.uint32)  # (height, width), native byte order
+    transparent = image.info.get("transparency")  # PNG's one grey value that stands for "nothing here"
+    if isinstance(transparent, int):
+        values[values == transparent] = 65535
+    grey = (values * 255 + 32767) // 65535  # rounded to nearest, so that 65535 is 255
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
+
+def _stretched(values: npt.NDArray[np.float64]) -> Image.Image:
+    """Grey without a fixed white: the darkest finite value becomes black, the brightest white."""
+    finite = np.isfinite(values)
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    span = high - low or 1.0
+    grey = np.where(finite, (values - low) / span, 0.0) * 255
+    return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
