@@ -1,0 +1,53 @@
+"""JSON that came with somebody's checkpoint: read with errors that fit on one line."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from pathlib import Path
+from typing import Any
+
+from omnilmm_lite.errors import InputError
+
+MAX_BYTES = 64 << 20  # the largest that is met, a tokenizer.json, has a few MB
+
+
+def printable(text: str, limit: int = 120) -> str:
+    """A name or message from somebody's file, fit for one line of an error: no control characters, not endless."""
+    line = "".join(char if char.isprintable() else "?" for char in text)
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def shown(value: object) -> str:
+    """A value from somebody's file, however large or deep, fit for one line of an error."""
+    return printable(reprlib.repr(value))
+
+
+def parse_json_object(data: bytes, what: str) -> dict[str, Any]:
+    """An object without doubled keys; InputError, which starts with `what`, for anything else."""
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_doubled_keys)
+    except (ValueError, RecursionError) as error:  # bad UTF-8, bad JSON, endless digits, endless nesting
+        raise InputError(f"{what} is not valid JSON ({printable(str(error))}); download it again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{what} must hold a JSON object, not a {type(value).__name__}; download it again")
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; InputError if it's not there, not readable or not an object."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MB: that is no {path.name}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    return parse_json_object(data, str(path))
+
+
+def _no_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Two readers may each take another one of the doubles: what was checked would not be what is used.
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key is given twice")
+    return result
