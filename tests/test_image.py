@@ -217,9 +217,13 @@ def test_exif_orientation(kind: str, orientation: int) -> None:
     assert pixel_hash(load_image(Image.open(io.BytesIO(data)))) == pixel_hash(image)
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0rubbish", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02x\0\0\0"])
-def test_broken_exif_is_ignored(exif: bytes) -> None:
-    assert load_image(encoded(noise(20, 10), "JPEG", exif=exif)).size == (20, 10)
+TEXT_AS_ORIENTATION = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02x\0\0\0"
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0rubbish", b"Exif\0\0II*\0\x08\0\0\0", TEXT_AS_ORIENTATION])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_is_ignored(kind: str, exif: bytes) -> None:
+    assert load_image(encoded(noise(20, 10), kind, exif=exif)).size == (20, 10)
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
