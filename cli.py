@@ -1,0 +1,238 @@
+"""`omnilmm-lite`: parses the command line and hands over to the packages.
+
+Heavy imports happen inside the command that needs them, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnilmm_lite import __version__
+from omnilmm_lite.errors import InputError, OmniLMMError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from omnilmm_lite.chat import SamplingOptions
+    from omnilmm_lite.model import Model
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+DESCRIPTION = """\
+Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine and offline.
+
+  omnilmm-lite run cat.jpg -p "What is this?"       one answer, from the built-in demonstration model
+  omnilmm-lite run cat.jpg --model BUNDLE           a conversation with your own model
+  omnilmm-lite convert CHECKPOINT BUNDLE            make that model from a download of openbmb/OmniLMM-12B
+  omnilmm-lite inspect BUNDLE --verify              what is in it, and whether it is whole"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit code is 0, 1 for a failure, 2 for wrong usage or input, 130 after Ctrl-C."""
+    args = build_parser().parse_args(argv)
+    try:
+        args.command(args)
+    except InputError as error:
+        return _complain(error, USAGE)
+    except OmniLMMError as error:
+        return _complain(error, FAILURE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `omnilmm-lite ... | head` has read enough
+        sys.stderr.close()
+        return FAILURE
+    except OSError as error:
+        return _complain(f"{error.filename or 'system'}: {error.strerror}", FAILURE)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="omnilmm-lite", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"omnilmm-lite {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
+    _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
+    _add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
+    return parser
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"omnilmm-lite: {error}", file=sys.stderr)
+    return code
+
+
+# ---- run ----
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.description = "With -p (or text on standard input): one answer a picture. Without: an interactive chat."
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="picture to talk about; none for text only")
+    parser.add_argument("-p", "--prompt", help="the question")
+    parser.add_argument("--system", metavar="TEXT", help="replaces the model's own system text")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with the answer and its timings")
+    sampling = parser.add_argument_group("sampling (defaults: the bundle's, which are the reference's)")
+    sampling.add_argument("--greedy", action="store_true", help="always the likeliest token: the same answer each time")
+    sampling.add_argument("--temperature", type=float, metavar="T")
+    sampling.add_argument("--top-p", type=float, metavar="P")
+    sampling.add_argument("--top-k", type=int, metavar="K")
+    sampling.add_argument("--min-p", type=float, metavar="P")
+    sampling.add_argument("--repetition-penalty", type=float, metavar="R")
+    sampling.add_argument("--seed", type=int, metavar="N", help="draw the same answer each time")
+    sampling.add_argument("--max-new-tokens", type=int, metavar="N")
+    machine = parser.add_argument_group("model and machine")
+    machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
+    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
+    machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
+    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answers the prompt about each picture, or starts the chat."""
+    from omnilmm_lite.image import load_image
+    from omnilmm_lite.model import load
+
+    prompt = args.prompt
+    if prompt is None and not sys.stdin.isatty():
+        prompt = sys.stdin.read()
+    if prompt is not None and not prompt.strip():
+        raise InputError("the prompt is empty: give a question after -p or on standard input")
+    if prompt is None and args.json:
+        raise InputError("--json needs a prompt: give a question after -p or on standard input")
+    if prompt is None and len(args.images) > 1:
+        raise InputError(f"a chat is about one picture, {len(args.images)} were given: name one, or ask with -p")
+    pictures = [load_image(path) for path in args.images]  # a bad picture is said before the model is loaded
+
+    model = load(args.model, device=args.device, context=args.context, threads=args.threads)
+    if model.device.device.value != args.device and args.device != "auto" or "but" in model.device.reason:
+        print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
+    if prompt is None:
+        from omnilmm_lite.repl import Repl
+
+        Repl(model, args.images[0] if args.images else None, args.system, _sampling_options(args)).run()
+    elif args.json:
+        answers = [_answer(model, picture, prompt, args, stream=False) for picture in pictures or [None]]
+        print(json.dumps(answers[0] if len(answers) == 1 else {"answers": answers}, ensure_ascii=False))
+    else:
+        for path, picture in zip(args.images or [None], pictures or [None], strict=True):
+            if len(pictures) > 1:
+                print(f"{path}: ", end="", flush=True)
+            _answer(model, picture, prompt, args, stream=True)
+
+
+def _answer(
+    model: Model, picture: Image.Image | None, prompt: str, args: argparse.Namespace, *, stream: bool
+) -> dict[str, Any]:
+    """Runs one answer, printing it as it comes if `stream`; the object that --json prints."""
+    from omnilmm_lite.chat import sampling_params
+    from omnilmm_lite.memory import peak_rss_bytes
+
+    chat = model.chat(picture, args.system)
+    answer = chat.answer(prompt, sampling_params(model.sampling, _sampling_options(args)))
+    for piece in chat.follow(prompt, answer):
+        if stream:
+            print(piece, end="", flush=True)
+    if stream:
+        print()
+    timings = answer.timings
+    return {
+        "text": answer.text,
+        "tokens": answer.tokens,
+        "finish_reason": answer.finish_reason.value if answer.finish_reason else None,
+        "timings": {
+            "load_s": round(model.load_s, 4),
+            "vision_s": round(chat.vision_s, 4),
+            "prefill_s": round(timings.prefill_s, 4),
+            "decode_s": round(timings.decode_s, 4),
+            "prompt_tokens": timings.prompt_tokens,
+            "new_tokens": timings.new_tokens,
+            "tokens_per_s": round(timings.tokens_per_s, 2),
+        },
+        "device": model.device.device.value,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+
+
+def _sampling_options(args: argparse.Namespace) -> SamplingOptions:
+    """What the command line says about sampling, and nothing of what it leaves open."""
+    from omnilmm_lite.chat import SamplingOptions
+
+    names = SamplingOptions.__annotations__
+    options = {name: value for name in names if (value := getattr(args, name)) not in (None, False)}
+    return SamplingOptions(**options)  # type: ignore[typeddict-item]  # argparse gave the types
+
+
+# ---- convert ----
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Reads a Hugging Face folder of OmniLMM-12B or RLAIF-V-12B, quantizes the decoder where the preset says so, and "
+        "writes a bundle. May be stopped and started again: finished decoder layers are kept in the work folder."
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json and the weights")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
+    parser.add_argument("--preset", default="cpu", help="target: reference, cpu (default) or 24gb")
+    gptq = parser.add_argument_group("quantization")
+    gptq.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="PATH",
+        help="a folder of pictures, a JSONL of {image, question, answer}, or a text file (default: a small built-in text)",
+    )
+    gptq.add_argument("--work-dir", type=Path, metavar="W", help="where finished layers are kept (default: OUT.work)")
+    gptq.add_argument("--group-size", type=int, default=128, metavar="G", help="weights that share a scale (128)")
+    gptq.add_argument("--sym", action="store_true", help="grids without zero points: smaller, less exact")
+    gptq.add_argument(
+        "--desc-act",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="quantize the most active columns first, groups fixed beforehand (default: yes)",
+    )
+    gptq.add_argument("--damp", type=float, default=0.01, metavar="D", help="share of the Hessian's mean diagonal (0.01)")
+    parser.set_defaults(command=convert)
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Checkpoint -> (GPTQ checkpoint ->) bundle."""
+    from conversion import convert_checkpoint
+
+    convert_checkpoint(args)
+
+
+# ---- inspect ----
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Shows what a bundle holds. Opening it checks that every file is there and has its size."
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder that `convert` made, or `tiny` for the built-in one")
+    parser.add_argument("--verify", action="store_true", help="also hash every file")
+    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
+    parser.set_defaults(command=inspect)
+
+
+def inspect(args: argparse.Namespace) -> None:
+    """Prints a bundle's contents, verified if asked for."""
+    from omnilmm_lite.bundle import Bundle
+
+    builtin = args.bundle == "tiny" and not Path(args.bundle).exists()
+    bundle = Bundle.builtin() if builtin else Bundle.open(args.bundle)
+    if args.verify:
+        bundle.verify(lambda entry: print(f"hashing {entry.path}", file=sys.stderr))
+    if args.json:
+        print(json.dumps(json.loads(bundle.manifest.to_json()), ensure_ascii=False))
+        return
+    from omnilmm_lite.console import print_manifest
+
+    print_manifest(bundle.manifest, verified=args.verify)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

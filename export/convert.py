@@ -1,0 +1,193 @@
+"""Writes a bundle: tokenizer, the three graphs, embeddings, parity check, manifest.
+
+Everything is written into a folder beside OUT that is renamed at the very end: OUT is whole or it isn't there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from export import decoder as decoder_graph
+from export import vision as vision_graph
+from export.checkpoint import Checkpoint
+from export.decoder import DecoderWeights, build_decoder
+from export.parity import ParityReport, check_parity, num_steps
+from export.presets import Preset
+from export.resampler import build_resampler
+from export.tokenizer import convert_tokenizer
+from export.vision import build_vision
+from omnilmm_lite import __version__
+from omnilmm_lite.bundle import sha256
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.manifest import MANIFEST, FileEntry, Graphs, Manifest
+
+EMBEDDING_ROWS = 1024  # copied at a time
+
+
+class Progress(Protocol):
+    """Where a long job reports: stages one after another, each of a known number of steps."""
+
+    def stage(self, name: str, steps: int) -> None: ...
+
+    def step(self, line: str) -> None: ...
+
+
+class CheckpointWeights:
+    """The decoder's weights as the checkpoint has them, in float32."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def linear(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return self._checkpoint.array(f"{name}.weight")
+
+    def array(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return self._checkpoint.array(name)
+
+
+def check_target(out: Path) -> None:
+    """InputError where a bundle can't be written to `out`: said before hours of work, not after."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: this already exists; name another folder or remove it first")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out.absolute().parent}: there is no such folder to put the bundle into; make it first")
+
+
+def write_bundle(
+    checkpoint: Checkpoint,
+    weights: DecoderWeights,
+    preset: Preset,
+    out: Path,
+    progress: Progress,
+    quantization: dict[str, Any] | None = None,
+) -> Manifest:
+    """Builds, checks and publishes the bundle at `out`. `quantization`: settings and report, for the manifest.
+
+    InputError where `out` is taken, ParityError where a graph is wrong; either leaves nothing at `out`.
+    """
+    check_target(out)
+    with _published(out) as folder:
+        _write_tokenizer(checkpoint, folder, progress)
+        _write_graphs(checkpoint, weights, preset, folder, progress)
+        progress.stage("parity with the reference", num_steps(checkpoint))
+        parity = check_parity(checkpoint, weights, folder, preset, progress.step)
+        manifest = _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, progress)
+    return manifest
+
+
+def _write_tokenizer(checkpoint: Checkpoint, folder: Path, progress: Progress) -> None:
+    progress.stage("tokenizer", 1)
+    text = convert_tokenizer(checkpoint.folder).to_str()
+    (folder / Graphs().tokenizer).write_text(text, encoding="utf-8")
+    progress.step("the same ids as sentencepiece")
+
+
+def _write_graphs(
+    checkpoint: Checkpoint, weights: DecoderWeights, preset: Preset, folder: Path, progress: Progress
+) -> None:
+    graphs, config = Graphs(), checkpoint.config
+    progress.stage("vision tower", vision_graph.num_stages(config.vision))
+    for line in build_vision(checkpoint, folder / graphs.vision, preset.vision):
+        progress.step(line)
+    progress.stage("resampler", 1)
+    build_resampler(checkpoint, folder / graphs.resampler, preset.resampler)
+    progress.step("saved")
+    progress.stage("decoder", decoder_graph.num_stages(config.decoder))
+    path = folder / graphs.prefill
+    for line in build_decoder(config.decoder, weights, path, preset.decoder, preset.accuracy_level):
+        progress.step(line)
+    progress.stage("embeddings", 1)
+    _write_embeddings(checkpoint, folder / graphs.embeddings, preset)
+    progress.step("saved")
+
+
+def _write_embeddings(checkpoint: Checkpoint, path: Path, preset: Preset) -> None:
+    """The token embeddings as a table (vocab, hidden) that can be memory-mapped, a few rows in memory at a time."""
+    table = checkpoint.tensor("model.embed_tokens.weight")
+    dtype = preset.decoder.storage.numpy
+    target = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(table.shape))
+    for start in range(0, len(table), EMBEDDING_ROWS):
+        rows = slice(start, start + EMBEDDING_ROWS)
+        target[rows] = table[rows].float().numpy().astype(dtype)
+    target.flush()
+
+
+def _write_manifest(
+    checkpoint: Checkpoint,
+    preset: Preset,
+    folder: Path,
+    parity: ParityReport,
+    quantization: dict[str, Any] | None,
+    name: str,
+    progress: Progress,
+) -> Manifest:
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    progress.stage("hashes", len(checkpoint.files) + len(paths))
+    source = []
+    for path in checkpoint.files:
+        source.append({"path": path.name, "size": path.stat().st_size, "sha256": sha256(path)})
+        progress.step(path.name)
+    files = []
+    for path in paths:
+        files.append(FileEntry(path.name, path.stat().st_size, sha256(path)))
+        progress.step(path.name)
+    manifest = Manifest(
+        name=name,
+        tool_version=__version__,
+        preset=preset.name,
+        target=preset.target,
+        config=checkpoint.config,
+        files=tuple(files),
+        source={"folder": checkpoint.folder.resolve().name, "files": source},
+        quantization=quantization,
+        parity=parity.to_dict(),
+        memory=_memory(checkpoint, preset, files),
+    )
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return manifest
+
+
+def _memory(checkpoint: Checkpoint, preset: Preset, files: list[FileEntry]) -> dict[str, int]:
+    """Bytes by part: what lies on disk, and what each token of context adds to the KV cache."""
+    decoder = checkpoint.config.decoder
+    parts = {part: 0 for part in ("vision", "resampler", "decoder", "embeddings")}
+    for entry in files:
+        part = entry.path.partition(".")[0]
+        if part in parts:
+            parts[part] += entry.size
+    values_per_token = 2 * decoder.num_hidden_layers * decoder.kv_dim
+    return parts | {"kv_cache_per_token": values_per_token * preset.decoder.compute.numpy.itemsize}
+
+
+@contextmanager
+def _published(out: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `out` when all went well, and is gone when it didn't."""
+    folder = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        for path in folder.iterdir():
+            _sync(path)
+        _sync(folder)
+        if out.exists():
+            out.rmdir()  # empty, by `check_target`
+        folder.rename(out)
+        _sync(out.absolute().parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,101 @@
+"""What the command line draws with rich: progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from omnilmm_lite.manifest import FileEntry, Manifest
+
+
+class ConsoleProgress:
+    """A bar a stage, on stderr; one plain line a stage where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        columns = [
+            TextColumn("{task.description:<26}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[line]}"),
+        ]
+        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = None
+
+    def __enter__(self) -> ConsoleProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str, steps: int) -> None:
+        """Begins the next stage."""
+        self._task = self._progress.add_task(name, total=steps, line="")
+        if not self._console.is_terminal:
+            self._console.print(f"{name} ({steps} steps)")
+
+    def step(self, line: str) -> None:
+        """One step of the current stage is done."""
+        if self._task is not None:
+            self._progress.update(self._task, advance=1, line=line)
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text)
+
+
+def print_manifest(manifest: Manifest, *, verified: bool) -> None:
+    """A bundle's contents for people."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{manifest.name}[/bold]: preset {manifest.preset}, built for {manifest.target.value}, by "
+                  f"omnilmm-lite {manifest.tool_version} from {manifest.source.get('folder', 'an unknown folder')}")
+    console.print(_model_table(manifest))
+    console.print(_file_table(manifest.files, verified))
+    for graph, parity in manifest.parity.get("graphs", {}).items():
+        console.print(f"{graph}: within {parity['difference']:.1e} of the reference (allowed: {parity['tolerance']:g})")
+    if manifest.quantization is not None:
+        console.print(_quantization_lines(manifest))
+
+
+def _model_table(manifest: Manifest) -> Table:
+    config = manifest.config
+    vision, resampler, decoder = config.vision, config.resampler, config.decoder
+    table = Table("part", "shape", "bytes", show_edge=False)
+    memory = manifest.memory
+    rows = {
+        "vision": f"{vision.num_hidden_layers} blocks of {vision.hidden_size}, {vision.image_size} px, "
+        f"{vision.num_patches} patches",
+        "resampler": f"{resampler.num_queries} queries of {resampler.hidden_size}",
+        "decoder": f"{decoder.num_hidden_layers} layers of {decoder.hidden_size}, {decoder.num_attention_heads} heads, "
+        f"{decoder.num_key_value_heads} for keys and values",
+        "embeddings": f"{decoder.vocab_size} tokens of {decoder.hidden_size}",
+        "kv_cache_per_token": "for each token of context",
+    }
+    for part, shape in rows.items():
+        table.add_row(part.replace("_", " "), shape, f"{memory.get(part, 0):,}")
+    return table
+
+
+def _file_table(files: tuple[FileEntry, ...], verified: bool) -> Table:
+    table = Table("file", "bytes", "sha256 (verified)" if verified else "sha256 (not verified)", show_edge=False)
+    for entry in files:
+        table.add_row(entry.path, f"{entry.size:,}", entry.sha256[:16])
+    return table
+
+
+def _quantization_lines(manifest: Manifest) -> str:
+    quantization = manifest.quantization or {}
+    settings = ", ".join(f"{name} {value}" for name, value in quantization.get("settings", {}).items())
+    lines = [f"quantization: {settings}"]
+    if quality := manifest.parity.get("quality"):
+        lines.append(
+            f"against the original decoder, over {quality['tokens']} tokens: mean KLD {quality['mean_kld']:.4f}, "
+            f"same top token {quality['top1_agreement']:.1%}"
+        )
+    return "\n".join(lines)
