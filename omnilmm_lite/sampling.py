@@ -1,0 +1,124 @@
+"""Choosing the next token from logits, with transformers' processors in transformers' order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnilmm_lite.errors import InputError, OmniLMMError
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How an answer is drawn. The defaults are the reference's; `greedy()` gives the deterministic choice."""
+
+    temperature: float = 0.6  # 0 takes the best token and leaves the filters out
+    top_k: int = 30  # 0: off
+    top_p: float = 0.9  # 1: off
+    min_p: float = 0.0  # 0: off
+    repetition_penalty: float = 1.1  # 1: off
+    max_new_tokens: int = 1024
+    seed: int | None = None  # None draws differently each time
+
+    def __post_init__(self) -> None:
+        """InputError names the first value out of its range."""
+        ranges = {
+            "temperature": (0 <= self.temperature < math.inf, "0 (greedy) or more"),
+            "top_k": (self.top_k >= 0, "0 (off) or more"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1 (off)"),
+            "min_p": (0 <= self.min_p <= 1, "from 0 (off) to 1"),
+            "repetition_penalty": (0 < self.repetition_penalty < math.inf, "above 0 (1: off)"),
+            "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
+            "seed": (self.seed is None or self.seed >= 0, "0 or more"),
+        }
+        for name, (valid, wanted) in ranges.items():
+            if not valid:
+                raise InputError(f"{name}: {getattr(self, name)} is out of range; give {wanted}")
+
+    @classmethod
+    def greedy(cls, *, repetition_penalty: float = 1.0, max_new_tokens: int = 1024) -> SamplingParams:
+        """The best token each time, after the repetition penalty, which is off unless asked for."""
+        return cls(temperature=0.0, repetition_penalty=repetition_penalty, max_new_tokens=max_new_tokens)
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature == 0
+
+
+class Sampler:
+    """Draws the tokens of one answer, and remembers them for the repetition penalty.
+
+    The prompt is no part of that memory: the reference generates from embeddings, so its penalty sees only what it
+    has generated.
+    """
+
+    def __init__(self, params: SamplingParams) -> None:
+        self._params = params
+        self._random = np.random.default_rng(params.seed)
+        self._generated: set[int] = set()
+
+    def next(self, logits: NDArray[np.float32]) -> int:
+        """The next token's id from the last position's logits, float32 (vocab,), which stay as they are.
+
+        OmniLMMError where the best logit is no finite number.
+        """
+        scores = penalize_repetition(logits, self._generated, self._params.repetition_penalty)
+        best = int(scores.argmax())
+        if not np.isfinite(scores[best]):
+            raise OmniLMMError(
+                f"logits: the best one is {scores[best]}; the model's numbers are broken, verify the bundle"
+            )
+        if self._params.is_greedy:
+            token_id = best
+        else:
+            ids, probabilities = filtered_probabilities(scores, self._params)
+            cumulative = probabilities.cumsum()
+            drawn = cumulative.searchsorted(self._random.random() * cumulative[-1], side="right")
+            token_id = int(ids[drawn])
+        self._generated.add(token_id)
+        return token_id
+
+
+def penalize_repetition(logits: NDArray[np.float32], seen: set[int], penalty: float) -> NDArray[np.float32]:
+    """Logits (vocab,) in which each id of `seen` is less likely once, however often it came; a copy if any changes."""
+    if penalty == 1 or not seen:
+        return logits
+    penalized = logits.copy()
+    ids = np.fromiter(seen, dtype=np.intp, count=len(seen))
+    scores = logits[ids]
+    penalized[ids] = np.where(scores < 0, scores * np.float32(penalty), scores / np.float32(penalty))
+    return penalized
+
+
+def filtered_probabilities(
+    scores: NDArray[np.float32], params: SamplingParams
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The ids that may be drawn and their probabilities, both (kept,), best first.
+
+    Temperature, then top-k, top-p and min-p, each on what the one before has left; the best token always stays.
+    (A temperature changes no order, so top-k may come first here and leave little to divide.)
+    `scores` are the logits after the repetition penalty, float32 (vocab,), the best of them finite.
+    """
+    if 0 < params.top_k < scores.size:
+        # The whole vocabulary is partitioned, not sorted; ties with the k-th score stay, as in transformers.
+        kth = np.partition(scores, -params.top_k)[-params.top_k]
+        ids = np.flatnonzero(scores >= kth)
+    else:
+        ids = np.arange(scores.size)
+    ids = ids[np.argsort(-scores[ids], kind="stable")]
+    kept = scores[ids].astype(np.float64)
+    with np.errstate(over="ignore"):  # a tiny temperature leaves the best token alone: exp(-inf) is 0
+        probabilities = np.exp((kept - kept[0]) / params.temperature)
+    probabilities /= probabilities.sum()
+    if params.top_p < 1:
+        # A token stays while those better than it hold less than top_p.
+        before = probabilities.cumsum() - probabilities
+        count = max(1, int(np.count_nonzero(before < params.top_p)))
+        ids, probabilities = ids[:count], probabilities[:count]
+    if params.min_p > 0:
+        count = int(np.count_nonzero(probabilities >= params.min_p * probabilities[0]))
+        ids, probabilities = ids[:count], probabilities[:count]
+    return ids, probabilities / probabilities.sum()
