@@ -1,0 +1,1 @@
+"""From a checkpoint to a bundle: everything that knows checkpoints and ONNX."""

@@ -1,0 +1,1 @@
+"""GPTQ: calibration, the algorithm, the packed format, the report."""
