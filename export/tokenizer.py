@@ -215,8 +215,8 @@ def _added_tokens(folder: Path, pieces: list[str]) -> dict[int, str]:
         )
     if isinstance(vocab_size, int) and len(pieces) + len(added) > vocab_size:
         raise InputError(
-            f"{folder}: the tokenizer has {len(pieces)} pieces + {len(added)} added tokens, but vocab_size in config.json "
-            f"is {vocab_size}; the tokenizer's files belong to another checkpoint"
+            f"{folder}: the tokenizer has {len(pieces)} pieces + {len(added)} added tokens, but vocab_size in "
+            f"config.json is {vocab_size}; the tokenizer's files belong to another checkpoint"
         )
     return added
 
