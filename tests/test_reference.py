@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from export.reference import OmniLMM, Resampler, VisionTower
-from omnilmm_lite.config import CLIP_MEAN, CLIP_STD, DecoderConfig, OmniLMMConfig, ResamplerConfig, VisionConfig
+from omnilmm_lite.config import CLIP_MEAN, CLIP_STD, DecoderConfig, ResamplerConfig, VisionConfig
 from tests import torchvision_operators
 from tests.golden_reference import (
     CONVERSATIONS,
@@ -32,10 +32,11 @@ from tests.golden_reference import (
 )
 from tests.small_checkpoint import SMALL, TINY, bell, weights
 
-# Both sides compute in float32 and differ in the order of sums only: relative errors of a few 1e-7 for each of some
-# ten matrix products in a row. The numbers compared are of size 1 to 10. A wrong operator is off by 1e-2 and more:
-# the tanh GELU, the smallest, by 2e-3.
+# Both sides compute in float32 and differ in the order of sums only: measured 5e-6 where numbers are of size 1 to 6
+# and 5e-5 on logits of size 12, less where both call the same kernel. Of wrong operators the tanh GELU shows least:
+# 5e-4 on features, 1.5e-3 on logits. Epsilons hide in healthy activations; the tests with faint ones find them.
 ABSOLUTE = 1e-4
+LOGITS_ABSOLUTE = 3e-4
 
 
 @cache
@@ -99,17 +100,17 @@ def test_logits(name: str) -> None:
     ids = torch.from_numpy(golden()[f"ids/{name}"].astype(np.int64))
     with torch.inference_mode():
         logits = small_model()(ids[None], features(GREEDY[name]))[0]
-    compare(logits[:, list(VOCAB_IDS)], golden()[f"logits/{name}"])
-    compare(logits.logsumexp(-1), golden()[f"logsumexp/{name}"])
+    compare(logits[:, list(VOCAB_IDS)], golden()[f"logits/{name}"], LOGITS_ABSOLUTE)
+    compare(logits.logsumexp(-1), golden()[f"logsumexp/{name}"], LOGITS_ABSOLUTE)
     argmax = golden()[f"argmax/{name}"]
     chosen = logits.gather(1, torch.from_numpy(argmax.astype(np.int64))[:, None])[:, 0]
-    compare(chosen, logits.max(-1).values)  # their favourite is ours, or ties with it
+    compare(chosen, logits.max(-1).values, LOGITS_ABSOLUTE)  # their favourite is ours, or ties with it
 
 
 @pytest.mark.parametrize("name", GREEDY)
 def test_greedy_answer(name: str) -> None:
     margin = golden()[f"margin/{name}"]
-    assert margin.min() > 20 * ABSOLUTE, "the recorded choices are too close to call"
+    assert margin.min() > 20 * LOGITS_ABSOLUTE, "the recorded choices are too close to call"
     answer = small_model().chat(golden()[f"ids/{name}"].tolist(), pixels(GREEDY[name]), NEW_TOKENS)
     assert answer == golden()[f"plain_answer/{name}"].tolist()
 
@@ -140,6 +141,21 @@ def test_recorded_prompts_hold_one_picture() -> None:
 # ---- timm ----
 
 
+def timm_tower(config: VisionConfig) -> Any:
+    torchvision_operators.define()
+    timm = importlib.import_module("timm")
+    return timm.create_model(
+        "eva02_enormous_patch14_clip_224",
+        num_classes=0,
+        dynamic_img_size=True,
+        embed_dim=config.hidden_size,
+        depth=config.num_hidden_layers,
+        num_heads=config.num_attention_heads,
+        mlp_ratio=config.intermediate_size / config.hidden_size,
+    ).eval()
+
+
+@pytest.mark.parametrize("faint", [False, True])
 @pytest.mark.parametrize(
     "config",
     [
@@ -149,20 +165,16 @@ def test_recorded_prompts_hold_one_picture() -> None:
     ],
     ids=["larger", "smaller", "same"],
 )
-def test_tower_is_timms(config: VisionConfig) -> None:
-    torchvision_operators.define()
-    timm = importlib.import_module("timm")
-    theirs = timm.create_model(
-        "eva02_enormous_patch14_clip_224",
-        num_classes=0,
-        dynamic_img_size=True,
-        embed_dim=config.hidden_size,
-        depth=config.num_hidden_layers,
-        num_heads=config.num_attention_heads,
-        mlp_ratio=config.intermediate_size / config.hidden_size,
-    ).eval()
-    ours = VisionTower(config)
+def test_tower_is_timms(config: VisionConfig, *, faint: bool) -> None:
+    theirs, ours = timm_tower(config), VisionTower(config)
     randomize(ours)
+    if faint:  # every LayerNorm then meets a variance near its epsilon
+        with torch.no_grad():
+            for name, tensor in ours.named_parameters():
+                if name.endswith(
+                    ("bias", "_embed", "token", "norm1.weight", "norm2.weight", "patch_embed.proj.weight")
+                ):
+                    tensor.mul_(1e-3)
     theirs.load_state_dict(ours.state_dict())
     size = config.image_size
     picture = torch.from_numpy(bell("picture", (2, 3, size, size), seed=0))
@@ -222,34 +234,44 @@ def test_decoder_at_late_positions() -> None:
 # ---- torch ----
 
 
+@pytest.mark.parametrize("faint", [False, True])
 @pytest.mark.parametrize(("queries", "grid"), [(16, 8), (16, 4), (64, 6)])
-def test_resampler_is_torchs_attention(queries: int, grid: int) -> None:
+def test_resampler_is_torchs_attention(queries: int, grid: int, *, faint: bool) -> None:
     """Up, not at all, and down from the stored table; never with antialiasing."""
-    config = ResamplerConfig(num_queries=queries, hidden_size=96, kv_dim=40, num_attention_heads=3)
-    ours = Resampler(config, grid)
+    width = 96
+    ours = Resampler(ResamplerConfig(num_queries=queries, hidden_size=width, kv_dim=40, num_attention_heads=3), grid)
     randomize(ours)
-    attention = nn.MultiheadAttention(96, 3, batch_first=True).eval()
+    if faint:  # every LayerNorm then meets a variance near its epsilon
+        with torch.no_grad():
+            for name, tensor in ours.named_parameters():
+                if name in {"query", "kv_proj.weight"} or name.startswith("attn.out_proj"):
+                    tensor.mul_(1e-3)
+    state = ours.state_dict()
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        return nn.functional.layer_norm(x, (width,), state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6)
+
+    attention = nn.MultiheadAttention(width, 3, batch_first=True).eval()
     attention.load_state_dict(ours.attn.state_dict())
     patches = torch.from_numpy(bell("patches", (2, grid * grid, 40), seed=0))
-    table = ours.pos_embed.T.reshape(1, 96, config.grid, config.grid)
+    side = round(queries**0.5)
+    table = state["pos_embed"].T.reshape(1, width, side, side)
     stretched = nn.functional.interpolate(table, (grid, grid), mode="bicubic", align_corners=False)
-    positions = stretched.reshape(96, -1).T if grid != config.grid else ours.pos_embed
-    values = ours.ln_kv(patches @ ours.kv_proj.weight.T)
-    query = (ours.ln_q(ours.query) + ours.pos_embed).expand(2, -1, -1)
+    positions = stretched.reshape(width, -1).T if grid != side else state["pos_embed"]
+    values = norm("ln_kv", patches @ state["kv_proj.weight"].T)
+    query = (norm("ln_q", state["query"]) + state["pos_embed"]).expand(2, -1, -1)
     with torch.inference_mode():
         attended = attention(query, values + positions, values, need_weights=False)[0]
-        compare(ours(patches), ours.ln_post(attended) @ ours.proj)
+        compare(ours(patches), norm("ln_post", attended) @ state["proj"])
 
 
 # ---- embedding the picture ----
 
 
 def test_features_replace_the_patches_in_order() -> None:
-    config = OmniLMMConfig(vision=TINY.vision, resampler=TINY.resampler, decoder=TINY.decoder)
-    model, tokens = OmniLMM(config), config.tokens
-    queries = config.resampler.num_queries
+    model, tokens, queries = OmniLMM(TINY), TINY.tokens, TINY.resampler.num_queries
     ids = torch.tensor([[tokens.bos, tokens.im_start, *[tokens.im_patch] * queries, tokens.im_end, 13]])
-    image = torch.arange(queries * config.decoder.hidden_size).reshape(1, queries, -1).float()
+    image = torch.arange(queries * TINY.decoder.hidden_size).reshape(1, queries, -1).float()
     embedded = model.embed(ids, image)
     assert torch.equal(embedded[0, 2 : 2 + queries], image[0])
     around = [0, 1, 2 + queries, 3 + queries]

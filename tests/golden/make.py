@@ -72,7 +72,7 @@ def load_reference(checkout: Path, checkpoint: Path) -> tuple[Any, Any]:
         "mlp_ratio": vision.intermediate_size / vision.hidden_size,
     }
     timm.create_model = partial(timm.create_model, **tower)  # type: ignore[attr-defined]
-    torch.Tensor.cuda = lambda self, *_: self  # type: ignore[method-assign, misc]
+    torch.Tensor.cuda = lambda self, *_: self  # type: ignore[method-assign]
     chat = importlib.import_module("chat")
     model = chat.OmniLMMForCausalLM
     from_pretrained = model.from_pretrained
