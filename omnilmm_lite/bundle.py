@@ -12,21 +12,38 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.manifest import MANIFEST, FileEntry, Manifest
 
 BUILTIN = Path(__file__).parent / "builtin"
+BUILTIN_NAME = "tiny"
 HASH_CHUNK = 1 << 22
-# How protobuf writes onnx's StringStringEntryProto{key: "location", value: ...}: where a graph says its weights lie.
-_LOCATION = re.compile(rb"\x0a\x08location\x12([\x00-\x7f])")
+# How protobuf writes TensorProto.external_data{key: "location", value: ...}, where a graph says its weights lie: field
+# 13, the entry's length, field 1, 8 bytes of key, field 2, the value's length.
+_LOCATION = re.compile(rb"\x6a([\x00-\x7f])\x0a\x08location\x12([\x00-\x7f])", re.DOTALL)
+_BEFORE_VALUE = len(b"\x0a\x08location\x12\x00")
 
 
 @dataclass(frozen=True)
 class Bundle:
+    """A folder whose manifest has been read and whose files have the sizes it says."""
+
     folder: Path
     manifest: Manifest
 
     @classmethod
+    def find(cls, name: str | Path | None) -> Bundle:
+        """The bundle in a folder; for None, and for `tiny` where there is no such folder, the built-in one."""
+        if name is None or (str(name) == BUILTIN_NAME and not Path(name).exists()):
+            return cls.open(BUILTIN / BUILTIN_NAME)
+        return cls.open(name)
+
+    @classmethod
     def open(cls, folder: str | Path) -> Bundle:
         """Reads the manifest and checks every file's path and size. InputError, one line, for anything amiss."""
-        folder = Path(folder).expanduser()
-        if not folder.is_dir():
+        folder = Path(folder)
+        try:
+            folder = folder.expanduser()
+            found = folder.is_dir()
+        except (OSError, RuntimeError):  # no right to look there, too long a name; `~` of a user that doesn't exist
+            found = False
+        if not found:
             raise InputError(f"{folder}: there is no such bundle folder; `omnilmm-lite convert` makes one")
         path = folder / MANIFEST
         try:
@@ -39,11 +56,6 @@ class Bundle:
         bundle = cls(folder, Manifest.from_json(text, path))
         bundle._check_files()
         return bundle
-
-    @classmethod
-    def builtin(cls) -> Bundle:
-        """The demonstration model that ships with the package."""
-        return cls.open(BUILTIN / "tiny")
 
     def path(self, name: str) -> Path:
         """The path of a file that the manifest lists."""
@@ -66,9 +78,9 @@ class Bundle:
             if not _stays_inside(entry.path, root):
                 raise InputError(f"{self.folder / MANIFEST}: the path {entry.path!r} leaves the bundle's folder")
             path = self.path(entry.path)
-            if not path.is_file():
+            size = _file_size(path)
+            if size is None:
                 raise InputError(f"{path}: the file is missing; copy the bundle again")
-            size = path.stat().st_size
             if size != entry.size:
                 raise InputError(
                     f"{path}: the file has {size:,} bytes where the manifest says {entry.size:,}; copy the bundle again"
@@ -78,17 +90,21 @@ class Bundle:
         for name in vars(graphs).values():
             if name not in listed:
                 raise InputError(f"{self.folder / MANIFEST}: {name!r} is used but not listed among the files")
-            if name.endswith(".onnx"):
-                self._check_weights_location(name, listed)
+        for name in {graphs.vision, graphs.resampler, graphs.prefill, graphs.decode}:
+            self._check_weights_location(name, listed)
 
     def _check_weights_location(self, graph: str, listed: set[str]) -> None:
         """A graph may only name weights that the manifest lists, so that it can't make onnxruntime map other files."""
+        if not graph.endswith(".onnx"):  # onnxruntime reads an .ort file in a format of its own
+            raise InputError(f"{self.path(graph)}: a graph's file name must end in .onnx")
         data = self.path(graph).read_bytes()
+        entries = list(_LOCATION.finditer(data))
+        # An entry with more in it could say a second location; the word anywhere else, one in another spelling.
+        plain = all(entry[1][0] == _BEFORE_VALUE + entry[2][0] for entry in entries)
         locations = {
-            data[match.end() : match.end() + match[1][0]].decode("utf-8", errors="replace")
-            for match in _LOCATION.finditer(data)
+            data[entry.end() : entry.end() + entry[2][0]].decode("utf-8", errors="replace") for entry in entries
         }
-        if data.count(b"\x08location") != len(_LOCATION.findall(data)) or not locations <= listed:
+        if not plain or data.count(b"location") != len(entries) or not locations <= listed:
             raise InputError(f"{self.path(graph)}: the graph takes weights from a file that the manifest doesn't list")
 
 
@@ -101,11 +117,22 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _file_size(path: Path) -> int | None:
+    """None where there is no file."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:  # too long a name
+        return None
+
+
 def _stays_inside(name: str, root: Path) -> bool:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         return False
-    return (root / name).resolve().is_relative_to(root)  # a link may lead elsewhere
+    try:
+        return (root / name).resolve().is_relative_to(root)  # a link may lead elsewhere
+    except (OSError, RuntimeError):  # or nowhere, in a circle
+        return False
 
 
 def _checkpoint_hint(folder: Path) -> str:

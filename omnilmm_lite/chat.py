@@ -64,8 +64,9 @@ class Chat:
         return Answer(self._model.text, Prompt(ids, self._image), params)
 
     def follow(self, question: str, answer: Answer) -> Iterator[str]:
-        """Runs `answer`; the turn is kept however the iteration ends."""
+        """Runs `answer`. The turn is kept however the iteration ends, unless the model said nothing until then."""
         try:
             yield from answer
         finally:
-            self.messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer.text}]
+            if answer.text or answer.finish_reason is not None:
+                self.messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer.text}]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.device import Device, import_onnxruntime
-from omnilmm_lite.errors import ContextFullError
+from omnilmm_lite.device import Device, graph_errors, import_onnxruntime
+from omnilmm_lite.errors import ContextFullError, InputError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -44,19 +44,20 @@ class Decoder:
         self._device = device
         self._cache = _allocate_cache(prefill, config, device, context)
         self._held: list[Hashable] = []  # one key a cached token
-
-    @property
-    def cache_bytes(self) -> int:
-        """Memory of the KV cache."""
-        return sum(int(np.prod(buffer.shape())) * _item_size(buffer) for buffer in self._cache.values())
+        self._version = 0
 
     @property
     def length(self) -> int:
         """Tokens in the cache."""
         return len(self._held)
 
+    @property
+    def version(self) -> int:
+        """Changes whenever a new prompt begins: an answer under way sees that the cache is no longer its own."""
+        return self._version
+
     def reuse(self, keys: Sequence[Hashable]) -> int:
-        """How many leading tokens of a prompt the cache already holds; forgets what comes after them.
+        """Begins a prompt: how many of its leading tokens the cache holds already. What comes after them is forgotten.
 
         `keys` stand for the prompt's tokens: equal keys mean equal embeddings. At least one token is left to run, since
         only running a token gives logits.
@@ -67,6 +68,7 @@ class Decoder:
                 break
             shared += 1
         del self._held[shared:]
+        self._version += 1
         return shared
 
     def prefill(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
@@ -75,7 +77,7 @@ class Decoder:
         for start in range(0, len(keys), PREFILL_CHUNK):
             chunk = slice(start, start + PREFILL_CHUNK)
             logits = self._run(self._prefill, keys[chunk], embeddings[chunk], rows=np.asarray([-1]))
-        return logits[-1]
+        return _last(logits)
 
     def prefill_logits(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
         """Like `prefill`, but returns every token's logits: (tokens, vocab)."""
@@ -90,11 +92,12 @@ class Decoder:
     def decode(self, key: Hashable, embedding: Array) -> Array:
         """Appends one token, embedding (1, hidden); returns its logits (vocab,)."""
         self._check_room(1)
-        return self._run(self._decode, [key], embedding, rows=np.asarray([-1]))[0]
+        return _last(self._run(self._decode, [key], embedding, rows=np.asarray([-1])))
 
     def clear(self) -> None:
         """Forgets the conversation."""
         self._held.clear()
+        self._version += 1
 
     def _check_room(self, tokens: int) -> None:
         if self.length + tokens > self.context:
@@ -117,13 +120,21 @@ class Decoder:
         for name, buffer in self._cache.items():
             binding.bind_ortvalue_input(f"past.{name}", buffer)
             binding.bind_ortvalue_output(f"present.{name}", buffer)
-        logits = np.empty((1, len(rows), self.config.vocab_size), dtype=np.float32)
+        logits: Array = np.empty((1, len(rows), self.config.vocab_size), dtype=np.float32)
         # bound to host memory: on a card this is the step's one copy back
         binding.bind_output("logits", "cpu", 0, np.float32, list(logits.shape), logits.ctypes.data)
-        del self._held[total - tokens :]
-        session.run_with_iobinding(binding)
-        self._held.extend(keys)  # only now: an interrupted step leaves the cache as it was
-        return logits[0]
+        with graph_errors("decoder"):
+            session.run_with_iobinding(binding)
+        # only now: the rows that an interrupted step wrote lie behind what is held, and are written again
+        self._held.extend(keys)
+        answer: Array = logits[0]
+        return answer
+
+
+def _last(logits: Array) -> Array:
+    """(rows, vocab) -> (vocab,)."""
+    row: Array = logits[-1]
+    return row
 
 
 def _allocate_cache(
@@ -135,10 +146,11 @@ def _allocate_cache(
     cache = {}
     for item in session.get_inputs():
         if item.name.startswith("past."):
+            if [item.shape[1], item.shape[3]] != [shape[1], shape[3]]:
+                raise InputError(
+                    f"decoder graph: {item.name} has the shape {item.shape} where the manifest's config says "
+                    f"{list(shape)}; convert the checkpoint again"
+                )
             zeros = np.zeros(shape, np.float16 if item.type == "tensor(float16)" else np.float32)
             cache[item.name.removeprefix("past.")] = ort.OrtValue.ortvalue_from_numpy(zeros, device.value, 0)
     return cache
-
-
-def _item_size(buffer: Any) -> int:
-    return 2 if buffer.data_type() == "tensor(float16)" else 4

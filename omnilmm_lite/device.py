@@ -6,7 +6,10 @@ onnxruntime falls back to the CPU without an error when a CUDA library is missin
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,6 +23,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 if TYPE_CHECKING:
     import onnxruntime
 
+AUTO = "auto"
+
 
 class Device(Enum):
     CPU = "cpu"
@@ -32,10 +37,11 @@ class Device(Enum):
 
 @dataclass(frozen=True)
 class DeviceChoice:
-    """The device to use, and the reason, for people to read."""
+    """The device to use, and the reason, for people to read. `is_fallback`: the one that was meant can't be used."""
 
     device: Device
     reason: str
+    is_fallback: bool = False
 
 
 class DeviceError(OmniLMMError):
@@ -56,12 +62,12 @@ def import_onnxruntime() -> Any:
 
 def choose_device(wanted: str, target: Device) -> DeviceChoice:
     """`wanted`: auto, cpu or cuda. `target`: the device the bundle was built for, which `auto` follows."""
-    if wanted == "auto":
+    if wanted == AUTO:
         if target is Device.CPU:
             return DeviceChoice(Device.CPU, "the bundle is built for the CPU")
         missing = _missing_cuda()
         if missing:
-            return DeviceChoice(Device.CPU, f"the bundle is built for CUDA, but {missing}")
+            return fallback(missing)
         return DeviceChoice(Device.CUDA, "the bundle is built for CUDA, and onnxruntime has it")
     try:
         device = Device(wanted)
@@ -72,22 +78,45 @@ def choose_device(wanted: str, target: Device) -> DeviceChoice:
     return DeviceChoice(device, "asked for")
 
 
+def fallback(reason: str) -> DeviceChoice:
+    """The CPU, in place of the card that a bundle was built for."""
+    return DeviceChoice(Device.CPU, f"the bundle is built for CUDA, but {reason}", is_fallback=True)
+
+
 def open_session(path: Path, device: Device, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """A session for the graph at `path` that runs on `device`; DeviceError where it would run elsewhere."""
+    """A session for the graph at `path` that runs on `device`; DeviceError where it would run elsewhere.
+
+    OmniLMMError where onnxruntime can't load the graph at all.
+    """
     ort = import_onnxruntime()
     options = session_options(ort, threads)
     try:
-        session = ort.InferenceSession(str(path), options, providers=providers(device))
+        # without enable_fallback=0 a CUDA error is printed on stdout, and the session quietly made for the CPU
+        session = ort.InferenceSession(str(path), options, providers=providers(device), enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise OmniLMMError(f"{path}: onnxruntime can't load this graph: {_first_line(error)}") from error
+        if device is not Device.CPU:
+            raise DeviceError(f"{path.name} can't run on {device.value}: {_first_line(error)}") from error
+        raise OmniLMMError(
+            f"{path}: onnxruntime can't load this graph: {_first_line(error)}; `omnilmm-lite inspect --verify` says "
+            "whether the bundle is whole"
+        ) from error
     used = session.get_providers()[0]
     if used != device.provider:
         raise DeviceError(
-            f"{path.name} was to run on {device.value}, but onnxruntime chose {used}: a CUDA or cuDNN library is missing "
-            f"or has the wrong version for onnxruntime {ort.__version__}; its own warning above names it"
+            f"{path.name} was to run on {device.value}, but onnxruntime chose {used}: a CUDA or cuDNN library is "
+            f"missing or has the wrong version for onnxruntime {ort.__version__}; its own message above names it"
         )
     session.disable_fallback()  # else a later CUDA error would silently re-create the session on the CPU
     return session
+
+
+@contextlib.contextmanager
+def graph_errors(what: str) -> Iterator[None]:
+    """Turns whatever onnxruntime raises while a graph runs into OmniLMMError, one line."""
+    try:
+        yield
+    except Exception as error:  # as above: no base class
+        raise OmniLMMError(f"{what}: onnxruntime failed while running it: {_first_line(error)}") from error
 
 
 def session_options(ort: Any, threads: int | None) -> onnxruntime.SessionOptions:
@@ -117,7 +146,8 @@ def _missing_cuda() -> str:
     ort = import_onnxruntime()
     if Device.CUDA.provider not in ort.get_available_providers():
         return f"this onnxruntime ({ort.__version__}) is built without it: install omnilmm-lite[gpu] instead of [cpu]"
-    ort.preload_dlls()  # finds the CUDA and cuDNN libraries of the nvidia-* packages
+    with contextlib.redirect_stdout(sys.stderr):  # where it prints what it doesn't find; stdout is the answer's
+        ort.preload_dlls()  # finds the CUDA and cuDNN libraries of the nvidia-* packages
     return ""
 
 

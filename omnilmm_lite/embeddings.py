@@ -13,10 +13,12 @@ from omnilmm_lite.errors import InputError
 
 
 class EmbeddingTable:
+    """Rows are read from the file as they are asked for, and kept by nobody but the system's page cache."""
+
     def __init__(self, path: Path, config: DecoderConfig) -> None:
         """`path`: a .npy file, float16 or float32 (vocab, hidden). InputError where it is anything else."""
         try:
-            table = np.load(path, mmap_mode="r", allow_pickle=False)
+            table = np.lib.format.open_memmap(path, mode="r")
         except (ValueError, OSError):
             raise InputError(f"{path}: this is not a numpy array; copy the bundle again") from None
         if table.shape != (config.vocab_size, config.hidden_size) or table.dtype not in (np.float16, np.float32):

@@ -27,18 +27,23 @@ class FinishReason(Enum):
 
 @dataclass
 class Timings:
-    """Seconds and tokens of one answer. `prompt_tokens` counts the whole prompt, `prefill_tokens` what had to be run."""
+    """Seconds and tokens of one answer.
+
+    `prompt_tokens` counts the whole prompt, `prefill_tokens` what of it had to be run; `new_tokens` the answer without
+    its end token, `decode_steps` the runs after the prefill, which gives the first token.
+    """
 
     prompt_tokens: int = 0
     prefill_tokens: int = 0
     new_tokens: int = 0
+    decode_steps: int = 0
     prefill_s: float = 0.0
     decode_s: float = 0.0
 
     @property
     def tokens_per_s(self) -> float:
-        """Decode speed; the first token belongs to the prefill."""
-        return (self.new_tokens - 1) / self.decode_s if self.new_tokens > 1 and self.decode_s > 0 else 0.0
+        """Decode speed, 0 where nothing was decoded."""
+        return self.decode_steps / self.decode_s if self.decode_s > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,17 @@ class TextModel:
         """Token embeddings with the picture's features in their place: float32 (tokens, hidden)."""
         embeddings = self.embeddings(ids)
         if features is not None:
+            resampler, im_patch = self.config.resampler, self.config.tokens.im_patch
             span = image_span(ids, self.config)
-            if span is None or embeddings[span].shape != features.shape:
+            if span is None or ids[span] != [im_patch] * resampler.num_queries:
                 raise InputError(
-                    f"ids: they must hold one run of {self.config.resampler.num_queries} image tokens for features of "
-                    f"shape {features.shape}; make them with encode_chat(..., image=True)"
+                    f"ids: they must hold a run of {resampler.num_queries} image tokens ({im_patch}) for the features; "
+                    "make them with encode_chat(..., image=True)"
+                )
+            if features.shape != embeddings[span].shape:
+                raise InputError(
+                    f"features: expected the shape {embeddings[span].shape}, found {features.shape}; "
+                    "make them with encode_image"
                 )
             embeddings[span] = features
         return embeddings
@@ -80,8 +91,8 @@ class Answer:
         room = model.decoder.context - len(prompt.ids)
         if room < 1:
             raise ContextFullError(
-                f"the prompt has {len(prompt.ids)} tokens, and the context holds {model.decoder.context} with the answer: "
-                "shorten it, start a new conversation, or raise --context"
+                f"the prompt has {len(prompt.ids)} tokens, and the context holds {model.decoder.context} together with "
+                "the answer: shorten it, start a new conversation, or raise --context"
             )
         self.tokens: list[int] = []
         self.text = ""
@@ -90,11 +101,11 @@ class Answer:
         self._model, self._prompt = model, prompt
         self._max_new_tokens = min(params.max_new_tokens, room)
         self._sampler = Sampler(params)
+        self._cache_version = -1
 
     def __iter__(self) -> Iterator[str]:
         detokenizer = self._model.tokenizer.detokenizer()
         for token in self._token_ids():
-            self.tokens.append(token)
             if piece := detokenizer.push(token):
                 self.text += piece
                 yield piece
@@ -109,27 +120,37 @@ class Answer:
         timings.prefill_s = time.perf_counter() - started
         while True:
             token = self._sampler.next(logits)
-            timings.new_tokens += 1
             if token == model.config.tokens.eos:
                 self.finish_reason = FinishReason.STOP
                 return
+            self.tokens.append(token)
+            timings.new_tokens += 1
+            yield token
             if timings.new_tokens == self._max_new_tokens:
                 self.finish_reason = FinishReason.LENGTH
-            yield token
-            if self.finish_reason is not None:
                 return
             started = time.perf_counter()
-            logits = model.decoder.decode(token, model.embeddings([token]))
+            logits = self._decode(token)
             timings.decode_s += time.perf_counter() - started
+            timings.decode_steps += 1
 
     def _prefill(self) -> NDArray[np.float32]:
-        """Runs what the cache lacks of the prompt; the last token's logits (vocab,)."""
-        model, prompt = self._model, self._prompt
+        """Runs what the cache lacks of the prompt and of the answer so far; the last token's logits (vocab,)."""
+        model, image = self._model, self._prompt.image
+        prompt = Prompt(self._prompt.ids + self.tokens, image)
         keys = cache_keys(prompt, model.config)
         start = model.decoder.reuse(keys)
-        self.timings.prefill_tokens = len(keys) - start
-        features = None if prompt.image is None else prompt.image.values
-        return model.decoder.prefill(keys[start:], model.embed(prompt.ids, features)[start:])
+        self._cache_version = model.decoder.version
+        self.timings.prefill_tokens += len(keys) - start
+        embeddings = model.embed(prompt.ids, None if image is None else image.values)
+        return model.decoder.prefill(keys[start:], embeddings[start:])
+
+    def _decode(self, token: int) -> NDArray[np.float32]:
+        """One more token; from the start where another answer has used the cache in between."""
+        model = self._model
+        if model.decoder.version != self._cache_version:
+            return self._prefill()
+        return model.decoder.decode(token, model.embeddings([token]))
 
 
 def cache_keys(prompt: Prompt, config: OmniLMMConfig) -> list[Hashable]:

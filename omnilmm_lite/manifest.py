@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.sampling import SamplingParams
+from omnilmm_lite.schema import build
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -49,7 +52,7 @@ class Manifest:
     config: OmniLMMConfig
     files: tuple[FileEntry, ...]
     graphs: Graphs = Graphs()
-    sampling: SamplingParams = SamplingParams()
+    sampling: SamplingParams = field(default_factory=SamplingParams)
     source: dict[str, Any] = field(default_factory=dict)
     quantization: dict[str, Any] | None = None
     parity: dict[str, Any] = field(default_factory=dict)
@@ -65,24 +68,32 @@ class Manifest:
         """InputError where `text` isn't a manifest, or is one of a newer schema."""
         try:
             data = json.loads(text)
-            version = data.pop("schema_version")
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise InputError(f"{where}: this is not a bundle's manifest; convert the checkpoint again") from None
+        except (ValueError, RecursionError):
+            raise InputError(
+                f"{where}: this is not JSON; copy the bundle again or convert the checkpoint again"
+            ) from None
+        if not isinstance(data, dict) or "schema_version" not in data:
+            raise InputError(f"{where}: this is not a bundle's manifest; convert the checkpoint again")
+        version = data.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise InputError(
-                f"{where}: the bundle has schema version {version!r}, this omnilmm-lite reads {SCHEMA_VERSION}: "
-                "update omnilmm-lite, or convert the checkpoint again"
+                f"{where}: the bundle has schema version {reprlib.repr(version)}, this omnilmm-lite reads "
+                f"{SCHEMA_VERSION}: update omnilmm-lite, or convert the checkpoint again"
             )
         try:
-            return cls(
-                **data
-                | {
-                    "target": Device(data["target"]),
-                    "config": OmniLMMConfig.from_dict(data["config"]),
-                    "files": tuple(FileEntry(**entry) for entry in data["files"]),
-                    "graphs": Graphs(**data["graphs"]),
-                    "sampling": SamplingParams(**data["sampling"]),
-                }
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{where}: a field is missing or unknown ({error}); convert the checkpoint again") from None
+            manifest = build(cls, data)
+            _check_sizes(manifest.config)
+        except InputError as error:
+            raise InputError(f"{where}: {error}; convert the checkpoint again") from None
+        return manifest
+
+
+def _check_sizes(config: OmniLMMConfig) -> None:
+    """InputError names the first number of the model's shape that no model can have."""
+    for part in ("vision", "resampler", "decoder"):
+        for name, value in vars(getattr(config, part)).items():
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"config.{part}.{name}: {value} is out of range")
+    for name, token in vars(config.tokens).items():
+        if not 0 <= token < config.decoder.vocab_size:
+            raise InputError(f"config.tokens.{name}: {token} is no token of {config.decoder.vocab_size}")

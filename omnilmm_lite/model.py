@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import DeviceChoice, choose_device, open_session
+from omnilmm_lite.device import AUTO, DeviceChoice, DeviceError, choose_device, fallback, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import TextModel
@@ -22,6 +23,9 @@ from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.tokenizer import Tokenizer
 from omnilmm_lite.vision import VisionEncoder
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 DEFAULT_CONTEXT = 4096  # the reference's prompts end at 2048 tokens and its answers at 1024
 
@@ -37,7 +41,7 @@ class Model:
         self.device = choice
         self.sampling: SamplingParams = manifest.sampling
 
-        def session(name: str):  # type: ignore[no-untyped-def]  # onnxruntime has no types
+        def session(name: str) -> InferenceSession:
             return open_session(bundle.path(name), choice.device, threads)
 
         self.vision = VisionEncoder(manifest.config, lambda: (session(graphs.vision), session(graphs.resampler)))
@@ -66,7 +70,7 @@ class Model:
     def logits(self, ids: Sequence[int], features: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Teacher-forced logits of every position, float32 (tokens, vocab); what the cache held is forgotten."""
         vocab_size = self.config.decoder.vocab_size
-        if not ids or not all(0 <= token < vocab_size for token in ids):
+        if len(ids) == 0 or not all(0 <= token < vocab_size for token in ids):
             raise InputError(f"ids: give one or more token ids, each from 0 to {vocab_size - 1}")
         decoder = self.text.decoder
         decoder.clear()
@@ -83,16 +87,22 @@ class Model:
 def load(
     bundle: str | Path | None = None, *, device: str = "auto", context: int | None = None, threads: int | None = None
 ) -> Model:
-    """Opens a bundle; without one, the built-in demonstration model.
+    """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
     `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
     limit). `threads`: for the CPU; by default one a physical core. InputError or DeviceError where that can't be.
     """
-    opened = Bundle.builtin() if bundle is None else Bundle.open(bundle)
+    opened = Bundle.find(bundle)
     limit = opened.manifest.config.decoder.max_position_embeddings
     if context is not None and not 1 <= context <= limit:
         raise InputError(f"context: {context} is out of range; this model takes 1 to {limit} tokens")
     if threads is not None and threads < 1:
         raise InputError(f"threads: {threads} is out of range; give 1 or more")
     choice = choose_device(device, opened.manifest.target)
-    return Model(opened, choice, context or min(DEFAULT_CONTEXT, limit), threads)
+    context = context or min(DEFAULT_CONTEXT, limit)
+    try:
+        return Model(opened, choice, context, threads)
+    except DeviceError as error:
+        if device != AUTO:
+            raise
+        return Model(opened, fallback(str(error)), context, threads)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
+from PIL import Image
+
 from omnilmm_lite.chat import Chat, SamplingOptions
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.image import load_image
 from omnilmm_lite.model import Model
+
+with contextlib.suppress(ImportError):  # there is none on Windows
+    import readline  # noqa: F401  # gives input() history and arrow keys
 
 HELP = """\
 /image PATH  talk about another picture (starts a new conversation)
@@ -17,7 +23,9 @@ HELP = """\
 
 
 class Repl:
-    def __init__(self, model: Model, image: str | None, system: str | None, options: SamplingOptions) -> None:
+    """Holds the picture as it was when it was named, so that /clear still shows it when the file has changed."""
+
+    def __init__(self, model: Model, image: Image.Image | None, system: str | None, options: SamplingOptions) -> None:
         self._model, self._image, self._system, self._options = model, image, system, options
         self._chat = self._new_chat()
 
@@ -27,22 +35,24 @@ class Repl:
         while True:
             try:
                 line = input("> ").strip()
-            except (EOFError, KeyboardInterrupt):
+                if line == "/quit":
+                    return
+                self._handle(line)
+            except EOFError:
                 print(file=sys.stderr)
                 return
-            if line == "/quit":
-                return
-            try:
-                self._handle(line)
-            except InputError as error:
+            except KeyboardInterrupt:  # at the prompt, or while a picture is looked at
+                print("\n/quit or Ctrl-D leaves", file=sys.stderr)
+            except UnicodeDecodeError:
+                print("this line is not UTF-8 text; type it again", file=sys.stderr)
+            except OmniLMMError as error:
                 print(error, file=sys.stderr)
 
     def _handle(self, line: str) -> None:
         command, _, argument = line.partition(" ")
         if command == "/image":
-            load_image(argument.strip())  # a bad path leaves the conversation as it is
-            self._image = argument.strip()
-            self._chat = self._new_chat()
+            image = load_image(argument.strip())
+            self._chat, self._image = self._model.chat(image, self._system), image
         elif command == "/clear":
             self._chat = self._new_chat()
         elif command == "/help":
@@ -53,8 +63,9 @@ class Repl:
             self._answer(line)
 
     def _answer(self, question: str) -> None:
+        pieces = self._chat.stream(question, **self._options)
         try:
-            for piece in self._chat.stream(question, **self._options):
+            for piece in pieces:
                 print(piece, end="", flush=True)
         except KeyboardInterrupt:
             print(" [stopped]", end="", file=sys.stderr)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.device import graph_errors
 from omnilmm_lite.image import pixel_hash, preprocess
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from onnxruntime import InferenceSession
 
 CACHED_PICTURES = 16  # 4 MB each for the full-size model
 
@@ -36,7 +37,9 @@ class ImageFeatures:
 class VisionEncoder:
     """Opens its graphs at the first picture: a chat without one never pays for the tower."""
 
-    def __init__(self, config: OmniLMMConfig, open_graphs: Callable[[], tuple[Session, Session]]) -> None:
+    def __init__(
+        self, config: OmniLMMConfig, open_graphs: Callable[[], tuple[InferenceSession, InferenceSession]]
+    ) -> None:
         """`open_graphs` gives the sessions of the tower and of the resampler."""
         self._config = config.vision
         self._open_graphs = open_graphs
@@ -55,18 +58,15 @@ class VisionEncoder:
         return features
 
     @cached_property
-    def _graphs(self) -> tuple[Session, Session]:
+    def _graphs(self) -> tuple[InferenceSession, InferenceSession]:
         return self._open_graphs()
 
     def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, image_size, image_size) -> (queries, hidden)."""
         tower, resampler = self._graphs
-        (patches,) = tower.run(["patches"], {"pixel_values": pixels})  # (1, patches, kv_dim)
-        (features,) = resampler.run(["features"], {"patches": patches})  # (1, queries, hidden)
+        with graph_errors("vision tower and resampler"):
+            (patches,) = tower.run(["patches"], {"pixel_values": pixels})  # (1, patches, kv_dim)
+            (features,) = resampler.run(["features"], {"patches": patches})  # (1, queries, hidden)
         values: NDArray[np.float32] = features[0]
         values.flags.writeable = False  # shared with the cache
         return values
-
-
-if TYPE_CHECKING:
-    Session = onnxruntime.InferenceSession
