@@ -1,0 +1,76 @@
+"""tiny's shape, its start, and the packed forward pass that training uses."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from examples.tiny.packing import Packer, Rows
+from examples.tiny.tokenizer import ADDED, VOCABULARY
+from examples.tiny.tower import VISION, sincos_positions
+from export.reference import OmniLMM, apply_rope, causal_mask, rope_tables
+from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, TokenIds
+
+CONFIG = OmniLMMConfig(
+    vision=VISION,
+    resampler=ResamplerConfig(num_queries=16, hidden_size=256, kv_dim=VISION.hidden_size, num_attention_heads=2),
+    decoder=DecoderConfig(
+        vocab_size=VOCABULARY + len(ADDED),
+        hidden_size=256,
+        intermediate_size=640,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=2048,
+    ),
+    tokens=TokenIds(im_patch=VOCABULARY, im_start=VOCABULARY + 1, im_end=VOCABULARY + 2),
+)
+
+
+def new_model() -> OmniLMM:
+    """Random weights of the sizes that a small decoder starts well from."""
+    model = OmniLMM(CONFIG)
+    decoder = CONFIG.decoder
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear) and "vision_tower" not in name:
+                nn.init.normal_(module.weight, std=0.04)
+                if name.endswith(("o_proj", "down_proj")):
+                    module.weight /= (2 * decoder.num_hidden_layers) ** 0.5
+        nn.init.normal_(model.model.embed_tokens.weight, std=0.1)
+        nn.init.normal_(model.lm_head.weight, std=0.02)
+        resampler = model.model.resampler
+        resampler.pos_embed.copy_(0.5 * sincos_positions(CONFIG.resampler.grid, CONFIG.resampler.hidden_size))
+        nn.init.normal_(resampler.query, std=1.0)
+        resampler.proj.mul_(0.25)
+    return model
+
+
+def packed_hidden_states(model: OmniLMM, packer: Packer, features: Tensor, rows: Rows) -> Tensor:
+    """Last hidden states: features (batch, queries, hidden) and rows -> (batch, length, hidden).
+
+    The constant prefix is computed once, at batch 1; its keys and values are shared by every row.
+    """
+    x = model.embed(rows.ids, features)
+    constant = model.model.embed_tokens(torch.tensor([packer.prefix]))  # (1, prefix, hidden)
+    size = constant.shape[1]
+    cos, sin = (table[:, None] for table in rope_tables(CONFIG.decoder, rows.positions))
+    cos0, sin0 = (table[None, None] for table in rope_tables(CONFIG.decoder, torch.arange(size)))
+    mask0 = causal_mask(size)
+    for layer in model.model.layers:
+        attention = layer.self_attn
+        normed0, normed = layer.input_layernorm(constant), layer.input_layernorm(x)
+        keys0 = apply_rope(attention.heads(attention.k_proj(normed0)), cos0, sin0)
+        values0 = attention.heads(attention.v_proj(normed0))
+        keys = apply_rope(attention.heads(attention.k_proj(normed)), cos, sin)
+        values = attention.heads(attention.v_proj(normed))
+        keys = torch.cat([keys0.expand(len(x), -1, -1, -1), keys], dim=2)  # (batch, kv heads, prefix + length, head_dim)
+        values = torch.cat([values0.expand(len(x), -1, -1, -1), values], dim=2)
+        queries = apply_rope(attention.heads(attention.q_proj(normed)), cos, sin)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=rows.mask, enable_gqa=True)
+        x = x + attention.o_proj(mixed.transpose(1, 2).flatten(2))
+        x = x + layer.mlp(layer.post_attention_layernorm(x))
+        constant = layer(constant, cos0, sin0, mask0)
+    return model.model.norm(x)
