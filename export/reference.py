@@ -8,6 +8,8 @@ Sources: OpenBMB/MiniCPM-V, folder omnilmm/ (model, resampler, chat), timm `eva.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -90,7 +92,8 @@ class VisionTower(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
         self.pos_embed = nn.Parameter(torch.zeros(1, config.position_grid**2 + 1, config.hidden_size))
         self.patch_embed = PatchEmbed(config)
-        self.blocks = blocks or nn.ModuleList(VisionBlock(config) for _ in range(config.num_hidden_layers))
+        own = (VisionBlock(config) for _ in range(config.num_hidden_layers))
+        self.blocks = cast(Iterable[VisionBlock], nn.ModuleList(own)) if blocks is None else blocks
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def positions(self) -> Tensor:
@@ -256,7 +259,8 @@ class Body(nn.Module):
         super().__init__()
         decoder = config.decoder
         self.embed_tokens = nn.Embedding(decoder.vocab_size, decoder.hidden_size)
-        self.layers = layers or nn.ModuleList(DecoderLayer(decoder) for _ in range(decoder.num_hidden_layers))
+        own = (DecoderLayer(decoder) for _ in range(decoder.num_hidden_layers))
+        self.layers = cast(Iterable[DecoderLayer], nn.ModuleList(own)) if layers is None else layers
         self.norm = RMSNorm(decoder.hidden_size, decoder.rms_norm_eps)
         self.vision_tower = VisionTower(config.vision, blocks)
         self.resampler = Resampler(config.resampler, config.vision.grid)
