@@ -1,6 +1,54 @@
-"""Settings that every test file shares."""
+"""Settings and models that every test file shares."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from export.checkpoint import Checkpoint
+    from omnilmm_lite.model import Model
 
 settings.register_profile("omnilmm", deadline=None)  # the machine may be busy: no example fails for being slow
 settings.load_profile("omnilmm")
+
+# Fixtures import what they need: most test files need no torch.
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str, steps: int) -> None: ...
+
+    def step(self, line: str) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Random weights of the size TINY; to be read only."""
+    from export.checkpoint import Checkpoint
+    from tests.small_checkpoint import TINY, write_checkpoint
+
+    return Checkpoint.open(write_checkpoint(tmp_path_factory.mktemp("checkpoint"), size=TINY))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_checkpoint` converted with the preset reference; to be read only."""
+    from export.convert import CheckpointWeights, write_bundle
+    from export.presets import find_preset
+
+    out = tmp_path_factory.mktemp("bundles") / "tiny-reference"
+    write_bundle(tiny_checkpoint, CheckpointWeights(tiny_checkpoint), find_preset("reference"), out, Quiet())
+    return out
+
+
+@pytest.fixture
+def model(tiny_bundle: Path) -> Model:
+    """`tiny_bundle`, loaded afresh: nothing in its caches."""
+    from omnilmm_lite.model import load
+
+    return load(tiny_bundle, threads=1)
