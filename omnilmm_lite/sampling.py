@@ -108,7 +108,7 @@ def filtered_probabilities(
         ids = np.flatnonzero(scores >= kth)
     else:
         ids = np.arange(scores.size)
-    ids = ids[np.argsort(-scores[ids], kind="stable")]
+    ids = ids[np.argsort(-scores[ids])]
     kept = scores[ids].astype(np.float64)
     with np.errstate(over="ignore"):  # a tiny temperature leaves the best token alone: exp(-inf) is 0
         probabilities = np.exp((kept - kept[0]) / params.temperature)

@@ -169,13 +169,13 @@ def test_white_space_waits_for_text(mistral: Converted) -> None:
     tokenizer = mistral.tokenizer
     newline, eos = tokenizer.encode_text("\n")[-1], 2
     stream = tokenizer.detokenizer()
-    hello = mistral.reference.piece_to_id("\u2581hello")
-    assert [stream.push(i) for i in (newline, hello, newline, newline, hello, eos, newline)] == [
+    cat = mistral.reference.piece_to_id("\u2581cat")
+    assert [stream.push(i) for i in (newline, cat, newline, newline, cat, eos, newline)] == [
         "",
-        "hello",
+        "cat",
         "",
         "",
-        "\n\n hello",
+        "\n\n cat",
         "",
         "",
     ]
