@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import cast
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -285,7 +284,7 @@ class OmniLMM(nn.Module):
         return self.model.resampler(self.model.vision_tower(pixels))
 
     def embed(self, ids: Tensor, features: Tensor | None = None) -> Tensor:
-        """Token embeddings with the image's features in place of `<im_patch>`: (batch, tokens) -> (batch, tokens, hidden).
+        """Token embeddings, the image's in place of `<im_patch>`: (batch, tokens) -> (batch, tokens, hidden).
 
         `features` (batch, queries, hidden) fill each row's `<im_patch>` positions in order; without them the
         patches keep their own embedding.
