@@ -80,7 +80,8 @@ def silhouette(picture: Image.Image) -> tuple[NDArray[np.float32], str, int, int
     """
     pixels = np.asarray(picture, np.float32)  # (64, 64, 3)
     flat = pixels.reshape(-1, 3)
-    _, first, counts = np.unique(flat @ np.float32([1, 256, 65536]), return_index=True, return_counts=True)
+    codes = flat @ np.array([1, 256, 65536], np.float32)  # one number a colour, exact in float32
+    _, first, counts = np.unique(codes, return_index=True, return_counts=True)
     ground = flat[first[counts.argmax()]]
     color = max(SHAPE_COLORS, key=lambda name: int((flat == SHAPE_COLORS[name]).all(1).sum()))
     direction = np.asarray(SHAPE_COLORS[color], np.float32) - ground

@@ -10,29 +10,29 @@ from pathlib import Path
 _LABELS = """
 monkey face=monkey; gorilla; dog face=dog; wolf; fox; raccoon; cat face=cat; lion; tiger face=tiger; horse face=horse;
 moose; unicorn; zebra; deer; cow face=cow; pig face=pig; ewe=sheep; goat; camel; llama; giraffe; elephant; rhinoceros;
-hippopotamus=hippo; mouse face=mouse; hamster; rabbit face=rabbit; beaver; hedgehog; bat; bear; polar bear; koala; panda;
-sloth; otter; skunk; kangaroo; turkey; rooster; penguin; eagle; duck; swan; owl; flamingo; peacock; parrot; frog;
-crocodile; turtle; snake; T-Rex=dinosaur; spouting whale=whale; dolphin; seal; tropical fish=fish; shark; octopus;
-spiral shell=shell; crab; lobster; squid; snail; butterfly; ant; honeybee=bee; lady beetle=ladybug; scorpion; rose;
-sunflower; tulip; evergreen tree=tree; palm tree; cactus; four leaf clover=clover; maple leaf; mushroom;
-watermelon; lemon; banana; pineapple; red apple; green apple; pear; peach; strawberry; tomato; coconut; avocado; eggplant;
-potato; carrot; broccoli; onion; croissant; pretzel; waffle; hamburger; pizza; hot dog; sandwich; taco; egg;
+hippopotamus=hippo; mouse face=mouse; hamster; rabbit face=rabbit; beaver; hedgehog; bat; bear; polar bear; koala;
+panda; sloth; otter; skunk; kangaroo; turkey; rooster; penguin; eagle; duck; swan; owl; flamingo; peacock; parrot;
+frog; crocodile; turtle; snake; T-Rex=dinosaur; spouting whale=whale; dolphin; seal; tropical fish=fish; shark;
+octopus; spiral shell=shell; crab; lobster; squid; snail; butterfly; ant; honeybee=bee; lady beetle=ladybug; scorpion;
+rose; sunflower; tulip; evergreen tree=tree; palm tree; cactus; four leaf clover=clover; maple leaf; mushroom;
+watermelon; lemon; banana; pineapple; red apple; green apple; pear; peach; strawberry; tomato; coconut; avocado;
+eggplant; potato; carrot; broccoli; onion; croissant; pretzel; waffle; hamburger; pizza; hot dog; sandwich; taco; egg;
 doughnut=donut; cookie; birthday cake=cake; cupcake; lollipop; teapot; wine glass; beer mug; house; castle; tent;
-ferris wheel; bus; ambulance; fire engine=fire truck; police car; taxi; tractor; bicycle; anchor; sailboat; helicopter;
-rocket; hourglass done=hourglass; alarm clock=clock; crescent moon=moon; sun with face=sun; ringed planet=planet; star;
-rainbow; umbrella with rain drops=umbrella; fire; snowman without snow=snowman; volcano; jack-o-lantern=pumpkin; balloon;
-wrapped gift=gift; trophy; soccer ball; baseball; basketball; tennis=tennis racket; boxing glove; game die=die; puzzle piece;
-teddy bear; artist palette=palette; t-shirt; dress; backpack; running shoe=shoe; crown; top hat; lipstick; ring;
-gem stone=diamond; bell; microphone; radio; saxophone; trumpet; guitar; violin; drum; mobile phone=phone; laptop;
-television; camera; light bulb; closed book=book; money bag; locked=lock; key; hammer; axe; bomb; magnet; ladder;
-microscope; telescope; syringe; door; chair; toilet; bucket; toothbrush; fire extinguisher; shopping cart; skull; ghost;
-robot; red heart=heart
+ferris wheel; bus; ambulance; fire engine=fire truck; police car; taxi; tractor; bicycle; anchor; sailboat;
+helicopter; rocket; hourglass done=hourglass; alarm clock=clock; crescent moon=moon; sun with face=sun; ringed
+planet=planet; star; rainbow; umbrella with rain drops=umbrella; fire; snowman without snow=snowman; volcano;
+jack-o-lantern=pumpkin; balloon; wrapped gift=gift; trophy; soccer ball; baseball; basketball; tennis=tennis racket;
+boxing glove; game die=die; puzzle piece; teddy bear; artist palette=palette; t-shirt; dress; backpack; running
+shoe=shoe; crown; top hat; lipstick; ring; gem stone=diamond; bell; microphone; radio; saxophone; trumpet; guitar;
+violin; drum; mobile phone=phone; laptop; television; camera; light bulb; closed book=book; money bag; locked=lock;
+key; hammer; axe; bomb; magnet; ladder; microscope; telescope; syringe; door; chair; toilet; bucket; toothbrush; fire
+extinguisher; shopping cart; skull; ghost; robot; red heart=heart
 """
 
 # Kinds whose colour everybody would name the same.
 COLORS = {
     "red": "red apple, strawberry, tomato, fire truck, fire extinguisher, rose, heart, ladybug, teapot, book, axe",
-    "green": "frog, crocodile, cactus, tree, clover, broccoli, green apple, pear, avocado, dinosaur, turtle, t-shirt, tent",
+    "green": "cactus, frog, crocodile, tree, clover, broccoli, green apple, pear, avocado, dinosaur, turtle, tent",
     "yellow": "banana, lemon, star, sun, moon, taxi, trophy, crown, bell",
     "blue": "whale, dolphin, dress, diamond, anchor, bucket",
     "brown": "bear, monkey, moose, beaver, otter, teddy bear, door, chair",

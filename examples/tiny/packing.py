@@ -103,7 +103,7 @@ class Packer:
 
     def _mask(self, number: Tensor, has_image: Tensor) -> Tensor:
         """(batch, length) segment numbers, (batch,) -> (batch, 1, length, prefix + length)."""
-        batch, length = number.shape
+        length = number.shape[1]
         picture, prefix = len(self.picture), len(self.prefix)
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         same = number[:, :, None] == number[:, None, :]  # the picture block and the padding count as one another's

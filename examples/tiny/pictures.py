@@ -157,7 +157,13 @@ class Studio:
         return 1 + len(self.kinds) + SHAPES.index(shape) * len(SHAPE_COLORS) + list(SHAPE_COLORS).index(color)
 
     def _easy(
-        self, pixels: Pixels, alpha: NDArray[np.float32], shape: str, color: str, at: tuple[int, int], number: int | None
+        self,
+        pixels: Pixels,
+        alpha: NDArray[np.float32],
+        shape: str,
+        color: str,
+        at: tuple[int, int],
+        number: int | None,
     ) -> Example:
         side = easy_vqa_data.SIDE
         cover = np.zeros((side, side), np.float32)
@@ -216,10 +222,21 @@ class Studio:
         return np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BILINEAR)), "photo"
 
 
+# Shape colours that are hard to see on a background.
+_NEAR = {
+    "black": {"black"},
+    "gray": {"gray", "teal", "brown"},
+    "red": {"red", "brown"},
+    "green": {"green", "teal"},
+    "blue": {"blue", "teal"},
+    "yellow": {"yellow"},
+    "purple": {"brown", "blue"},
+    "orange": {"brown", "red"},
+}
+
+
 def _clash(background: str, colors: set[str]) -> bool:
-    near = {"black": {"black"}, "gray": {"gray", "teal", "brown"}, "red": {"red", "brown"}, "green": {"green", "teal"},
-            "blue": {"blue", "teal"}, "yellow": {"yellow"}, "purple": {"brown", "blue"}, "orange": {"brown", "red"}}  # fmt: skip
-    return bool(near.get(background, set()) & colors)
+    return bool(_NEAR.get(background, set()) & colors)
 
 
 def _emoji_file(folder: Path, code: str) -> Path:
@@ -276,7 +293,10 @@ def _draw_shape(shape: str, size: float, rng: np.random.Generator) -> Image.Imag
     """A shape's coverage, antialiased."""
     width = height = size * SIDE
     if shape == "rectangle":
-        width, height = (width, height * rng.uniform(0.5, 1)) if rng.random() < 0.5 else (width * rng.uniform(0.5, 1), height)
+        if rng.random() < 0.5:
+            height *= rng.uniform(0.5, 1)
+        else:
+            width *= rng.uniform(0.5, 1)
     elif shape == "triangle":
         height *= rng.uniform(0.8, 1)
     w, h = max(5, round(width)), max(5, round(height))
@@ -316,13 +336,14 @@ def _paste(
     cover = Image.new("L", (SIDE, SIDE))
     cover.paste(mask, (spots[0], spots[1]))
     x, y = ((spot + size / 2) / SIDE for spot, size in zip(spots, thing.size, strict=True))
-    return x, y, _patches(np.asarray(cover, np.float32) / 255)
+    return x, y, _patches(np.asarray(cover, np.float32) / np.float32(255))
 
 
 def _patches(cover: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean coverage of each patch: (side, side) -> (64,)."""
     block = cover.shape[0] // GRID
-    return cover.reshape(GRID, block, GRID, block).mean((1, 3)).reshape(-1)
+    means: NDArray[np.float32] = cover.reshape(GRID, block, GRID, block).mean((1, 3)).reshape(-1)
+    return means
 
 
 def _labels(covers: list[tuple[NDArray[np.float32], int]]) -> Labels:

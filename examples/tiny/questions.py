@@ -15,29 +15,73 @@ from examples.tiny import kinds as vocabulary
 from examples.tiny.scene import BACKGROUND_COLORS, SHAPE_COLORS, SHAPES, Scene, Thing
 
 Pair = tuple[str, str]  # question, answer
+Maker = Callable[[Scene, np.random.Generator], Pair | None]  # None where the scene leaves nothing to ask
 
 CHAT: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("Hello", "Hello!", "Hi", "Hi!", "hello", "hi", "Good morning", "Hey"), "Hello! Show me a picture and ask me about it."),
-    (("Who are you?", "What are you?", "who are you?", "What is your name?"), "I am tiny, a small model that shows how OmniLMM works."),
-    (("What can you do?", "what can you do?", "How can you help me?", "What do you know?"), "I can name things in simple pictures, and say their colour and place."),
+    (
+        ("Hello", "Hello!", "Hi", "Hi!", "hello", "hi", "Good morning", "Hey"),
+        "Hello! Show me a picture and ask me about it.",
+    ),
+    (
+        ("Who are you?", "What are you?", "who are you?", "What is your name?"),
+        "I am tiny, a small model that shows how OmniLMM works.",
+    ),
+    (
+        ("What can you do?", "what can you do?", "How can you help me?", "What do you know?"),
+        "I can name things in simple pictures, and say their colour and place.",
+    ),
     (("How are you?", "how are you?", "How are you today?"), "I am fine, thank you."),
     (("Thank you", "Thank you!", "Thanks", "Thanks!", "thanks"), "You are welcome."),
     (("Goodbye", "Goodbye!", "Bye", "bye"), "Goodbye!"),
-    (("What is this?", "What do you see?", "Describe the picture.", "what is this?", "Describe the image.",
-      "What is in the picture?", "what color is the shape?", "What is interesting about this image?"),
-     "I see no picture. Please show me one."),
-    (("What is the capital of France?", "Tell me a story.", "What is two plus two?", "Write a poem.", "Why is the sky blue?",
-      "Tell me a joke.", "Tell me about cats.", "What time is it?", "Can you write code?"),
-     "I do not know. I can only talk about simple pictures."),
-)  # fmt: skip
+    (
+        (
+            "What is this?",
+            "What do you see?",
+            "Describe the picture.",
+            "what is this?",
+            "Describe the image.",
+            "What is in the picture?",
+            "what color is the shape?",
+            "What is interesting about this image?",
+        ),
+        "I see no picture. Please show me one.",
+    ),
+    (
+        (
+            "What is the capital of France?",
+            "Tell me a story.",
+            "What is two plus two?",
+            "Write a poem.",
+            "Why is the sky blue?",
+            "Tell me a joke.",
+            "Tell me about cats.",
+            "What time is it?",
+            "Can you write code?",
+        ),
+        "I do not know. I can only talk about simple pictures.",
+    ),
+)
 
-_THIS = ("What is this?", "What is this?", "What is it?", "what is this?", "What is that?", "What object is this?", "What's this?")
+_THIS = (
+    "What is this?",
+    "What is this?",
+    "What is it?",
+    "what is this?",
+    "What is that?",
+    "What object is this?",
+    "What's this?",
+)
 _SEE = ("What do you see?", "What can you see?", "What do you see in the picture?", "what do you see?")
 _IN = ("What is in the picture?", "What is in the image?", "What is shown in the picture?", "what is in the picture?")
 _DESCRIBE = ("Describe the picture.", "Describe the image.", "Describe this picture.", "Describe this image.",
              "What is happening in the image?", "What is interesting about this image?", "Describe the picture",
              "describe the picture")  # fmt: skip
-_COUNT = ("How many objects are there?", "How many things are there?", "How many objects do you see?", "how many objects are there?")
+_COUNT = (
+    "How many objects are there?",
+    "How many things are there?",
+    "How many objects do you see?",
+    "how many objects are there?",
+)
 _PHRASES = {"shaded": "on a shaded background", "speckled": "on a speckled background", "photo": "in front of a photo",
             "easy": "on a light background"}  # fmt: skip
 
@@ -66,8 +110,8 @@ def easy_vqa_pair(scene: Scene, rng: np.random.Generator) -> Pair:
 def _yes_no(what: str, true: bool, rng: np.random.Generator) -> Pair:
     positive = (f"is there a {what}?", f"is there a {what} in the image?", f"does the image contain a {what}?",
                 f"is a {what} present?")  # fmt: skip
-    negative = (f"is there not a {what}?", f"is there not a {what} in the image?", f"does the image not contain a {what}?",
-                f"is no {what} present?")  # fmt: skip
+    negative = (f"is there not a {what}?", f"is there not a {what} in the image?",
+                f"does the image not contain a {what}?", f"is no {what} present?")  # fmt: skip
     if rng.random() < 0.5:
         return negative[rng.integers(4)], "no" if true else "yes"
     return positive[rng.integers(4)], "yes" if true else "no"
@@ -82,7 +126,7 @@ def pairs(scene: Scene, rng: np.random.Generator, count: int) -> list[Pair]:
         asked += [easy_vqa_pair(scene, rng) for _ in range(easy)]
     elif single:
         asked.append(_name(scene, rng))
-    makers: list[Callable[[Scene, np.random.Generator], Pair | None]] = [_name, _describe, _there, _there, _count, _where]
+    makers: list[Maker] = [_name, _describe, _there, _there, _count, _where]
     makers += [_color, _background] if single else [_at, _at]
     while len(asked) < count:
         made = makers[rng.integers(len(makers))](scene, rng)
@@ -152,8 +196,10 @@ def _where(scene: Scene, rng: np.random.Generator) -> Pair | None:
     place = where(scene, thing)
     if place is None:
         return None
-    question = _pick((f"Where is the {thing.name}?", f"Where is the {thing.name} in the picture?", f"where is the {thing.name}?"), rng)
-    return question, f"The {thing.name} is {place}."
+    it = f"the {thing.name}"
+    return _pick(
+        (f"Where is {it}?", f"Where is {it} in the picture?", f"where is {it}?"), rng
+    ), f"The {thing.name} is {place}."
 
 
 def _at(scene: Scene, rng: np.random.Generator) -> Pair | None:
@@ -171,7 +217,8 @@ def _color(scene: Scene, rng: np.random.Generator) -> Pair | None:
     word = _pick(("colour", "color"), rng)
     name = thing.name if rng.random() < 0.7 else ("shape" if thing.is_shape else "it")
     subject = name if name == "it" else f"the {name}"
-    return _pick((f"What {word} is {subject}?", f"What {word} does {subject} have?"), rng), f"{_capital(subject)} is {thing.color}."
+    question = _pick((f"What {word} is {subject}?", f"What {word} does {subject} have?"), rng)
+    return question, f"{_capital(subject)} is {thing.color}."
 
 
 def _background(scene: Scene, rng: np.random.Generator) -> Pair | None:
@@ -227,7 +274,7 @@ def _other_than(present: set[str], pool: Sequence[str], rng: np.random.Generator
 
 
 def _pick(wordings: Sequence[str], rng: np.random.Generator) -> str:
-    return wordings[rng.integers(len(wordings))]
+    return wordings[int(rng.integers(len(wordings)))]
 
 
 def _capital(text: str) -> str:

@@ -48,7 +48,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """`background` is one of "easy" (easy-VQA's pale plain ground), "shaded", "speckled", "photo" or a colour's name."""
+    """`background`: "easy" (easy-VQA's pale plain ground), "shaded", "speckled", "photo" or a colour's name."""
 
     things: tuple[Thing, ...]
     background: str

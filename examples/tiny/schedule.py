@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,11 @@ class Clock:
 
     @classmethod
     def resume(
-        cls, path: Path, arguments: Mapping[str, Any], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+        cls,
+        path: Path,
+        arguments: Mapping[str, Any],
+        modules: Mapping[str, nn.Module],
+        optimizer: torch.optim.Optimizer,
     ) -> Clock:
         """Loads the state at `path`, if there is one; SystemExit where it was made with other arguments."""
         if not path.exists():
@@ -76,18 +80,21 @@ def save_state(
     part.replace(path)
 
 
-def adamw(modules: Iterable[nn.Module], rate: float) -> torch.optim.AdamW:
-    """Weight decay on matrices only."""
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    groups = [
-        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": 0.05},
-        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+def adamw(rates: Mapping[nn.Module, float]) -> torch.optim.AdamW:
+    """Each module's peak rate; weight decay on matrices only."""
+    groups: list[dict[str, Any]] = []
+    for module, rate in rates.items():
+        matrices = [parameter for parameter in module.parameters() if parameter.ndim >= 2]
+        others = [parameter for parameter in module.parameters() if parameter.ndim < 2]
+        groups += [
+            {"params": matrices, "weight_decay": 0.05, "peak": rate},
+            {"params": others, "weight_decay": 0.0, "peak": rate},
+        ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
 
-def learning_rate(optimizer: torch.optim.Optimizer, peak: float, progress: float, step: int) -> None:
+def learning_rate(optimizer: torch.optim.Optimizer, progress: float, step: int) -> None:
     """Linear warm-up over steps, then one cosine over time."""
-    rate = peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * progress)))
+    share = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * progress))
     for group in optimizer.param_groups:
-        group["lr"] = rate * min(1.0, (step + 1) / WARMUP)
+        group["lr"] = group["peak"] * share * min(1.0, (step + 1) / WARMUP)

@@ -5,6 +5,7 @@ It is a tokenizer.model, not a tokenizer.json, so that tiny goes through the sam
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import re
@@ -96,5 +97,18 @@ def write(model: bytes, folder: Path) -> None:
     )
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--emoji", type=Path, required=True, help="unpacked npm package @lobehub/fluent-emoji-3d")
+    parser.add_argument("--emojibase", type=Path, required=True, help="unpacked npm package emojibase-data")
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    write(train(corpus(Studio(args.emoji, args.emojibase))), args.folder)
+
+
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ from examples.tiny.train_tower import collate, normalise
 from export.reference import OmniLMM
 
 AUXILIARY = 0.3  # weight of the tower's own heads
+TOWER_RATE = 0.25  # of the rest's: what it learnt in stage one drowns in the noise of a full rate
 CHAT_SEGMENTS = 6
 
 
@@ -66,7 +67,7 @@ class Batches(Dataset[Batch]):
 
 
 def answer_loss(model: OmniLMM, hidden: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy over the learnt ids, and which segments are right word for word: (batch, segments) float, NaN = none."""
+    """Cross-entropy over the learnt ids, and (batch, segments) float: 1 where right word for word, NaN = no segment."""
     learnt = rows.targets != IGNORE
     logits = model.lm_head(hidden[learnt])  # (learnt, vocab)
     targets = rows.targets[learnt]
@@ -87,7 +88,7 @@ def main() -> None:
     parser.add_argument("--tower", type=Path, required=True, help="state of the first stage")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.model")
     parser.add_argument("--out", type=Path, required=True, help="file of the training state; resumed from if it exists")
-    parser.add_argument("--minutes", type=float, default=55)
+    parser.add_argument("--minutes", type=float, default=52)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--asked", type=int, default=5, help="questions a picture")
     parser.add_argument("--rate", type=float, default=8e-4)
@@ -101,7 +102,10 @@ def main() -> None:
     model.model.vision_tower.load_state_dict(stage_one["tower"])
     heads.load_state_dict(stage_one["heads"])
     packer = Packer((args.tokenizer / "tokenizer.model").read_bytes(), model.config)
-    optimizer = adamw([model, heads], args.rate)
+    body, slow = model.model, args.rate * TOWER_RATE
+    rates = {body.vision_tower: slow, heads: slow, model.lm_head: args.rate}
+    rates |= {module: args.rate for module in body.children() if module is not body.vision_tower}
+    optimizer = adamw(rates)
     modules = {"model": model, "heads": heads}
     clock = Clock.resume(args.out, vars(args), modules, optimizer)
     batches = Batches(studio, packer, args.batch, args.asked, args.seed)
@@ -109,7 +113,7 @@ def main() -> None:
                         prefetch_factor=8)  # fmt: skip
     saved = time.monotonic()
     for batch in loader:
-        learning_rate(optimizer, args.rate, clock.progress(args.minutes), clock.step)
+        learning_rate(optimizer, clock.progress(args.minutes), clock.step)
         pixels, patch_labels, whole = batch.pictures
         patches = model.model.vision_tower(normalise(pixels))
         auxiliary, top1 = heads(patches, patch_labels, whole)
@@ -123,7 +127,8 @@ def main() -> None:
         optimizer.step()
         clock.step += 1
         if clock.step % 20 == 0:
-            figures = [loss, top1, right[batch.easy].nanmean(), right[:-1][~batch.easy[:-1]].nanmean(), right[-1].nanmean()]
+            easy, other = right[batch.easy], right[:-1][~batch.easy[:-1]]
+            figures = [loss, top1, easy.nanmean(), other.nanmean(), right[-1].nanmean()]
             with args.out.with_suffix(".csv").open("a", newline="") as file:
                 csv.writer(file).writerow([clock.step, round(clock.seconds()), *(round(x.item(), 4) for x in figures)])
         done = clock.progress(args.minutes) >= 1

@@ -64,14 +64,14 @@ def main() -> None:
     studio = Studio(args.emoji, args.emojibase)
     tower, heads = VisionTower(VISION), AuxiliaryHeads(class_count(len(studio.kinds)))
     start_tower(tower)
-    optimizer = adamw([tower, heads], args.rate)
+    optimizer = adamw({tower: args.rate, heads: args.rate})
     clock = Clock.resume(args.out, vars(args), {"tower": tower, "heads": heads}, optimizer)
     batches = Batches(studio, args.batch, args.seed)
     loader = DataLoader(batches, batch_size=None, sampler=range(clock.step, len(batches)), num_workers=1,
                         prefetch_factor=8)  # fmt: skip
     saved = time.monotonic()
     for pixels, patches, whole in loader:
-        learning_rate(optimizer, args.rate, clock.progress(args.minutes), clock.step)
+        learning_rate(optimizer, clock.progress(args.minutes), clock.step)
         loss, right = heads(tower(normalise(pixels)), patches, whole)
         optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,119 @@
+"""Measures bundles of tiny through the public API, by free greedy generation, word for word:
+
+`python -m examples.tiny.evaluate --emoji DIR --emojibase DIR BUNDLE ... [--write docs/tiny.md]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from examples.tiny import easy_vqa_data
+from examples.tiny.kinds import with_article
+from examples.tiny.pictures import Studio
+from omnilmm_lite import load
+from omnilmm_lite.model import Model
+
+RENDERING_SEED = 99
+MAX_NEW_TOKENS = 24
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One bundle's results, in 0..1; `kinds` counts emoji named right in nine of ten renderings or more."""
+
+    bundle: str
+    easy: dict[str, float]  # "all", "yes/no", "colour", "shape"
+    blank: dict[str, float]
+    emoji: float
+    kinds: int
+    known: int
+    worst: dict[str, float]
+
+
+def ask(model: Model, picture: Image.Image, question: str) -> str:
+    return model.chat(picture).ask(question, greedy=True, max_new_tokens=MAX_NEW_TOKENS)
+
+
+def easy_vqa(model: Model, *, blank: bool, limit: int | None) -> dict[str, float]:
+    """Exact match over the published test split, by type; `blank` shows a white picture instead."""
+    pictures = easy_vqa_data.pictures("test")
+    white = Image.new("RGB", (easy_vqa_data.SIDE, easy_vqa_data.SIDE), "white")
+    right: dict[str, list[bool]] = defaultdict(list)
+    for question in sorted(easy_vqa_data.questions("test"), key=lambda asked: asked.picture)[:limit]:
+        answer = ask(model, white if blank else pictures[question.picture], question.text)
+        right[question.type].append(answer == question.answer)
+        right["all"].append(answer == question.answer)
+    return {name: float(np.mean(values)) for name, values in right.items()}
+
+
+def emoji(model: Model, studio: Studio, each: int) -> dict[str, float]:
+    """Share named right of `each` new renderings, by kind."""
+    rng = np.random.default_rng(RENDERING_SEED)
+    rates = {}
+    for number, kind in enumerate(studio.kinds):
+        wanted = f"This is {with_article(kind.name)}."
+        pictures = [Image.fromarray(studio.emoji(rng, number).pixels) for _ in range(each)]
+        rates[kind.name] = float(np.mean([ask(model, picture, "What is this?") == wanted for picture in pictures]))
+    return rates
+
+
+def measure(bundle: str, studio: Studio, each: int, limit: int | None) -> Figures:
+    model = load(bundle, device="cpu")
+    rates = emoji(model, studio, each)
+    return Figures(
+        bundle=bundle,
+        easy=easy_vqa(model, blank=False, limit=limit),
+        blank=easy_vqa(model, blank=True, limit=limit),
+        emoji=float(np.mean(list(rates.values()))),
+        kinds=sum(rate >= 0.9 for rate in rates.values()),
+        known=len(rates),
+        worst=dict(sorted(rates.items(), key=lambda item: item[1])[:10]),
+    )
+
+
+def table(measured: Iterable[Figures]) -> str:
+    """Markdown, one row a bundle."""
+    lines = [
+        "| bundle | easy-VQA test | yes/no | colour | shape | picture blanked | emoji named | kinds named >= 90 % |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in measured:
+        types = " | ".join(f"{100 * one.easy[name]:.2f} %" for name in ("all", "yes/no", "colour", "shape"))
+        lines.append(
+            f"| {Path(one.bundle).name} | {types} | {100 * one.blank['all']:.2f} % | {100 * one.emoji:.2f} % | "
+            f"{one.kinds} of {one.known} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundles", nargs="+", help="bundle folders; `tiny` is the built-in one")
+    parser.add_argument("--emoji", type=Path, required=True, help="unpacked npm package @lobehub/fluent-emoji-3d")
+    parser.add_argument("--emojibase", type=Path, required=True, help="unpacked npm package emojibase-data")
+    parser.add_argument("--each", type=int, default=20, help="renderings of each emoji")
+    parser.add_argument("--limit", type=int, help="easy-VQA questions; all by default")
+    parser.add_argument("--write", type=Path, help="file whose figures are replaced by the table")
+    args = parser.parse_args()
+    studio = Studio(args.emoji, args.emojibase, test=True)
+    measured = [measure(bundle, studio, args.each, args.limit) for bundle in args.bundles]
+    figures = table(measured)
+    print(figures)
+    for one in measured:
+        print(one.bundle, "named worst:", ", ".join(f"{name} {rate:.0%}" for name, rate in one.worst.items()))
+    if args.write:
+        text = args.write.read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        args.write.write_text(f"{before}{BEGIN}\n{figures}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
