@@ -1,0 +1,386 @@
+"""The decoder's quantization from checkpoint to GPTQ folder: quality, resuming, reading back, calibration data."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import MistralConfig
+
+import quantize.decoder
+import quantize.durable
+from export.checkpoint import Checkpoint
+from export.reference import OmniLMM
+from export.streaming import load_module
+from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.image import load_image, preprocess
+from quantize.calibration import CalibrationLimits, Prompt, read_prompts
+from quantize.decoder import quantize_decoder
+from quantize.gptq import round_to_nearest
+from quantize.gptq_folder import LINEARS, read
+from quantize.report import ProjectionReport
+from quantize.samples import Calibration, Sample, embed_prompts
+from quantize.settings import GPTQSettings
+from quantize.weight import QuantizedWeight
+from tests.small_checkpoint import TINY, Form, write_checkpoint
+
+SIZE = dataclasses.replace(TINY, decoder=dataclasses.replace(TINY.decoder, num_hidden_layers=3))
+SETTINGS = GPTQSettings(group_size=32)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class Letters:
+    """A tokenizer whose ids are the text's code points."""
+
+    def encode_text(self, text: str) -> list[int]:
+        return [min(ord(char), 31999) for char in text]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return Checkpoint.open(write_checkpoint(tmp_path_factory.mktemp("checkpoint"), size=SIZE, form=Form.SAFETENSORS))
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Checkpoint) -> OmniLMM:
+    return load_module(checkpoint, "", lambda: OmniLMM(SIZE))
+
+
+@pytest.fixture(scope="module")
+def calibration(model: OmniLMM) -> Calibration:
+    return Calibration.from_embeddings(random_embeddings(model, seed, 48) for seed in range(12))
+
+
+@pytest.fixture(scope="module")
+def work_dir(checkpoint: Checkpoint, calibration: Calibration, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("work")
+    quantize_decoder(checkpoint, calibration, SETTINGS, folder)
+    return folder
+
+
+@torch.inference_mode()
+def random_embeddings(model: OmniLMM, seed: int, tokens: int) -> torch.Tensor:
+    """Frequent and rare tokens, so that inputs have the few directions that real ones have."""
+    generator = torch.Generator().manual_seed(seed)
+    return model.embed((200 * torch.rand(1, tokens, generator=generator) ** 3).long())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Everything in a folder but the report, which holds times."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "quantization_report.json")
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@torch.inference_mode()
+def output_error(model: OmniLMM, weights: dict[str, NDArray[np.float32]]) -> float:
+    """Mean squared change of the decoder's output on unseen inputs, relative to the output."""
+    changed = load_into_copy(model, weights)
+    inputs = torch.cat([random_embeddings(model, seed, 48) for seed in range(100, 108)])
+    expected = model.hidden_states(inputs)
+    return float((changed.hidden_states(inputs) - expected).square().mean() / expected.square().mean())
+
+
+def load_into_copy(model: OmniLMM, weights: dict[str, NDArray[np.float32]]) -> OmniLMM:
+    copy = OmniLMM(SIZE)
+    state = model.state_dict() | {f"{name}.weight": torch.from_numpy(weight) for name, weight in weights.items()}
+    copy.load_state_dict(state)
+    return copy.eval()
+
+
+def linear_names(config: OmniLMMConfig) -> list[str]:
+    return [f"model.layers.{layer}.{part}" for layer in range(config.decoder.num_hidden_layers) for part in LINEARS]
+
+
+# ---- quality ----
+
+
+def test_the_decoder_suffers_less_than_by_rounding(work_dir: Path, model: OmniLMM) -> None:
+    folder = read(work_dir / "gptq", SIZE.decoder)
+    quantized, rounded, original = {}, {}, model.state_dict()
+    for name in linear_names(SIZE):
+        weight = folder.linear(name)
+        assert isinstance(weight, QuantizedWeight)
+        quantized[name] = weight.dequantize()
+        rounded[name] = round_to_nearest(original[f"{name}.weight"], group_size=32, sym=False).dequantize()
+    assert output_error(model, quantized) < 0.8 * output_error(model, rounded)
+
+
+def test_the_report_names_every_projection(work_dir: Path) -> None:
+    report = json.loads((work_dir / "gptq" / "quantization_report.json").read_text())
+    assert sorted(entry["name"] for entry in report["projections"]) == sorted(linear_names(SIZE))
+    for entry in report["projections"]:
+        assert 0 < entry["error_to_rounding"] < 1
+        assert 0 < entry["error_to_output"] < 0.05
+        assert (entry["bits"], entry["group_size"]) == (4, 32)
+    assert report["settings"]["grid"] == "weighted"
+
+
+# ---- resuming ----
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+def test_a_killed_run_ends_with_the_same_bytes(
+    layers: int,
+    work_dir: Path,
+    checkpoint: Checkpoint,
+    calibration: Calibration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed in the middle of writing the file that follows `layers` finished layers."""
+    whole_write = quantize.durable.write_tensors
+
+    def write_half(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
+        if len(list(path.parent.glob("layer-*.safetensors"))) == layers:
+            path.with_name(f".{path.name}.partial").write_bytes(b"half a file")
+            raise Killed
+        whole_write(path, tensors)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(quantize.decoder, "write_tensors", write_half)
+        quantize_decoder(checkpoint, calibration, SETTINGS, tmp_path)
+    assert not (tmp_path / "gptq").exists()
+    again: list[ProjectionReport] = []
+    folder = quantize_decoder(checkpoint, calibration, SETTINGS, tmp_path, again.append)
+    assert digests(folder) == digests(work_dir / "gptq")
+    assert [report.name for report in again] == [
+        f"model.layers.{layer}.{part}" for layer in range(3) for stage in quantize.decoder.STAGES for part in stage
+    ]
+
+
+def test_a_finished_run_is_not_done_again(work_dir: Path, checkpoint: Checkpoint, calibration: Calibration) -> None:
+    file = work_dir / "gptq" / "model-00001-of-00004.safetensors"
+    before = file.stat().st_mtime_ns
+    assert quantize_decoder(checkpoint, calibration, SETTINGS, work_dir) == work_dir / "gptq"
+    assert file.stat().st_mtime_ns == before
+
+
+def test_changed_arguments_are_refused_by_name(
+    work_dir: Path, checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"bits: 4 there, 8 here; group_size: 32 there, 64 here"):
+        quantize_decoder(checkpoint, calibration, dataclasses.replace(SETTINGS, bits=8, group_size=64), work_dir)
+    shorter = Calibration.from_embeddings(sample.embeddings[:, :-1] for sample in calibration.samples)
+    with pytest.raises(InputError, match=r"\(calibration: other data\)"):
+        quantize_decoder(checkpoint, shorter, SETTINGS, work_dir)
+    other = Checkpoint.open(write_checkpoint(tmp_path, size=SIZE, seed=1))
+    with pytest.raises(InputError, match=r"\(checkpoint: other data\)"):
+        quantize_decoder(other, calibration, SETTINGS, work_dir)
+
+
+def test_what_cant_be_quantized_is_said_before_any_work(
+    checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="groups of 96 don't divide the decoder's hidden_size of 128"):
+        quantize_decoder(checkpoint, calibration, GPTQSettings(group_size=96), tmp_path)
+    with pytest.raises(InputError, match="nothing to calibrate on"):
+        quantize_decoder(checkpoint, Calibration((), ""), SETTINGS, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# ---- the GPTQ folder ----
+
+
+def test_plain_tensors_are_the_checkpoints(work_dir: Path, model: OmniLMM) -> None:
+    folder = read(work_dir / "gptq", SIZE.decoder)
+    state = model.state_dict()
+    for name in ("model.norm.weight", "model.layers.1.post_attention_layernorm.weight", "lm_head.weight"):
+        np.testing.assert_array_equal(folder.array(name), state[name].half().float().numpy())
+    np.testing.assert_array_equal(folder.linear("lm_head"), folder.array("lm_head.weight"))
+
+
+def test_the_config_is_one_that_transformers_reads(work_dir: Path) -> None:
+    config = MistralConfig.from_pretrained(work_dir / "gptq")
+    decoder = SIZE.decoder
+    assert config.architectures == ["MistralForCausalLM"]
+    assert (config.hidden_size, config.num_key_value_heads) == (decoder.hidden_size, decoder.num_key_value_heads)
+    quantization = config.quantization_config
+    wanted = {"quant_method": "gptq", "bits": 4, "group_size": 32, "sym": False, "desc_act": False}
+    assert {name: quantization[name] for name in wanted} == wanted
+    assert json.loads((work_dir / "gptq" / "quantize_config.json").read_text())["checkpoint_format"] == "gptq"
+
+
+def edited(work_dir: Path, target: Path, **quantization: object) -> Path:
+    """A copy of the finished folder in one file, with changes to its quantization_config."""
+    tensors: dict[str, torch.Tensor] = {}
+    for file in sorted((work_dir / "gptq").glob("*.safetensors")):
+        tensors |= load_file(file)
+    config = json.loads((work_dir / "gptq" / "config.json").read_text())
+    config["quantization_config"] |= quantization
+    target.mkdir(exist_ok=True)
+    (target / "config.json").write_text(json.dumps(config))
+    save_file(tensors, target / "model.safetensors")
+    return target
+
+
+def test_one_file_and_the_second_format_of_zero_points(work_dir: Path, tmp_path: Path) -> None:
+    name = "model.layers.0.mlp.up_proj"
+    first = read(edited(work_dir, tmp_path), SIZE.decoder).linear(name)
+    second = read(edited(work_dir, tmp_path, checkpoint_format="gptq_v2"), SIZE.decoder).linear(name)
+    assert isinstance(first, QuantizedWeight)
+    assert isinstance(second, QuantizedWeight)
+    np.testing.assert_array_equal(first.zeros, second.zeros + 1)
+
+
+def test_foreign_folders_are_refused(work_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no quantization_config of method gptq"):
+        read(edited(work_dir, tmp_path, quant_method="awq"), SIZE.decoder)
+    with pytest.raises(InputError, match="quantized to 3 bits"):
+        read(edited(work_dir, tmp_path, bits=3), SIZE.decoder)
+    with pytest.raises(InputError, match="checkpoint_format is marlin"):
+        read(edited(work_dir, tmp_path, checkpoint_format="marlin"), SIZE.decoder)
+    with pytest.raises(InputError, match=r"lacks 30 tensors of this decoder: model\.layers\.3\.input_layernorm"):
+        read(edited(work_dir, tmp_path), dataclasses.replace(SIZE.decoder, num_hidden_layers=4))
+    wider = read(edited(work_dir, tmp_path), dataclasses.replace(SIZE.decoder, intermediate_size=512))
+    with pytest.raises(InputError, match=r"up_proj has the shape \(256, 128\), but the decoder needs \(512, 128\)"):
+        wider.linear("model.layers.0.mlp.up_proj")
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"model\.safetensors can't be read as safetensors"):
+        read(tmp_path, SIZE.decoder)
+
+
+# ---- calibration data ----
+
+
+def text_of(prompt: Prompt) -> str:
+    return "".join(map(chr, prompt.ids))
+
+
+def write_pictures(folder: Path, count: int) -> list[Path]:
+    folder.mkdir()
+    paths = [folder / f"{index:02}.png" for index in range(count)]
+    for index, path in enumerate(paths):
+        Image.fromarray(np.random.default_rng(index).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def test_pictures_of_a_folder_are_asked_about(tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 5)
+    limits = CalibrationLimits(samples=4, tokens=400)
+    prompts = read_prompts(tmp_path / "pictures", Letters(), SIZE, limits)
+    assert prompts == read_prompts(tmp_path / "pictures", Letters(), SIZE, limits)
+    assert len({prompt.image for prompt in prompts}) == 4
+    assert {prompt.image for prompt in prompts} <= set(pictures)
+    assert all(prompt.ids.count(SIZE.tokens.im_patch) == SIZE.resampler.num_queries for prompt in prompts)
+    other = read_prompts(tmp_path / "pictures", Letters(), SIZE, dataclasses.replace(limits, seed=1))
+    assert prompts != other
+    with pytest.raises(InputError, match="more than 160 tokens a sequence"):
+        read_prompts(tmp_path / "pictures", Letters(), SIZE, CalibrationLimits(tokens=160))
+
+
+def test_lines_with_and_without_pictures_and_answers(tmp_path: Path) -> None:
+    (picture,) = write_pictures(tmp_path / "pictures", 1)
+    lines = [
+        {"image": "pictures/00.png", "question": "What?", "answer": "That."},
+        {"question": "Why?", "answer": "So."},
+        {"question": "Who?"},
+    ]
+    file = tmp_path / "data.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    limits = CalibrationLimits(tokens=400)
+    images = {text_of(prompt): prompt.image for prompt in read_prompts(file, Letters(), SIZE, limits)}
+    answers = {text.rpartition("<|user|>\n")[2]: image for text, image in images.items()}
+    patches = "".join(map(chr, [SIZE.tokens.im_start, *[SIZE.tokens.im_patch] * 16, SIZE.tokens.im_end]))
+    assert answers == {
+        f"{patches}\nWhat?\x02\n<|assistant|>\nThat.\x02": picture,
+        "Why?\x02\n<|assistant|>\nSo.\x02": None,
+        "Who?\x02\n<|assistant|>\n": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"question": ""}', 'line 1 has no "question"'),
+        ('{"question": 3}', 'line 1: "question" must be a string, not 3'),
+        ('{"question": "What?", "image": "no.png"}', "line 1: there is no picture"),
+        ("[]", "line 1 must hold a JSON object"),
+        ("", "is empty"),
+    ],
+)
+def test_bad_lines(tmp_path: Path, line: str, message: str) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text(line)
+    with pytest.raises(InputError, match=message):
+        read_prompts(file, Letters(), SIZE, CalibrationLimits())
+
+
+def test_text_is_cut_into_whole_sequences(tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("abcdefghijk")
+    prompts = read_prompts(file, Letters(), SIZE, CalibrationLimits(tokens=5))
+    texts = sorted(map(text_of, prompts))
+    assert texts == ["\x01abcd", "\x01efgh"]
+    (short,) = read_prompts(file, Letters(), SIZE, CalibrationLimits(tokens=50))
+    assert len(short.ids) == 12
+
+
+def test_unusable_sources(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no pictures"):
+        read_prompts(tmp_path, Letters(), SIZE, CalibrationLimits())
+    with pytest.raises(InputError, match=r"can't be used for calibration \(No such file"):
+        read_prompts(tmp_path / "none.txt", Letters(), SIZE, CalibrationLimits())
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\xfd")
+    with pytest.raises(InputError, match="it is no UTF-8 text"):
+        read_prompts(tmp_path / "binary", Letters(), SIZE, CalibrationLimits())
+
+
+def test_the_built_in_conversations() -> None:
+    prompts = read_prompts(None, Letters(), SIZE, CalibrationLimits(tokens=300))
+    assert len(prompts) >= 20
+    assert max(len(prompt.ids) for prompt in prompts) <= 300
+
+
+def test_embeddings_are_the_references(checkpoint: Checkpoint, model: OmniLMM, tmp_path: Path) -> None:
+    """More pictures than go through the tower at once, one of them twice; found again in the cache."""
+    pictures = [*write_pictures(tmp_path / "pictures", 9), tmp_path / "pictures" / "00.png"]
+    ids = [1, 70, SIZE.tokens.im_start, *[SIZE.tokens.im_patch] * SIZE.resampler.num_queries, SIZE.tokens.im_end, 5]
+    prompts = [Prompt(tuple(ids), picture) for picture in pictures] + [Prompt((1, 2, 3))]
+    calibration = embed_prompts(checkpoint, prompts, tmp_path / "cache")
+    with torch.inference_mode():
+        for prompt, sample in zip(prompts, calibration.samples, strict=True):
+            features = None
+            if prompt.image is not None:
+                pixels = torch.from_numpy(preprocess(load_image(prompt.image), SIZE.vision))
+                features = model.encode_image(pixels)
+            expected = model.embed(torch.tensor([prompt.ids]), features)
+            torch.testing.assert_close(sample.embeddings, expected, atol=1e-4, rtol=1e-4)
+            assert sample.is_image.sum() == (SIZE.resampler.num_queries if prompt.image else 0)
+    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
+    assert len(files) == 2
+    again = embed_prompts(checkpoint, prompts, tmp_path / "cache")
+    assert {file: file.stat().st_mtime_ns for file in files} == files
+    assert again.fingerprint == calibration.fingerprint
+    for before, after in zip(calibration.samples, again.samples, strict=True):
+        assert torch.equal(before.embeddings, after.embeddings)
+    assert embed_prompts(checkpoint, prompts[1:], tmp_path / "cache").fingerprint != calibration.fingerprint
+
+
+def test_pictures_weigh_what_the_settings_say(checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path) -> None:
+    """With weight zero, tokens of pictures have no say: noise in their place changes nothing before them."""
+    results = []
+    for noise in (0.0, 1.0):
+        samples = []
+        for sample in calibration.samples:
+            # at the end, where causal attention keeps them out of all other tokens
+            is_image = torch.arange(48) >= 40
+            samples.append(Sample(sample.embeddings + noise * is_image[None, :, None], is_image))
+        settings = dataclasses.replace(SETTINGS, image_weight=0.0)
+        folder = quantize_decoder(checkpoint, Calibration(tuple(samples), ""), settings, tmp_path / str(noise))
+        results.append(digests(folder))
+    assert results[0] == results[1]
