@@ -6,7 +6,10 @@ Heavy imports happen inside the command that needs them, so that `--help` is ins
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +21,11 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from export.checkpoint import Checkpoint
     from omnilmm_lite.chat import SamplingOptions
+    from omnilmm_lite.console import ConsoleProgress
     from omnilmm_lite.model import Model
+    from quantize.gptq_folder import GPTQFolder
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -34,9 +40,13 @@ Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine and 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code is 0, 1 for a failure, 2 for wrong usage or input, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an answer or a path may hold what this terminal has no letter for
     args = build_parser().parse_args(argv)
     try:
         args.command(args)
+        sys.stdout.flush()
     except InputError as error:
         return _complain(error, USAGE)
     except OmniLMMError as error:
@@ -44,10 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `omnilmm-lite ... | head` has read enough
-        sys.stderr.close()
+        _discard_stdout()
         return FAILURE
     except OSError as error:
-        return _complain(f"{error.filename or 'system'}: {error.strerror}", FAILURE)
+        _discard_stdout()  # it may be what is full
+        return _complain(f"{error.filename or 'system'}: {error.strerror or error}", FAILURE)
+    except MemoryError:
+        return _complain("the memory is not enough: close other programs, or give a smaller --context", FAILURE)
     return 0
 
 
@@ -61,6 +74,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     _add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
     return parser
+
+
+def _discard_stdout() -> None:
+    """Lets what is still unwritten go nowhere: at exit, Python would try again and complain."""
+    with contextlib.suppress(OSError):  # a stand-in for stdout has no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: object, code: int) -> int:
@@ -99,32 +118,43 @@ def run(args: argparse.Namespace) -> None:
     from omnilmm_lite.image import load_image
     from omnilmm_lite.model import load
 
-    prompt = args.prompt
-    if prompt is None and not sys.stdin.isatty():
-        prompt = sys.stdin.read()
+    prompt = args.prompt if args.prompt is not None else _piped_prompt()
     if prompt is not None and not prompt.strip():
         raise InputError("the prompt is empty: give a question after -p or on standard input")
     if prompt is None and args.json:
         raise InputError("--json needs a prompt: give a question after -p or on standard input")
     if prompt is None and len(args.images) > 1:
         raise InputError(f"a chat is about one picture, {len(args.images)} were given: name one, or ask with -p")
-    pictures = [load_image(path) for path in args.images]  # a bad picture is said before the model is loaded
+    # a bad picture is said before the model is loaded
+    pictures: list[Image.Image | None] = [load_image(path) for path in args.images] or [None]
 
     model = load(args.model, device=args.device, context=args.context, threads=args.threads)
-    if model.device.device.value != args.device and args.device != "auto" or "but" in model.device.reason:
+    if model.device.is_fallback:
         print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
     if prompt is None:
         from omnilmm_lite.repl import Repl
 
-        Repl(model, args.images[0] if args.images else None, args.system, _sampling_options(args)).run()
+        Repl(model, pictures[0], args.system, _sampling_options(args)).run()
     elif args.json:
-        answers = [_answer(model, picture, prompt, args, stream=False) for picture in pictures or [None]]
+        answers = [_answer(model, picture, prompt, args, stream=False) for picture in pictures]
         print(json.dumps(answers[0] if len(answers) == 1 else {"answers": answers}, ensure_ascii=False))
     else:
-        for path, picture in zip(args.images or [None], pictures or [None], strict=True):
+        for path, picture in zip(args.images or [None], pictures, strict=True):
             if len(pictures) > 1:
                 print(f"{path}: ", end="", flush=True)
             _answer(model, picture, prompt, args, stream=True)
+
+
+def _piped_prompt() -> str | None:
+    """What standard input holds, without the line's end that `echo` adds; None where it is a terminal."""
+    if sys.stdin is None:  # closed
+        return ""
+    if sys.stdin.isatty():
+        return None
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError:
+        raise InputError("standard input: the prompt is not UTF-8 text; convert it first") from None
 
 
 def _answer(
@@ -165,7 +195,9 @@ def _sampling_options(args: argparse.Namespace) -> SamplingOptions:
     from omnilmm_lite.chat import SamplingOptions
 
     names = SamplingOptions.__annotations__
-    options = {name: value for name in names if (value := getattr(args, name)) not in (None, False)}
+    given = {name: getattr(args, name) for name in names}
+    # not `in (None, False)`: 0 equals False, and `--seed 0` or `--top-k 0` would be lost
+    options: Any = {name: value for name, value in given.items() if value is not None and value is not False}
     return SamplingOptions(**options)  # type: ignore[typeddict-item]  # argparse gave the types
 
 
@@ -174,8 +206,8 @@ def _sampling_options(args: argparse.Namespace) -> SamplingOptions:
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Reads a Hugging Face folder of OmniLMM-12B or RLAIF-V-12B, quantizes the decoder where the preset says so, and "
-        "writes a bundle. May be stopped and started again: finished decoder layers are kept in the work folder."
+        "Reads a Hugging Face folder of OmniLMM-12B or RLAIF-V-12B, quantizes the decoder where the preset says so, "
+        "and writes a bundle. May be stopped and started again: finished decoder layers are kept in the work folder."
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json and the weights")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
@@ -185,26 +217,89 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         type=Path,
         metavar="PATH",
-        help="a folder of pictures, a JSONL of {image, question, answer}, or a text file (default: a small built-in text)",
+        help="a folder of pictures, a JSONL of {image, question, answer}, or a text (default: some built-in chats)",
     )
     gptq.add_argument("--work-dir", type=Path, metavar="W", help="where finished layers are kept (default: OUT.work)")
-    gptq.add_argument("--group-size", type=int, default=128, metavar="G", help="weights that share a scale (128)")
+    sizes = (16, 32, 64, 128, 256)
+    gptq.add_argument(
+        "--group-size", type=int, default=128, choices=sizes, metavar="G", help="weights that share a scale (128)"
+    )
     gptq.add_argument("--sym", action="store_true", help="grids without zero points: smaller, less exact")
     gptq.add_argument(
         "--desc-act",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="quantize the most active columns first, groups fixed beforehand (default: yes)",
+        help="quantize the most active columns first, in groups fixed beforehand (default: yes)",
     )
-    gptq.add_argument("--damp", type=float, default=0.01, metavar="D", help="share of the Hessian's mean diagonal (0.01)")
+    gptq.add_argument(
+        "--damp", type=float, default=0.01, metavar="D", help="share of the Hessian's mean diagonal (0.01)"
+    )
+    gptq.add_argument("--samples", type=int, default=128, metavar="N", help="calibration sequences at most (128)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object about the finished bundle")
     parser.set_defaults(command=convert)
 
 
 def convert(args: argparse.Namespace) -> None:
     """Checkpoint -> (GPTQ checkpoint ->) bundle."""
-    from conversion import convert_checkpoint
+    try:
+        import onnx  # noqa: F401
+        import safetensors  # noqa: F401
+        import sentencepiece  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"conversion needs the package {error.name}: install omnilmm-lite[cpu,convert]") from None
+    from export.checkpoint import Checkpoint
+    from export.convert import CheckpointWeights, check_target, write_bundle
+    from export.decoder import DecoderWeights
+    from export.presets import find_preset
+    from omnilmm_lite.console import ConsoleProgress, print_conversion
 
-    convert_checkpoint(args)
+    preset = find_preset(args.preset)
+    check_target(args.out)
+    checkpoint = Checkpoint.open(args.checkpoint)
+    with ConsoleProgress() as progress:
+        weights: DecoderWeights = CheckpointWeights(checkpoint)
+        quantization = None
+        if preset.quantized:
+            weights, quantization = _quantize(checkpoint, args, progress)
+        manifest = write_bundle(checkpoint, weights, preset, args.out, progress, quantization)
+    if args.json:
+        print(json.dumps({"bundle": str(args.out), "preset": preset.name, "parity": manifest.parity}))
+    else:
+        print_conversion(manifest, args.out)
+
+
+def _quantize(
+    checkpoint: Checkpoint, args: argparse.Namespace, progress: ConsoleProgress
+) -> tuple[GPTQFolder, dict[str, Any]]:
+    """The decoder's GPTQ checkpoint, made or completed in the work folder, and the report on it."""
+    from export.json_file import read_json
+    from export.tokenizer import convert_tokenizer
+    from omnilmm_lite.tokenizer import Tokenizer
+    from quantize.calibration import CalibrationLimits, read_prompts
+    from quantize.decoder import STAGES, quantize_decoder
+    from quantize.gptq_folder import REPORT_FILE, read
+    from quantize.samples import embed_prompts
+    from quantize.settings import GPTQSettings
+
+    settings = GPTQSettings(group_size=args.group_size, sym=args.sym, desc_act=args.desc_act, damp=args.damp)
+    work_dir = args.work_dir or args.out.with_name(f"{args.out.name}.work")
+    work_dir.mkdir(parents=True, exist_ok=True)
+    config = checkpoint.config
+    tokenizer_file = work_dir / "tokenizer.json"
+    tokenizer_file.write_text(convert_tokenizer(checkpoint.folder).to_str(), encoding="utf-8")
+    prompts = read_prompts(args.calibration, Tokenizer(tokenizer_file), config, CalibrationLimits(samples=args.samples))
+
+    progress.stage("calibration data", 1)
+    calibration = embed_prompts(checkpoint, prompts, work_dir / "pictures")
+    progress.step(f"{len(prompts)} sequences")
+    progress.stage("GPTQ", config.decoder.num_hidden_layers * sum(map(len, STAGES)))
+    folder = quantize_decoder(
+        checkpoint, calibration, settings, work_dir,
+        lambda report: progress.step(f"{report.name}: {report.error_to_rounding:.2f} of rounding's error"),
+    )  # fmt: skip
+    progress.note(f"GPTQ checkpoint: {folder}")
+    return read(folder, config.decoder), read_json(folder / REPORT_FILE)
 
 
 # ---- inspect ----
@@ -222,10 +317,10 @@ def inspect(args: argparse.Namespace) -> None:
     """Prints a bundle's contents, verified if asked for."""
     from omnilmm_lite.bundle import Bundle
 
-    builtin = args.bundle == "tiny" and not Path(args.bundle).exists()
-    bundle = Bundle.builtin() if builtin else Bundle.open(args.bundle)
+    bundle = Bundle.find(args.bundle)
     if args.verify:
-        bundle.verify(lambda entry: print(f"hashing {entry.path}", file=sys.stderr))
+        shown = sys.stderr.isatty()  # else the one line there is the complaint
+        bundle.verify(lambda entry: print(f"hashing {entry.path}", file=sys.stderr) if shown else None)
     if args.json:
         print(json.dumps(json.loads(bundle.manifest.to_json()), ensure_ascii=False))
         return

@@ -78,8 +78,7 @@ def write_bundle(
         _write_graphs(checkpoint, weights, preset, folder, progress)
         progress.stage("parity with the reference", num_steps(checkpoint))
         parity = check_parity(checkpoint, weights, folder, preset, progress.step)
-        manifest = _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, progress)
-    return manifest
+        return _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, progress)
 
 
 def _write_tokenizer(checkpoint: Checkpoint, folder: Path, progress: Progress) -> None:
@@ -157,7 +156,7 @@ def _write_manifest(
 def _memory(checkpoint: Checkpoint, preset: Preset, files: list[FileEntry]) -> dict[str, int]:
     """Bytes by part: what lies on disk, and what each token of context adds to the KV cache."""
     decoder = checkpoint.config.decoder
-    parts = {part: 0 for part in ("vision", "resampler", "decoder", "embeddings")}
+    parts = dict.fromkeys(("vision", "resampler", "decoder", "embeddings"), 0)
     for entry in files:
         part = entry.path.partition(".")[0]
         if part in parts:

@@ -17,13 +17,15 @@ from onnx import TensorProto
 
 from export.checkpoint import Checkpoint
 from export.graph import GraphBuilder
-from export.precision import Float, Precision
+from export.precision import FP16, FP32, FP32_FROM_FP16, Precision
 from export.reference import VisionTower
+from export.streaming import load_module
 from omnilmm_lite.config import VisionConfig
 
 # Largest difference to the reference, relative to the reference's largest value. fp32: summation order over 63 blocks.
-# fp16: eps 1e-3 a block on the branch, which the post-norm keeps from growing.
-TOLERANCE = {Float.FP32: 1e-3, Float.FP16: 3e-2}
+# Weights stored in fp16: each is off by up to 5e-4 of itself, at random. fp16: that for every activation, too; the
+# post-norm keeps it from growing along the blocks.
+TOLERANCE = {FP32: 1e-3, FP32_FROM_FP16: 5e-3, FP16: 3e-2}
 
 PREFIX = "model.vision_tower"
 
@@ -63,10 +65,9 @@ def _embed(graph: GraphBuilder, checkpoint: Checkpoint, pixels: str) -> str:
     flat = graph.constant("patches.shape", np.asarray([0, config.hidden_size, -1], dtype=np.int64))
     x = graph.op("Transpose", graph.op("Reshape", x, flat), perm=[0, 2, 1])  # (batch, patches, hidden)
 
-    shell = VisionTower(config, blocks=())
-    shell = checkpoint.module(shell, PREFIX)
-    positions = shell.positions().detach().numpy()  # (1, 1 + patches, hidden)
-    cls = shell.cls_token.detach().numpy() + positions[:, :1]
+    shell = load_module(checkpoint, PREFIX, lambda: VisionTower(config, blocks=()))
+    positions = shell.positions().numpy()  # (1, 1 + patches, hidden)
+    cls = shell.cls_token.numpy() + positions[:, :1]
     x = graph.op("Add", x, graph.weight(f"{PREFIX}.pos_embed", positions[:, 1:]))
     return graph.op("Concat", _per_picture(graph, graph.weight(f"{PREFIX}.cls_token", cls), x), x, axis=1)
 

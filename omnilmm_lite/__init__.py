@@ -1,8 +1,8 @@
 """OmniLMM-12B on one desktop: a light runtime over onnxruntime.
 
-    from omnilmm_lite import load
-    chat = load("bundle").chat(image="cat.jpg")
-    print(chat.ask("What is this?", greedy=True))
+from omnilmm_lite import load
+chat = load("bundle").chat(image="cat.jpg")
+print(chat.ask("What is this?", greedy=True))
 """
 
 from __future__ import annotations

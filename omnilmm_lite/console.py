@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from omnilmm_lite.manifest import FileEntry, Manifest
@@ -15,7 +24,7 @@ class ConsoleProgress:
     """A bar a stage, on stderr; one plain line a stage where stderr is no terminal."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         columns = [
             TextColumn("{task.description:<26}"),
             BarColumn(),
@@ -25,13 +34,15 @@ class ConsoleProgress:
             TextColumn("{task.fields[line]}"),
         ]
         self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._task = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> ConsoleProgress:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def stage(self, name: str, steps: int) -> None:
@@ -52,15 +63,36 @@ class ConsoleProgress:
 
 def print_manifest(manifest: Manifest, *, verified: bool) -> None:
     """A bundle's contents for people."""
-    console = Console(highlight=False)
-    console.print(f"[bold]{manifest.name}[/bold]: preset {manifest.preset}, built for {manifest.target.value}, by "
-                  f"omnilmm-lite {manifest.tool_version} from {manifest.source.get('folder', 'an unknown folder')}")
+    console = Console(highlight=False, markup=False, soft_wrap=True)  # a name with brackets in it is no markup
+    console.print(
+        f"{manifest.name}: preset {manifest.preset}, built for {manifest.target.value}, by "
+        f"omnilmm-lite {manifest.tool_version} from {manifest.source.get('folder', 'an unknown folder')}"
+    )
     console.print(_model_table(manifest))
     console.print(_file_table(manifest.files, verified))
+    _print_parity(console, manifest)
+    if manifest.quantization is not None:
+        settings = manifest.quantization.get("settings", {})
+        console.print("quantization: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
+
+
+def print_conversion(manifest: Manifest, out: Path) -> None:
+    """What a finished conversion made, and how near it is to the original."""
+    console = Console(highlight=False, soft_wrap=True)
+    size = sum(entry.size for entry in manifest.files)
+    console.print(f"{out}: {size / 1e6:,.1f} MB, preset {manifest.preset}")
+    _print_parity(console, manifest)
+    console.print(f"try it: omnilmm-lite run PICTURE --model {out} -p 'What is this?'")
+
+
+def _print_parity(console: Console, manifest: Manifest) -> None:
     for graph, parity in manifest.parity.get("graphs", {}).items():
         console.print(f"{graph}: within {parity['difference']:.1e} of the reference (allowed: {parity['tolerance']:g})")
-    if manifest.quantization is not None:
-        console.print(_quantization_lines(manifest))
+    if quality := manifest.parity.get("quality"):
+        console.print(
+            f"4-bit decoder against the original, over {quality['tokens']} tokens: mean KLD {quality['mean_kld']:.4f}, "
+            f"same top token {quality['top1_agreement']:.1%}"
+        )
 
 
 def _model_table(manifest: Manifest) -> Table:
@@ -87,15 +119,3 @@ def _file_table(files: tuple[FileEntry, ...], verified: bool) -> Table:
     for entry in files:
         table.add_row(entry.path, f"{entry.size:,}", entry.sha256[:16])
     return table
-
-
-def _quantization_lines(manifest: Manifest) -> str:
-    quantization = manifest.quantization or {}
-    settings = ", ".join(f"{name} {value}" for name, value in quantization.get("settings", {}).items())
-    lines = [f"quantization: {settings}"]
-    if quality := manifest.parity.get("quality"):
-        lines.append(
-            f"against the original decoder, over {quality['tokens']} tokens: mean KLD {quality['mean_kld']:.4f}, "
-            f"same top token {quality['top1_agreement']:.1%}"
-        )
-    return "\n".join(lines)
