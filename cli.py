@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 DESCRIPTION = """\
-Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine and offline.
+Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine.
 
-  omnilmm-lite run cat.jpg -p "What is this?"       one answer, from the built-in demonstration model
-  omnilmm-lite run cat.jpg --model BUNDLE           a conversation with your own model
-  omnilmm-lite convert CHECKPOINT BUNDLE            make that model from a download of openbmb/OmniLMM-12B
-  omnilmm-lite inspect BUNDLE --verify              what is in it, and whether it is whole"""
+  omnilmm-lite run cat.jpg -p "What is this?"
+      one answer, from the built-in demonstration model
+  omnilmm-lite run cat.jpg --model BUNDLE
+      a conversation with your own model
+  omnilmm-lite convert CHECKPOINT BUNDLE
+      make that model from a download of openbmb/OmniLMM-12B
+  omnilmm-lite inspect BUNDLE --verify
+      what is in it, and whether it is whole"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,13 +102,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object with the answer and its timings")
     sampling = parser.add_argument_group("sampling (defaults: the bundle's, which are the reference's)")
     sampling.add_argument("--greedy", action="store_true", help="always the likeliest token: the same answer each time")
-    sampling.add_argument("--temperature", type=float, metavar="T")
-    sampling.add_argument("--top-p", type=float, metavar="P")
-    sampling.add_argument("--top-k", type=int, metavar="K")
-    sampling.add_argument("--min-p", type=float, metavar="P")
-    sampling.add_argument("--repetition-penalty", type=float, metavar="R")
+    sampling.add_argument("--temperature", type=float, metavar="T", help="higher is more varied; 0 is --greedy")
+    sampling.add_argument("--top-p", type=float, metavar="P", help="the likeliest tokens that hold this share (1: all)")
+    sampling.add_argument("--top-k", type=int, metavar="K", help="the K likeliest tokens (0: all)")
+    sampling.add_argument("--min-p", type=float, metavar="P", help="tokens at least P times as likely as the best")
+    repetition = "above 1: what the answer has said becomes less likely"
+    sampling.add_argument("--repetition-penalty", type=float, metavar="R", help=repetition)
     sampling.add_argument("--seed", type=int, metavar="N", help="draw the same answer each time")
-    sampling.add_argument("--max-new-tokens", type=int, metavar="N")
+    sampling.add_argument("--max-new-tokens", type=int, metavar="N", help="the answer's greatest length")
     machine = parser.add_argument_group("model and machine")
     machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
     machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
