@@ -135,6 +135,15 @@ def test_model_without_dummy_prefix(tmp_path: Path) -> None:
         assert converted.tokenizer.decode(ids) == text
 
 
+def test_merges_never_reach_control_pieces(tmp_path: Path) -> None:
+    """Control tokens spelled like common words, so that their halves are pieces."""
+    converted = Converted(tmp_path, _train(tmp_path, control_symbols=["he", "ing", "tion"]), 1009)
+    for text in ("he", "the nothing", "instructions", ENGLISH[:5000]):
+        ids = converted.tokenizer.encode_text(text)
+        assert ids == converted.reference.encode(text)
+        assert not converted.tokenizer.special_ids.intersection(ids)
+
+
 def test_lone_surrogate_is_refused(mistral: Converted) -> None:
     with pytest.raises(InputError, match=r"character 2 is a lone surrogate \(U\+DCFF\)"):
         mistral.tokenizer.encode_text("ab\udcff")
