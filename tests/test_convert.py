@@ -1,0 +1,200 @@
+"""Conversion from end to end: the reference's numbers come out, and nothing half-made is ever at OUT."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cli
+from export import parity
+from export.checkpoint import Checkpoint
+from export.convert import CheckpointWeights, write_bundle
+from export.parity import ParityError, compare, compare_distributions
+from export.precision import FP32
+from export.presets import PRESETS, find_preset
+from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.model import load
+from tests import golden_reference
+from tests.golden_reference import CONVERSATIONS, SEED, VOCAB_IDS, golden, seeded_picture
+from tests.small_checkpoint import SMALL, TINY, Form, write_checkpoint
+
+# fp32 graphs against the public code in fp32: what the project promises.
+TOLERANCE = 2e-3
+
+
+class Interrupting:
+    """Progress that is interrupted at its `at`-th report."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def stage(self, name: str, steps: int) -> None:
+        self.step(name)
+
+    def step(self, line: str) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+NEVER = 10**9
+
+
+# ---- the numbers ----
+
+
+@pytest.mark.parametrize("form", [Form.BIN, Form.SHARDED_BIN, Form.SAFETENSORS], ids=lambda form: form.name)
+def test_a_converted_checkpoint_answers_like_the_public_code(tmp_path: Path, form: Form) -> None:
+    write_checkpoint(tmp_path / "checkpoint", form=form, seed=SEED, size=SMALL)
+    assert cli.main(["convert", str(tmp_path / "checkpoint"), str(tmp_path / "out"), "--preset", "reference"]) == 0
+    model, recorded = load(tmp_path / "out"), golden()
+
+    for name, messages in CONVERSATIONS.items():
+        assert model.encode_chat(messages, image=True) == recorded[f"ids/{name}"].tolist(), name
+    for conversation, picture in golden_reference.GREEDY.items():
+        features = model.encode_image(seeded_picture(picture))
+        expected = recorded[f"features/{picture}"]
+        step = len(features) // len(expected)
+        np.testing.assert_allclose(features[::step], expected, atol=TOLERANCE)
+        logits = model.logits(model.encode_chat(CONVERSATIONS[conversation], image=True), features)
+        np.testing.assert_allclose(logits[:, VOCAB_IDS], recorded[f"logits/{conversation}"], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("preset", ["cpu", "24gb"])
+def test_quantized_presets_convert_and_answer(tmp_path: Path, preset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also that another preset takes the same GPTQ checkpoint instead of quantizing again."""
+    write_checkpoint(tmp_path / "checkpoint", size=TINY)
+    work = ["--work-dir", str(tmp_path / "work"), "--group-size", "32"]
+    arguments = ["convert", str(tmp_path / "checkpoint"), str(tmp_path / preset), "--preset", preset, *work, "--json"]
+    assert cli.main(arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["parity"]["quality"]["top1_agreement"] > 0.5
+    bundle = Bundle.open(tmp_path / preset)
+    bundle.verify()
+    assert bundle.manifest.quantization is not None
+    assert bundle.manifest.quantization["settings"]["group_size"] == 32
+    assert len(bundle.manifest.quantization["projections"]) == 7 * TINY.decoder.num_hidden_layers
+    assert load(tmp_path / preset).chat().ask("Hello?", greedy=True, max_new_tokens=3)
+
+
+# ---- interruptions ----
+
+
+def test_an_interruption_at_any_point_leaves_nothing_at_out(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    preset, weights = find_preset("reference"), CheckpointWeights(tiny_checkpoint)
+    whole = Interrupting(NEVER)
+    write_bundle(tiny_checkpoint, weights, preset, tmp_path / "whole", whole)
+    reports = NEVER - whole.left
+    for at in range(1, reports + 1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            write_bundle(tiny_checkpoint, weights, preset, tmp_path / "out", Interrupting(at))
+        assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+    write_bundle(tiny_checkpoint, weights, preset, tmp_path / "out", Interrupting(NEVER))
+    manifests = [Bundle.open(tmp_path / name).manifest for name in ("whole", "out")]
+    assert manifests[0].files == manifests[1].files  # the same bytes
+
+
+def test_a_killed_conversion_is_taken_up_again(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "checkpoint", size=TINY)
+    command = [sys.executable, "-m", "cli", "convert", tmp_path / "checkpoint", tmp_path / "out", "--group-size", "32"]
+    first_layer = tmp_path / "out.work" / "layer-000.safetensors"
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not first_layer.exists():
+        assert process.poll() is None, "it ended before its first layer"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out").exists()
+    finished = first_layer.stat()
+
+    subprocess.run(command, check=True, capture_output=True)
+    Bundle.open(tmp_path / "out").verify()
+    assert first_layer.stat().st_mtime_ns == finished.st_mtime_ns  # kept, not made again
+
+
+def test_changed_arguments_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_checkpoint(tmp_path / "checkpoint", size=TINY)
+    folders = [str(tmp_path / "checkpoint"), str(tmp_path / "out"), "--work-dir", str(tmp_path / "work")]
+    assert cli.main(["convert", *folders, "--group-size", "32"]) == 0
+    other = [folders[0], str(tmp_path / "other"), *folders[2:]]
+    assert cli.main(["convert", *other, "--group-size", "64"]) == 2
+    assert "group_size: 32 there, 64 here" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+# ---- refusals ----
+
+
+def test_a_taken_target_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("precious")
+    assert cli.main(["convert", str(tmp_path / "nothing"), str(tmp_path / "out")]) == 2
+    assert "already exists" in capsys.readouterr().err
+    assert (tmp_path / "out" / "mine.txt").read_text() == "precious"
+    assert cli.main(["convert", str(tmp_path / "nothing"), str(tmp_path / "no" / "out")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_wrong_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "folder").mkdir()
+    for arguments in (["--preset", "tpu"], []):
+        assert cli.main(["convert", str(tmp_path / "folder"), str(tmp_path / "out"), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1, error
+    with pytest.raises(InputError, match=r"reference, cpu, 24gb"):
+        find_preset("tpu")
+
+
+def test_a_wrong_graph_stops_the_conversion(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Off(CheckpointWeights):
+        """One weight of the decoder's last norm is a hundredth too large."""
+
+        def array(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+            array = super().array(name)
+            return array * np.float32(1.01) if name == "model.norm.weight" else array
+
+    with pytest.raises(ParityError, match=r"decoder\.onnx") as caught:
+        write_bundle(tiny_checkpoint, Off(tiny_checkpoint), find_preset("reference"), tmp_path / "out", Interrupting(NEVER))
+    assert caught.value.difference == pytest.approx(0.01, rel=0.01)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setitem(parity.vision_graph.TOLERANCE, FP32, 1e-12)
+    with pytest.raises(ParityError, match=r"vision\.onnx"):
+        write_bundle(
+            tiny_checkpoint, CheckpointWeights(tiny_checkpoint), find_preset("reference"), tmp_path / "out", Interrupting(NEVER)
+        )  # fmt: skip
+
+
+def test_comparing_finds_nan_and_shapes() -> None:
+    good = np.asarray([1.0, -2.0], dtype=np.float32)
+    assert compare("g", good + np.float32(0.5), good, 0.3).difference == 0.25  # relative to the largest, 2
+    with pytest.raises(ParityError):
+        compare("g", np.asarray([1.0, np.nan], dtype=np.float32), good, 0.3)
+    with pytest.raises(OmniLMMError, match="shape"):
+        compare("g", good[:1], good, 0.3)
+
+
+def test_quality_by_hand() -> None:
+    """Distributions (1/2, 1/2) and (3/4, 1/4): KLD = ln 2 - ln 3 / 2; the second row is equal."""
+    original = np.log(np.asarray([[0.5, 0.5], [0.9, 0.1]], dtype=np.float32))
+    changed = np.log(np.asarray([[0.25, 0.75], [0.9, 0.1]], dtype=np.float32))
+    quality = compare_distributions(original, changed)
+    assert quality.tokens == 2
+    assert quality.mean_kld == pytest.approx((np.log(2) - np.log(3) / 2) / 2, rel=1e-5)
+    assert quality.top1_agreement == 0.5
+
+
+def test_every_preset_says_what_it_is() -> None:
+    assert list(PRESETS) == ["reference", "cpu", "24gb"]
+    for name, preset in PRESETS.items():
+        assert preset.name == name
+        assert preset.summary
