@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from examples.tiny.packing import Packer, Rows
+from examples.tiny.packing import IGNORE, Packer, Rows
+from examples.tiny.scene import SHAPE_COLORS, SHAPES
 from examples.tiny.tokenizer import ADDED, VOCABULARY
 from examples.tiny.tower import VISION, sincos_positions
 from export.reference import OmniLMM, apply_rope, causal_mask, rope_tables
@@ -29,6 +32,39 @@ CONFIG = OmniLMMConfig(
 )
 
 
+class WordHead(nn.Module):
+    """Teaches the resampler, in training only, to answer in the words' own embeddings; it has no weights.
+
+    The mean feature's dot product with a word's embedding is that word's logit. Naming is then copying and comparing
+    is matching, which a small decoder learns for all words at once; from its own loss alone it takes far longer.
+    """
+
+    def __init__(self, packer: Packer, emoji: Sequence[str]) -> None:
+        super().__init__()
+        self.emoji = len(emoji)
+        self.names = [packer.encode(name) for name in (*emoji, *SHAPES)]  # each word's pieces, the space included
+        self.colors = [packer.encode(color) for color in SHAPE_COLORS]
+
+    def forward(self, features: Tensor, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (batch, queries, hidden), the embedding table, class numbers (batch,) -> loss, top-1 of names."""
+        mean = features.mean(1)  # (batch, hidden)
+        words = labels - 1
+        shape = words - self.emoji
+        name = torch.where(shape < 0, words, self.emoji + shape // len(SHAPE_COLORS))
+        name = torch.where(labels == IGNORE, IGNORE, name)
+        color = torch.where((labels == IGNORE) | (shape < 0), IGNORE, shape % len(SHAPE_COLORS))
+        logits = mean @ self._table(self.names, embeddings).T  # (batch, names)
+        loss = F.cross_entropy(logits, name, ignore_index=IGNORE)
+        if (color != IGNORE).any():
+            loss = loss + F.cross_entropy(mean @ self._table(self.colors, embeddings).T, color, ignore_index=IGNORE)
+        return loss, (logits.argmax(-1) == name)[name != IGNORE].float().mean()
+
+    @staticmethod
+    def _table(words: list[list[int]], embeddings: Tensor) -> Tensor:
+        """(words, hidden): the mean of each word's pieces."""
+        return torch.stack([embeddings[pieces].mean(0) for pieces in words])
+
+
 def new_model() -> OmniLMM:
     """Random weights of the sizes that a small decoder starts well from."""
     model = OmniLMM(CONFIG)
@@ -42,8 +78,9 @@ def new_model() -> OmniLMM:
         nn.init.normal_(model.model.embed_tokens.weight, std=0.1)
         nn.init.normal_(model.lm_head.weight, std=0.02)
         resampler = model.model.resampler
-        resampler.pos_embed.copy_(0.5 * sincos_positions(CONFIG.resampler.grid, CONFIG.resampler.hidden_size))
+        resampler.pos_embed.copy_(sincos_positions(CONFIG.resampler.grid, CONFIG.resampler.hidden_size))
         nn.init.normal_(resampler.query, std=1.0)
+        resampler.attn.in_proj_weight[: 2 * CONFIG.resampler.hidden_size] *= 2  # queries that look at different places
         resampler.proj.mul_(0.25)
     return model
 

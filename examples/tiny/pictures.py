@@ -75,13 +75,13 @@ class Studio:
     def example(self, rng: np.random.Generator) -> Example:
         """One picture of the training mixture."""
         draw = rng.random()
-        if draw < 0.10:
+        if draw < 0.14:
             return self.easy_original(rng)
-        if draw < 0.30:
+        if draw < 0.44:
             return self.easy_moved(rng)
-        if draw < 0.40:
+        if draw < 0.52:
             return self.shapes(rng)
-        if draw < 0.85:
+        if draw < 0.90:
             return self.emoji(rng)
         return self.several(rng)
 

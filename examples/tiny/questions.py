@@ -86,8 +86,11 @@ _PHRASES = {"shaded": "on a shaded background", "speckled": "on a speckled backg
             "easy": "on a light background"}  # fmt: skip
 
 
-def easy_vqa_pair(scene: Scene, rng: np.random.Generator) -> Pair:
-    """One question in easy-VQA's wording about its one shape, the types as often as there."""
+def easy_vqa_pair(scene: Scene, rng: np.random.Generator, negated: float = 0.5) -> Pair:
+    """One question in easy-VQA's wording about its one shape, the types as often as there.
+
+    `negated`: the share of yes/no questions that ask for what is not there.
+    """
     thing = scene.things[0]
     assert thing.color is not None
     draw = rng.random()
@@ -99,40 +102,40 @@ def easy_vqa_pair(scene: Scene, rng: np.random.Generator) -> Pair:
         wordings = ("what shape is in the image?", "what shape does the image contain?", "what shape is present?",
                     f"what is the {thing.color} shape?")  # fmt: skip
         return wordings[rng.integers(4)], thing.name
-    true = bool(rng.random() < 0.5)
+    true = bool(rng.random() < 0.35)
     if rng.random() < 0.66:
         what = f"{thing.color if true else _other(thing.color, SHAPE_COLORS, rng)} shape"
     else:
         what = thing.name if true else _other(thing.name, SHAPES, rng)
-    return _yes_no(what, true, rng)
+    return _yes_no(what, true, rng, negated)
 
 
-def _yes_no(what: str, true: bool, rng: np.random.Generator) -> Pair:
+def _yes_no(what: str, true: bool, rng: np.random.Generator, negated: float) -> Pair:
     positive = (f"is there a {what}?", f"is there a {what} in the image?", f"does the image contain a {what}?",
                 f"is a {what} present?")  # fmt: skip
     negative = (f"is there not a {what}?", f"is there not a {what} in the image?",
                 f"does the image not contain a {what}?", f"is no {what} present?")  # fmt: skip
-    if rng.random() < 0.5:
+    if rng.random() < negated:
         return negative[rng.integers(4)], "no" if true else "yes"
     return positive[rng.integers(4)], "yes" if true else "no"
 
 
-def pairs(scene: Scene, rng: np.random.Generator, count: int) -> list[Pair]:
+def pairs(scene: Scene, rng: np.random.Generator, count: int, negated: float = 0.5) -> list[Pair]:
     """`count` different kinds of questions, the name asked for most often."""
     asked: list[Pair] = []
     single = len(scene.things) == 1
     if single and scene.things[0].is_shape:
-        easy = count - 1 if scene.background == "easy" else count // 2
-        asked += [easy_vqa_pair(scene, rng) for _ in range(easy)]
+        easy = count * 4 // 5 if scene.background == "easy" else count // 2
+        asked += [easy_vqa_pair(scene, rng, negated) for _ in range(easy)]
     elif single:
-        asked.append(_name(scene, rng))
+        asked += [_name(scene, rng) for _ in range(count // 4)]
     makers: list[Maker] = [_name, _describe, _there, _there, _count, _where]
     makers += [_color, _background] if single else [_at, _at]
     while len(asked) < count:
         made = makers[rng.integers(len(makers))](scene, rng)
         if made is not None:
             asked.append(made)
-    return asked
+    return [asked[index] for index in rng.permutation(count)]
 
 
 def chat_pair(rng: np.random.Generator) -> Pair:
@@ -169,7 +172,7 @@ def _there(scene: Scene, rng: np.random.Generator) -> Pair:
     what = vocabulary.with_article(name)
     draw = rng.random()
     if draw < 0.35 and not thing.is_shape and what.startswith("a "):
-        return _yes_no(name, true, rng)
+        return _yes_no(name, true, rng, negated=0.1)
     if draw < 0.55 and len(scene.things) == 1:
         truth = vocabulary.with_article(thing.name)
         return f"Is this {what}?", f"Yes, this is {truth}." if true else f"No, this is {truth}."

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from examples.tiny import questions
-from examples.tiny.network import new_model, packed_hidden_states
+from examples.tiny.network import WordHead, new_model, packed_hidden_states
 from examples.tiny.packing import IGNORE, Packer, Rows, Segment
 from examples.tiny.pictures import Example, Studio, class_count
 from examples.tiny.schedule import Clock, adamw, learning_rate, save_state
@@ -26,9 +26,12 @@ from examples.tiny.train_tower import Batch as Pictures
 from examples.tiny.train_tower import collate, normalise
 from export.reference import OmniLMM
 
-AUXILIARY = 0.3  # weight of the tower's own heads
+AUXILIARY = 0.3  # weight of the heads that are dropped
 TOWER_RATE = 0.25  # of the rest's: what it learnt in stage one drowns in the noise of a full rate
+TOWER_JOINS = 0.5  # of the time; before that it stands still, which saves its backward pass
+FIRST_TOKEN = 3.0  # its weight in the loss
 CHAT_SEGMENTS = 6
+AFFIRMATIVE, NEGATION_COMES = 250, 200  # batches
 
 
 @dataclass(frozen=True)
@@ -43,27 +46,34 @@ class Batch:
 class Batches(Dataset[Batch]):
     """Batch number -> batch; the number seeds it."""
 
-    def __init__(self, studio: Studio, packer: Packer, size: int, asked: int, seed: int) -> None:
-        self.studio, self.packer, self.size, self.asked, self.seed = studio, packer, size, asked, seed
+    def __init__(self, studio: Studio, packer: Packer, size: int, row: int, seed: int) -> None:
+        self.studio, self.packer, self.size, self.row, self.seed = studio, packer, size, row, seed
 
     def __len__(self) -> int:
         return 10**7
 
     def __getitem__(self, number: int) -> Batch:
         rng = np.random.default_rng((self.seed, number, 2))
+        # Asked half the time, "is there not ...?" hides what "is there ...?" would teach: first the one, then both.
+        negated = 0.5 * min(max((number - AFFIRMATIVE) / NEGATION_COMES, 0.0), 1.0)
         examples = [self.studio.example(rng) for _ in range(self.size)]
-        batch = [(True, self._segments(example, rng)) for example in examples]
+        batch = [(True, self._segments(example, rng, negated)) for example in examples]
         chat = [self.packer.segment([questions.chat_pair(rng)], image=False) for _ in range(CHAT_SEGMENTS)]
         easy = torch.tensor([example.scene.background == "easy" for example in examples] + [False])
         return Batch(collate(examples), self.packer.rows([*batch, (False, chat)]), easy)
 
-    def _segments(self, example: Example, rng: np.random.Generator) -> list[Segment]:
-        asked = questions.pairs(example.scene, rng, self.asked + 1)
-        # One conversation in some has a second turn.
-        turns = [[pair] for pair in asked[:-1]]
-        if rng.random() < 0.3:
-            turns[-1] = asked[-2:]
-        return [self.packer.segment(turn, image=True) for turn in turns]
+    def _segments(self, example: Example, rng: np.random.Generator, negated: float) -> list[Segment]:
+        """As many as a row holds, so that no row is padding; one in some has a second turn."""
+        asked = iter(questions.pairs(example.scene, rng, 12, negated))
+        segments: list[Segment] = []
+        room = self.row
+        while room > 0:
+            turns = [next(asked), next(asked)] if not segments and rng.random() < 0.3 else [next(asked)]
+            segment = self.packer.segment(turns, image=True)
+            room -= len(segment.ids)
+            if room >= 0 or not segments:
+                segments.append(segment)
+        return segments
 
 
 def answer_loss(model: OmniLMM, hidden: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,7 +81,9 @@ def answer_loss(model: OmniLMM, hidden: torch.Tensor, rows: Rows) -> tuple[torch
     learnt = rows.targets != IGNORE
     logits = model.lm_head(hidden[learnt])  # (learnt, vocab)
     targets = rows.targets[learnt]
-    loss = F.cross_entropy(logits, targets)
+    first = learnt & ~learnt.roll(1, 1)  # yes or no: the token that everything depends on
+    weight = torch.where(first[learnt], FIRST_TOKEN, 1.0)
+    loss = (F.cross_entropy(logits, targets, reduction="none") * weight).sum() / weight.sum()
     wrong = torch.zeros_like(rows.targets, dtype=torch.float)
     wrong[learnt] = (logits.argmax(-1) != targets).float()
     count = int(rows.segments.max()) + 1
@@ -88,16 +100,17 @@ def main() -> None:
     parser.add_argument("--tower", type=Path, required=True, help="state of the first stage")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.model")
     parser.add_argument("--out", type=Path, required=True, help="file of the training state; resumed from if it exists")
-    parser.add_argument("--minutes", type=float, default=52)
+    parser.add_argument("--minutes", type=float, default=32)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--asked", type=int, default=5, help="questions a picture")
-    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--row", type=int, default=135, help="ids of questions and answers about a picture")
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(2)
     studio = Studio(args.emoji, args.emojibase)
-    model, heads = new_model(), AuxiliaryHeads(class_count(len(studio.kinds)))
+    classes = class_count(len(studio.kinds))
+    model, heads = new_model(), AuxiliaryHeads(classes)
     stage_one = torch.load(args.tower, weights_only=True)["modules"]
     model.model.vision_tower.load_state_dict(stage_one["tower"])
     heads.load_state_dict(stage_one["heads"])
@@ -105,30 +118,33 @@ def main() -> None:
     body, slow = model.model, args.rate * TOWER_RATE
     rates = {body.vision_tower: slow, heads: slow, model.lm_head: args.rate}
     rates |= {module: args.rate for module in body.children() if module is not body.vision_tower}
+    word_head = WordHead(packer, [kind.name for kind in studio.kinds])
     optimizer = adamw(rates)
     modules = {"model": model, "heads": heads}
     clock = Clock.resume(args.out, vars(args), modules, optimizer)
-    batches = Batches(studio, packer, args.batch, args.asked, args.seed)
+    batches = Batches(studio, packer, args.batch, args.row, args.seed)
     loader = DataLoader(batches, batch_size=None, sampler=range(clock.step, len(batches)), num_workers=1,
                         prefetch_factor=8)  # fmt: skip
     saved = time.monotonic()
     for batch in loader:
         learning_rate(optimizer, clock.progress(args.minutes), clock.step)
         pixels, patch_labels, whole = batch.pictures
-        patches = model.model.vision_tower(normalise(pixels))
-        auxiliary, top1 = heads(patches, patch_labels, whole)
+        with torch.set_grad_enabled(clock.progress(args.minutes) > TOWER_JOINS):
+            patches = model.model.vision_tower(normalise(pixels))
+            auxiliary, top1 = heads(patches, patch_labels, whole)
         features = model.model.resampler(patches)
+        word_loss, word_top1 = word_head(features, model.model.embed_tokens.weight, whole)
         features = torch.cat([features, features[:1].detach()])  # the chat's row masks its own out
         hidden = packed_hidden_states(model, packer, features, batch.rows)
         loss, right = answer_loss(model, hidden, batch.rows)
         optimizer.zero_grad()
-        (loss + AUXILIARY * auxiliary).backward()
-        torch.nn.utils.clip_grad_norm_([*model.parameters(), *heads.parameters()], 1.0)
+        (loss + AUXILIARY * (auxiliary + word_loss)).backward()
+        torch.nn.utils.clip_grad_norm_([weight for module in modules.values() for weight in module.parameters()], 1.0)
         optimizer.step()
         clock.step += 1
         if clock.step % 20 == 0:
             easy, other = right[batch.easy], right[:-1][~batch.easy[:-1]]
-            figures = [loss, top1, easy.nanmean(), other.nanmean(), right[-1].nanmean()]
+            figures = [loss, top1, word_top1, easy.nanmean(), other.nanmean(), right[-1].nanmean()]
             with args.out.with_suffix(".csv").open("a", newline="") as file:
                 csv.writer(file).writerow([clock.step, round(clock.seconds()), *(round(x.item(), 4) for x in figures)])
         done = clock.progress(args.minutes) >= 1
