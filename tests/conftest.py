@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,15 @@ def tiny_bundle(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFa
     return out
 
 
-@pytest.fixture
-def model(tiny_bundle: Path) -> Model:
-    """`tiny_bundle`, loaded afresh: nothing in its caches."""
+@pytest.fixture(scope="session")
+def loaded_model(tiny_bundle: Path) -> Model:
     from omnilmm_lite.model import load
 
     return load(tiny_bundle, threads=1)
+
+
+@pytest.fixture
+def model(loaded_model: Model) -> Model:
+    """`tiny_bundle`, loaded: with an empty KV cache, and attributes that a test may replace."""
+    loaded_model.text.decoder.clear()
+    return copy.copy(loaded_model)
