@@ -42,6 +42,34 @@ def test_published_answers_agree() -> None:
     assert compared > 2000
 
 
+def test_hints_tell_what_is_there() -> None:
+    """Whichever way round the published question is asked, the hint is about the picture alone."""
+    asked = easy_vqa_data.questions("train")
+    shown = easy_vqa_data.facts(asked)
+    compared = 0
+    for question in asked:
+        if question.picture in shown and question.type == "yes/no":
+            words = set(question.text.rstrip("?").split())
+            there = bool(words & set(shown[question.picture]))
+            assert questions.asked_for_is_there(question.text, question.answer) == there, question
+            compared += 1
+        elif question.type != "yes/no":
+            assert questions.asked_for_is_there(question.text, question.answer) is None
+    assert compared > 10000
+
+
+def test_hints_stand_on_the_question_only() -> None:
+    packer = Packer(TOKENIZER.read_bytes(), CONFIG)
+    segment = packer.segment(
+        [("does the image not contain an owl?", "yes"), ("What is it?", "This is a bee.")], image=True
+    )
+    marked = {
+        packer.decode([segment.ids[place]]).strip(): packer.decode([token]) for place, token in segment.hints.items()
+    }
+    assert marked == {"owl": "no", "?": "no", "": "no"}  # the last is the end token
+    assert not any(segment.learnt[place] for place in segment.hints)
+
+
 def test_every_published_wording_is_asked() -> None:
     wanted = {question.template for question in easy_vqa_data.questions("test")}
     rng = np.random.default_rng(0)

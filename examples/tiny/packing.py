@@ -13,7 +13,7 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from examples.tiny.questions import Pair
+from examples.tiny.questions import Pair, asked_for_is_there
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.prompt import DEFAULT_SYSTEM
 
@@ -26,6 +26,7 @@ class Segment:
 
     ids: list[int]
     learnt: list[bool]  # id i is to be predicted from what stands before it
+    hints: dict[int, int]  # place -> id that says whether what a question asks for is there
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Rows:
     positions: Tensor  # (batch, length)
     mask: Tensor  # (batch, 1, length, prefix + length) bool, True = visible
     targets: Tensor  # (batch, length): the next id where it is learnt, else IGNORE
+    hints: Tensor  # (batch, length): extra targets at the ends of yes/no questions, else IGNORE
     segments: Tensor  # (batch, length): the segment's number within the row, -1 elsewhere
 
 
@@ -52,6 +54,8 @@ class Packer:
         self.system_length = len(system)
         self.picture = [tokens.im_patch] * config.resampler.num_queries + [tokens.im_end]
         self._heading = self.encode("\n<|assistant|>\n")
+        self._articles = [self.encode(word)[0] for word in ("a", "an", "no")]
+        self._yes, self._no = (self.encode(f"\n{word}")[-1] for word in ("yes", "no"))
 
     def encode(self, text: str) -> list[int]:
         ids = self._cache.get(text)
@@ -67,14 +71,21 @@ class Packer:
         """One conversation; with `image` it goes on after im_end, else after the system turn's eos."""
         ids: list[int] = []
         learnt: list[bool] = []
+        hints: dict[int, int] = {}
         for number, (question, answer) in enumerate(turns):
             start = "\n" if image and number == 0 else "\n<|user|>\n"
             asked = [*self.encode(start + question), *self._eos, *self._heading]
             whole = self.encode(f"\n<|assistant|>\n{answer}")
             reply = [*whole[len(self._heading) :], *self._eos]
+            present = asked_for_is_there(question, answer)
+            if present is not None:
+                # From the word that is asked for on: where it stands, nothing but the picture is still needed.
+                asked_for = 1 + next(place for place, token in enumerate(asked) if token in self._articles)
+                places = range(len(ids) + asked_for, len(ids) + len(asked) - len(self._heading))
+                hints |= dict.fromkeys(places, self._yes if present else self._no)
             ids += asked + reply
             learnt += [False] * len(asked) + [True] * len(reply)
-        return Segment(ids, learnt)
+        return Segment(ids, learnt, hints)
 
     def rows(self, batch: Sequence[tuple[bool, Sequence[Segment]]]) -> Rows:
         """`batch`: (has a picture, its segments) for each row."""
@@ -83,6 +94,7 @@ class Packer:
         ids = torch.zeros(len(batch), length, dtype=torch.long)
         positions = torch.zeros_like(ids)
         targets = torch.full_like(ids, IGNORE)
+        hints = torch.full_like(ids, IGNORE)
         number = torch.full_like(ids, -1)
         ids[:, :picture] = torch.tensor(self.picture)
         positions[:, :picture] = prefix + torch.arange(picture)
@@ -97,9 +109,11 @@ class Packer:
                 learnt = torch.tensor(segment.learnt[1:])
                 following = torch.tensor(segment.ids[1:])
                 targets[row, at : end - 1] = torch.where(learnt, following, IGNORE)
+                for place, token in segment.hints.items():
+                    hints[row, at + place] = token
                 at = end
         has_image = torch.tensor([image for image, _ in batch])
-        return Rows(ids, positions, self._mask(number, has_image), targets, number)
+        return Rows(ids, positions, self._mask(number, has_image), targets, hints, number)
 
     def _mask(self, number: Tensor, has_image: Tensor) -> Tensor:
         """(batch, length) segment numbers, (batch,) -> (batch, 1, length, prefix + length)."""

@@ -138,6 +138,15 @@ def pairs(scene: Scene, rng: np.random.Generator, count: int, negated: float = 0
     return [asked[index] for index in rng.permutation(count)]
 
 
+def asked_for_is_there(question: str, answer: str) -> bool | None:
+    """For yes/no questions whether the thing is in the picture, whichever way round it was asked; None for others."""
+    said = answer.lower().rstrip(".").split(",")[0]
+    if said not in ("yes", "no"):
+        return None
+    negated = " not " in question or question.startswith("is no ")
+    return (said == "yes") != negated
+
+
 def chat_pair(rng: np.random.Generator) -> Pair:
     """A question without a picture."""
     wordings, answer = CHAT[rng.integers(len(CHAT))]

@@ -30,6 +30,7 @@ AUXILIARY = 0.3  # weight of the heads that are dropped
 TOWER_RATE = 0.25  # of the rest's: what it learnt in stage one drowns in the noise of a full rate
 TOWER_JOINS = 0.5  # of the time; before that it stands still, which saves its backward pass
 FIRST_TOKEN = 3.0  # its weight in the loss
+HINTS = 0.7  # weight of the hints at the ends of yes/no questions
 CHAT_SEGMENTS = 6
 AFFIRMATIVE, NEGATION_COMES = 250, 200  # batches
 
@@ -93,6 +94,15 @@ def answer_loss(model: OmniLMM, hidden: torch.Tensor, rows: Rows) -> tuple[torch
     return loss, torch.where(present > 0, (errors == 0).float(), torch.nan)
 
 
+def hint_loss(model: OmniLMM, hidden: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """Whether the thing is there, from the word asked for to the question's end: comparing without negating.
+
+    What stands there is given when the model answers, so these targets never come out.
+    """
+    known = rows.hints != IGNORE
+    return F.cross_entropy(model.lm_head(hidden[known]), rows.hints[known])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emoji", type=Path, required=True, help="unpacked npm package @lobehub/fluent-emoji-3d")
@@ -138,7 +148,7 @@ def main() -> None:
         hidden = packed_hidden_states(model, packer, features, batch.rows)
         loss, right = answer_loss(model, hidden, batch.rows)
         optimizer.zero_grad()
-        (loss + AUXILIARY * (auxiliary + word_loss)).backward()
+        (loss + HINTS * hint_loss(model, hidden, batch.rows) + AUXILIARY * (auxiliary + word_loss)).backward()
         torch.nn.utils.clip_grad_norm_([weight for module in modules.values() for weight in module.parameters()], 1.0)
         optimizer.step()
         clock.step += 1
