@@ -143,17 +143,18 @@ class _Rounding:
 
     def better_rows(self, other: _Rounding) -> _Rounding:
         """Row by row the one of less loss: rows know nothing of each other."""
-        wins = other.loss < self.loss
-        better = [
-            torch.where(wins[:, None], theirs, ours)
-            for ours, theirs in (
-                (self.codes, other.codes),
-                (self.scale, other.scale),
-                (self.zero, other.zero),
-                (self.reached, other.reached),
-            )
-        ]
-        return _Rounding(*better, torch.where(wins, other.loss, self.loss))
+        wins = (other.loss < self.loss)[:, None]
+
+        def pick(ours: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(wins, theirs, ours)
+
+        return _Rounding(
+            codes=pick(self.codes, other.codes),
+            scale=pick(self.scale, other.scale),
+            zero=pick(self.zero, other.zero),
+            reached=pick(self.reached, other.reached),
+            loss=torch.minimum(self.loss, other.loss),
+        )
 
 
 @dataclass(frozen=True)
