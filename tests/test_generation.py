@@ -87,7 +87,6 @@ def test_the_end_token_ends_the_answer_and_is_no_part_of_it(model: Model) -> Non
     said = words(model, "a red cat")
     text, decoder = scripted(model, [*said, EOS])
     answer = Answer(text, PROMPT, GREEDY)
-    assert answer.finish_reason is None
     assert "".join(answer) == answer.text == "a red cat"
     assert answer.tokens == said
     assert answer.finish_reason is FinishReason.STOP

@@ -58,7 +58,8 @@ def reference_features(reference: OmniLMM, image: Image.Image) -> torch.Tensor:
 def test_features_are_the_references(model: Model, reference: OmniLMM) -> None:
     features = model.encode_image(picture())
     config = model.config.resampler
-    assert (features.shape, features.dtype) == ((config.num_queries, config.hidden_size), np.float32)
+    assert features.shape == (config.num_queries, config.hidden_size)
+    assert features.dtype == np.float32
     expected = reference_features(reference, picture())[0].numpy()
     np.testing.assert_allclose(features, expected, rtol=0, atol=TOLERANCE)
 
@@ -85,7 +86,8 @@ def test_logits_are_the_references(model: Model, reference: OmniLMM, with_pictur
     ids = model.encode_chat(QUESTION, image=with_picture)
     features = model.encode_image(picture()) if with_picture else None
     logits = model.logits(ids, features)
-    assert (logits.shape, logits.dtype) == ((len(ids), model.config.decoder.vocab_size), np.float32)
+    assert logits.shape == (len(ids), model.config.decoder.vocab_size)
+    assert logits.dtype == np.float32
     with torch.inference_mode():
         given = reference_features(reference, picture()) if with_picture else None
         expected = reference(torch.tensor([ids]), given)[0].numpy()
