@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from examples.tiny.packing import IGNORE, Packer, Rows
-from examples.tiny.scene import SHAPE_COLORS, SHAPES
+from examples.tiny.scene import GROUNDS, SHAPE_COLORS, SHAPES
 from examples.tiny.tokenizer import ADDED, VOCABULARY
 from examples.tiny.tower import VISION, sincos_positions
 from export.reference import OmniLMM, apply_rope, causal_mask, rope_tables
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, TokenIds
+
+GLOBAL_QUERIES = 4  # of 16, in what WordHead asks of them
 
 CONFIG = OmniLMMConfig(
     vision=VISION,
@@ -35,28 +37,45 @@ CONFIG = OmniLMMConfig(
 class WordHead(nn.Module):
     """Teaches the resampler, in training only, to answer in the words' own embeddings; it has no weights.
 
-    The mean feature's dot product with a word's embedding is that word's logit. Naming is then copying and comparing
+    A feature's dot product with a word's embedding is that word's logit. Naming is then copying and comparing
     is matching, which a small decoder learns for all words at once; from its own loss alone it takes far longer.
     """
 
     def __init__(self, packer: Packer, emoji: Sequence[str]) -> None:
         super().__init__()
         self.emoji = len(emoji)
-        self.names = [packer.encode(name) for name in (*emoji, *SHAPES)]  # each word's pieces, the space included
+        self.names = [packer.encode(name) for name in (*emoji, *SHAPES, "no")]  # each word's pieces, with its space
         self.colors = [packer.encode(color) for color in SHAPE_COLORS]
+        self.grounds = [packer.encode("light" if ground == "easy" else ground) for ground in GROUNDS]
 
-    def forward(self, features: Tensor, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (batch, queries, hidden), the embedding table, class numbers (batch,) -> loss, top-1 of names."""
-        mean = features.mean(1)  # (batch, hidden)
+    def forward(
+        self, features: Tensor, embeddings: Tensor, whole: Tensor, ninths: Tensor, grounds: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Features (batch, queries, hidden), the embedding table, classes (batch,) and (batch, 9), grounds (batch,).
+
+        The mean of the first queries names the only thing, the next nine what stands in each ninth of the picture
+        ("no" for nothing), the rest the background. Returns the loss and the first's top-1.
+        """
+        first, places = GLOBAL_QUERIES, GLOBAL_QUERIES + 9
+        loss, right = self._thing(features[:, :first].mean(1), embeddings, whole)
+        ninth, _ = self._thing(features[:, first:places].flatten(0, 1), embeddings, ninths.flatten())
+        ground = features[:, places:].mean(1) @ self._table(self.grounds, embeddings).T  # (batch, grounds)
+        return loss + ninth + 0.5 * F.cross_entropy(ground, grounds), right
+
+    def _thing(self, features: Tensor, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (count, hidden), classes (count,) -> loss over name and colour, top-1 of the names."""
         words = labels - 1
         shape = words - self.emoji
         name = torch.where(shape < 0, words, self.emoji + shape // len(SHAPE_COLORS))
-        name = torch.where(labels == IGNORE, IGNORE, name)
+        name = torch.where(labels == 0, len(self.names) - 1, torch.where(labels == IGNORE, IGNORE, name))
         color = torch.where((labels == IGNORE) | (shape < 0), IGNORE, shape % len(SHAPE_COLORS))
-        logits = mean @ self._table(self.names, embeddings).T  # (batch, names)
-        loss = F.cross_entropy(logits, name, ignore_index=IGNORE)
+        weight = torch.ones(len(self.names))
+        weight[-1] = 0.3  # most ninths are empty
+        logits = features @ self._table(self.names, embeddings).T  # (count, names)
+        loss = F.cross_entropy(logits, name, weight, ignore_index=IGNORE)
         if (color != IGNORE).any():
-            loss = loss + F.cross_entropy(mean @ self._table(self.colors, embeddings).T, color, ignore_index=IGNORE)
+            logits_of_color = features @ self._table(self.colors, embeddings).T
+            loss = loss + F.cross_entropy(logits_of_color, color, ignore_index=IGNORE)
         return loss, (logits.argmax(-1) == name)[name != IGNORE].float().mean()
 
     @staticmethod

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from examples.tiny import easy_vqa_data
 from examples.tiny.kinds import Kind, load_kinds
-from examples.tiny.scene import BACKGROUND_COLORS, SHAPE_COLORS, SHAPES, Scene, Thing
+from examples.tiny.scene import BACKGROUND_COLORS, GROUNDS, SHAPE_COLORS, SHAPES, Scene, Thing
 
 SIDE = 112  # tiny's picture
 GRID = 8  # its patches along one side
@@ -40,6 +40,8 @@ class Labels:
 
     patches: NDArray[np.int64]  # (64,): class of each patch, IGNORE where it is hardly covered
     whole: int  # the only thing's class, IGNORE if there are several
+    thirds: NDArray[np.int64]  # (9,): class of the thing whose centre lies in each ninth of the picture
+    ground: int  # number in GROUNDS
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,14 @@ class Studio:
 
     # ---- kinds of pictures ----
 
-    def example(self, rng: np.random.Generator) -> Example:
-        """One picture of the training mixture."""
+    def example(self, rng: np.random.Generator, easy: float = 0.3) -> Example:
+        """One picture of the training mixture, `easy` of them like easy-VQA's."""
+        if rng.random() < easy:
+            return self.easy_original(rng) if rng.random() < 0.32 else self.easy_moved(rng)
         draw = rng.random()
-        if draw < 0.14:
-            return self.easy_original(rng)
-        if draw < 0.44:
-            return self.easy_moved(rng)
-        if draw < 0.52:
+        if draw < 0.13:
             return self.shapes(rng)
-        if draw < 0.90:
-            return self.emoji(rng)
-        return self.several(rng)
+        return self.emoji(rng) if draw < 0.83 else self.several(rng)
 
     def easy_original(self, rng: np.random.Generator) -> Example:
         """A train picture as it is."""
@@ -126,7 +124,8 @@ class Studio:
             x, y, cover = _paste(canvas, solid, mask, place)
             covers.append((cover, self.shape_class(shape, color)))
             things.append(Thing(shape, color, True, x, y))
-        return Example(np.asarray(canvas), Scene(tuple(things), name, layout), _labels(covers))
+        scene = Scene(tuple(things), name, layout)
+        return Example(np.asarray(canvas), scene, _labels(covers, scene))
 
     def emoji(self, rng: np.random.Generator, kind: int | None = None) -> Example:
         """One emoji; `kind` fixes which."""
@@ -170,8 +169,9 @@ class Studio:
         (left, top), (height, width) = at, alpha.shape
         cover[top : top + height, left : left + width] = alpha
         thing = Thing(shape, color, True, (left + width / 2) / side, (top + height / 2) / side)
-        labels = _labels([(_patches(cover), self.shape_class(shape, color))])
-        return Example(pixels, Scene((thing,), "easy"), labels, number)
+        scene = Scene((thing,), "easy")
+        labels = _labels([(_patches(cover), self.shape_class(shape, color))], scene)
+        return Example(pixels, scene, labels, number)
 
     def _emoji_scene(
         self,
@@ -192,7 +192,8 @@ class Studio:
         pixels = np.asarray(canvas)
         if rng.random() < 0.3:  # another exposure
             pixels = np.clip(pixels * rng.uniform(0.85, 1.12) + rng.uniform(-10, 10), 0, 255).astype(np.uint8)
-        return Example(pixels, Scene(tuple(things), name, layout), _labels(covers))
+        scene = Scene(tuple(things), name, layout)
+        return Example(pixels, scene, _labels(covers, scene))
 
     def background(self, rng: np.random.Generator, avoid: set[str] | None = None) -> tuple[Pixels, str]:
         """A background and what to call it; plain ones keep away from the colours in `avoid`."""
@@ -346,7 +347,7 @@ def _patches(cover: NDArray[np.float32]) -> NDArray[np.float32]:
     return means
 
 
-def _labels(covers: list[tuple[NDArray[np.float32], int]]) -> Labels:
+def _labels(covers: list[tuple[NDArray[np.float32], int]], scene: Scene) -> Labels:
     patches = np.zeros(GRID * GRID, np.int64)
     best = np.zeros(GRID * GRID, np.float32)
     for cover, number in covers:
@@ -354,4 +355,7 @@ def _labels(covers: list[tuple[NDArray[np.float32], int]]) -> Labels:
         patches[(cover > 0.02) & (cover < solid) & (best < 0.02)] = IGNORE
         patches[cover >= solid] = number
         best = np.maximum(best, cover)
-    return Labels(patches, covers[0][1] if len(covers) == 1 else IGNORE)
+    thirds = np.zeros(9, np.int64)
+    for (_, number), thing in zip(covers, scene.things, strict=True):
+        thirds[3 * min(int(3 * thing.y), 2) + min(int(3 * thing.x), 2)] = number
+    return Labels(patches, covers[0][1] if len(covers) == 1 else IGNORE, thirds, GROUNDS.index(scene.background))

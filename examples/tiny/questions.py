@@ -128,7 +128,7 @@ def pairs(scene: Scene, rng: np.random.Generator, count: int, negated: float = 0
         easy = count * 4 // 5 if scene.background == "easy" else count // 2
         asked += [easy_vqa_pair(scene, rng, negated) for _ in range(easy)]
     elif single:
-        asked += [_name(scene, rng) for _ in range(count // 4)]
+        asked += [_name(scene, rng) for _ in range(count // 3)]
     makers: list[Maker] = [_name, _describe, _there, _there, _count, _where]
     makers += [_color, _background] if single else [_at, _at]
     while len(asked) < count:

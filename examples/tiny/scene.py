@@ -30,6 +30,10 @@ BACKGROUND_COLORS: dict[str, tuple[int, int, int]] = {
 }
 
 
+# Every background there is; the last four are no plain colour.
+GROUNDS = (*BACKGROUND_COLORS, "shaded", "speckled", "photo", "easy")
+
+
 @dataclass(frozen=True)
 class Thing:
     """One thing in the picture. `x` and `y` are its centre, in 0..1 from the top left corner."""

@@ -28,10 +28,12 @@ from export.reference import OmniLMM
 
 AUXILIARY = 0.3  # weight of the heads that are dropped
 TOWER_RATE = 0.25  # of the rest's: what it learnt in stage one drowns in the noise of a full rate
-TOWER_JOINS = 0.5  # of the time; before that it stands still, which saves its backward pass
+TOWER_JOINS = 0.46  # of the time; before that it stands still, which saves its backward pass
 FIRST_TOKEN = 3.0  # its weight in the loss
 HINTS = 0.7  # weight of the hints at the ends of yes/no questions
+LATER = 100_000  # first batch of a run that goes on: new pictures, and what comes first is over
 CHAT_SEGMENTS = 6
+EASY_FIRST = 750  # batches with more of easy-VQA's pictures, whose yes and no take longest to begin
 AFFIRMATIVE, NEGATION_COMES = 250, 200  # batches
 
 
@@ -47,17 +49,19 @@ class Batch:
 class Batches(Dataset[Batch]):
     """Batch number -> batch; the number seeds it."""
 
-    def __init__(self, studio: Studio, packer: Packer, size: int, row: int, seed: int) -> None:
-        self.studio, self.packer, self.size, self.row, self.seed = studio, packer, size, row, seed
+    def __init__(self, studio: Studio, packer: Packer, size: int, row: int, seed: int, first: int) -> None:
+        self.studio, self.packer, self.size, self.row, self.seed, self.first = studio, packer, size, row, seed, first
 
     def __len__(self) -> int:
         return 10**7
 
     def __getitem__(self, number: int) -> Batch:
+        number += self.first
         rng = np.random.default_rng((self.seed, number, 2))
         # Asked half the time, "is there not ...?" hides what "is there ...?" would teach: first the one, then both.
         negated = 0.5 * min(max((number - AFFIRMATIVE) / NEGATION_COMES, 0.0), 1.0)
-        examples = [self.studio.example(rng) for _ in range(self.size)]
+        easy_share = 0.44 if number < EASY_FIRST else 0.3
+        examples = [self.studio.example(rng, easy_share) for _ in range(self.size)]
         batch = [(True, self._segments(example, rng, negated)) for example in examples]
         chat = [self.packer.segment([questions.chat_pair(rng)], image=False) for _ in range(CHAT_SEGMENTS)]
         easy = torch.tensor([example.scene.background == "easy" for example in examples] + [False])
@@ -107,7 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emoji", type=Path, required=True, help="unpacked npm package @lobehub/fluent-emoji-3d")
     parser.add_argument("--emojibase", type=Path, required=True, help="unpacked npm package emojibase-data")
-    parser.add_argument("--tower", type=Path, required=True, help="state of the first stage")
+    parser.add_argument("--tower", type=Path, help="state of the first stage")
+    parser.add_argument("--start", type=Path, help="instead of --tower: an earlier state of this stage to go on from")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with tokenizer.model")
     parser.add_argument("--out", type=Path, required=True, help="file of the training state; resumed from if it exists")
     parser.add_argument("--minutes", type=float, default=32)
@@ -121,9 +126,14 @@ def main() -> None:
     studio = Studio(args.emoji, args.emojibase)
     classes = class_count(len(studio.kinds))
     model, heads = new_model(), AuxiliaryHeads(classes)
-    stage_one = torch.load(args.tower, weights_only=True)["modules"]
-    model.model.vision_tower.load_state_dict(stage_one["tower"])
-    heads.load_state_dict(stage_one["heads"])
+    if args.start:
+        earlier = torch.load(args.start, weights_only=True)["modules"]
+        model.load_state_dict(earlier["model"])
+        heads.load_state_dict(earlier["heads"])
+    else:
+        earlier = torch.load(args.tower, weights_only=True)["modules"]
+        model.model.vision_tower.load_state_dict(earlier["tower"])
+        heads.load_state_dict(earlier["heads"])
     packer = Packer((args.tokenizer / "tokenizer.model").read_bytes(), model.config)
     body, slow = model.model, args.rate * TOWER_RATE
     rates = {body.vision_tower: slow, heads: slow, model.lm_head: args.rate}
@@ -132,18 +142,18 @@ def main() -> None:
     optimizer = adamw(rates)
     modules = {"model": model, "heads": heads}
     clock = Clock.resume(args.out, vars(args), modules, optimizer)
-    batches = Batches(studio, packer, args.batch, args.row, args.seed)
+    batches = Batches(studio, packer, args.batch, args.row, args.seed, LATER if args.start else 0)
     loader = DataLoader(batches, batch_size=None, sampler=range(clock.step, len(batches)), num_workers=1,
                         prefetch_factor=8)  # fmt: skip
     saved = time.monotonic()
     for batch in loader:
         learning_rate(optimizer, clock.progress(args.minutes), clock.step)
-        pixels, patch_labels, whole = batch.pictures
-        with torch.set_grad_enabled(clock.progress(args.minutes) > TOWER_JOINS):
+        pixels, patch_labels, whole, ninths, grounds = batch.pictures
+        with torch.set_grad_enabled(clock.progress(args.minutes) > TOWER_JOINS or args.start is not None):
             patches = model.model.vision_tower(normalise(pixels))
             auxiliary, top1 = heads(patches, patch_labels, whole)
         features = model.model.resampler(patches)
-        word_loss, word_top1 = word_head(features, model.model.embed_tokens.weight, whole)
+        word_loss, word_top1 = word_head(features, model.model.embed_tokens.weight, whole, ninths, grounds)
         features = torch.cat([features, features[:1].detach()])  # the chat's row masks its own out
         hidden = packed_hidden_states(model, packer, features, batch.rows)
         loss, right = answer_loss(model, hidden, batch.rows)

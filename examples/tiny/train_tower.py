@@ -17,7 +17,7 @@ from examples.tiny.tower import VISION, AuxiliaryHeads, start_tower
 from export.reference import VisionTower
 from omnilmm_lite.config import CLIP_MEAN, CLIP_STD
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -27,11 +27,15 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Pixels (batch, side, side, 3) uint8, patch classes (batch, patches), whole classes (batch,)."""
+    """Pixels (batch, side, side, 3) uint8, then class numbers: of patches (batch, patches), of the whole (batch,),
+    of ninths (batch, 9), of the ground (batch,).
+    """
     return (
         torch.from_numpy(np.stack([example.pixels for example in examples])),
         torch.from_numpy(np.stack([example.labels.patches for example in examples])),
         torch.tensor([example.labels.whole for example in examples]),
+        torch.from_numpy(np.stack([example.labels.thirds for example in examples])),
+        torch.tensor([example.labels.ground for example in examples]),
     )
 
 
@@ -70,7 +74,7 @@ def main() -> None:
     loader = DataLoader(batches, batch_size=None, sampler=range(clock.step, len(batches)), num_workers=1,
                         prefetch_factor=8)  # fmt: skip
     saved = time.monotonic()
-    for pixels, patches, whole in loader:
+    for pixels, patches, whole, _, _ in loader:
         learning_rate(optimizer, clock.progress(args.minutes), clock.step)
         loss, right = heads(tower(normalise(pixels)), patches, whole)
         optimizer.zero_grad()
