@@ -5,10 +5,6 @@ Everything is written into a folder beside OUT that is renamed at the very end: 
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +14,7 @@ from export import decoder as decoder_graph
 from export import vision as vision_graph
 from export.checkpoint import Checkpoint
 from export.decoder import DecoderWeights, build_decoder
+from export.durable import durable_folder
 from export.parity import ParityReport, check_parity, num_steps
 from export.presets import Preset
 from export.resampler import build_resampler
@@ -73,7 +70,7 @@ def write_bundle(
     InputError where `out` is taken, ParityError where a graph is wrong; either leaves nothing at `out`.
     """
     check_target(out)
-    with _published(out) as folder:
+    with durable_folder(out) as folder:
         _write_tokenizer(checkpoint, folder, progress)
         _write_graphs(checkpoint, weights, preset, folder, progress)
         progress.stage("parity with the reference", num_steps(checkpoint))
@@ -163,30 +160,3 @@ def _memory(checkpoint: Checkpoint, preset: Preset, files: list[FileEntry]) -> d
             parts[part] += entry.size
     values_per_token = 2 * decoder.num_hidden_layers * decoder.kv_dim
     return parts | {"kv_cache_per_token": values_per_token * preset.decoder.compute.numpy.itemsize}
-
-
-@contextmanager
-def _published(out: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `out` when all went well, and is gone when it didn't."""
-    folder = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        for path in folder.iterdir():
-            _sync(path)
-        _sync(folder)
-        if out.exists():
-            out.rmdir()  # empty, by `check_target`
-        folder.rename(out)
-        _sync(out.absolute().parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

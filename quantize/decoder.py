@@ -20,12 +20,12 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from export.checkpoint import Checkpoint
+from export.durable import write_json, write_tensors
 from export.json_file import read_json
 from export.reference import DecoderLayer, causal_mask, rope_tables
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
-from quantize.durable import write_json, write_tensors
 from quantize.gptq import proxy_loss, quantize_weight, round_to_nearest
 from quantize.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
 from quantize.hessian import Hessian

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from export.durable import durable_folder, link_or_copy, write_json
 from export.json_file import printable, read_json
 from export.keys import decoder_keys, is_harmless_extra
 from omnilmm_lite.config import DecoderConfig, TokenIds
 from omnilmm_lite.errors import InputError
-from quantize.durable import link_or_copy, write_folder_durably, write_json
 from quantize.packing import PackedLinear, ZeroFormat, pack, unpack
 from quantize.settings import GPTQSettings
 from quantize.weight import QuantizedWeight
@@ -74,7 +74,7 @@ def write(
     """
     files = list(shards)
 
-    def fill(partial: Path) -> None:
+    with durable_folder(folder) as partial:
         weight_map: dict[str, str] = {}
         total = 0
         for number, file in enumerate(files, start=1):
@@ -87,8 +87,6 @@ def write(
         write_json(partial / "config.json", _config_json(config, tokens, settings))
         write_json(partial / "quantize_config.json", _quantization_config(settings) | {"model_name_or_path": None})
         write_json(partial / REPORT_FILE, report)
-
-    write_folder_durably(folder, fill)
 
 
 def _quantization_config(settings: GPTQSettings) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint import Checkpoint
+from export.durable import write_tensors
 from export.reference import Resampler, VisionBlock, VisionTower
 from export.streaming import StreamedModules, load_module
 from omnilmm_lite.image import load_image, pixel_hash, preprocess
 from quantize.calibration import Prompt
-from quantize.durable import write_tensors
 
 # Pictures that go through the tower together: loading a block of it costs as much as running it on a few.
 PICTURES_AT_ONCE = 8

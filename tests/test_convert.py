@@ -163,15 +163,14 @@ def test_a_wrong_graph_stops_the_conversion(
             array = super().array(name)
             return array * np.float32(1.01) if name == "model.norm.weight" else array
 
+    preset, out, progress = find_preset("reference"), tmp_path / "out", Interrupting(NEVER)
     with pytest.raises(ParityError, match=r"decoder\.onnx") as caught:
-        write_bundle(tiny_checkpoint, Off(tiny_checkpoint), find_preset("reference"), tmp_path / "out", Interrupting(NEVER))
+        write_bundle(tiny_checkpoint, Off(tiny_checkpoint), preset, out, progress)
     assert caught.value.difference == pytest.approx(0.01, rel=0.01)
     assert not list(tmp_path.iterdir())
     monkeypatch.setitem(parity.vision_graph.TOLERANCE, FP32, 1e-12)
     with pytest.raises(ParityError, match=r"vision\.onnx"):
-        write_bundle(
-            tiny_checkpoint, CheckpointWeights(tiny_checkpoint), find_preset("reference"), tmp_path / "out", Interrupting(NEVER)
-        )  # fmt: skip
+        write_bundle(tiny_checkpoint, CheckpointWeights(tiny_checkpoint), preset, out, progress)
 
 
 def test_comparing_finds_nan_and_shapes() -> None:

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig
 
+import export.durable
 import quantize.decoder
-import quantize.durable
 from export.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
@@ -142,7 +142,7 @@ def test_a_killed_run_ends_with_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Killed in the middle of writing the file that follows `layers` finished layers."""
-    whole_write = quantize.durable.write_tensors
+    whole_write = export.durable.write_tensors
 
     def write_half(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
         if len(list(path.parent.glob("layer-*.safetensors"))) == layers:

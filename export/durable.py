@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,26 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
     _sync(path.parent)
 
 
-def write_folder_durably(path: Path, fill: Callable[[Path], None]) -> None:
-    """Likewise for a folder that doesn't exist yet; `fill` gets an empty one."""
+@contextmanager
+def durable_folder(path: Path) -> Iterator[Path]:
+    """Likewise for a folder: an empty one beside `path`, which takes its name at the end, or is gone after an error.
+
+    `path` may be an empty folder; OSError where it is anything else.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
     partial.mkdir()
-    fill(partial)
-    for file in partial.iterdir():
-        _sync(file)
-    _sync(partial)
-    partial.rename(path)
-    _sync(path.parent)
+    try:
+        yield partial
+        for file in partial.iterdir():
+            _sync(file)
+        _sync(partial)
+        if path.exists():
+            path.rmdir()
+        partial.rename(path)
+        _sync(path.absolute().parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
