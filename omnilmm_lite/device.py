@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnilmm_lite.denormals import FLOAT_MODE
 from omnilmm_lite.errors import InputError, OmniLMMError
 
 # onnxruntime >= 1.29 for Linux reports usage to its vendor unless this is set before the library loads.
@@ -91,8 +92,9 @@ def open_session(path: Path, device: Device, threads: int | None = None) -> onnx
     ort = import_onnxruntime()
     options = session_options(ort, threads)
     try:
-        # without enable_fallback=0 a CUDA error is printed on stdout, and the session quietly made for the CPU
-        session = ort.InferenceSession(str(path), options, providers=providers(device), enable_fallback=0)
+        with FLOAT_MODE.making_session():
+            # without enable_fallback=0 a CUDA error is printed on stdout, and the session quietly made for the CPU
+            session = ort.InferenceSession(str(path), options, providers=providers(device), enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class
         if device is not Device.CPU:
             raise DeviceError(f"{path.name} can't run on {device.value}: {_first_line(error)}") from error
@@ -111,10 +113,11 @@ def open_session(path: Path, device: Device, threads: int | None = None) -> onnx
 
 
 @contextlib.contextmanager
-def graph_errors(what: str) -> Iterator[None]:
-    """Turns whatever onnxruntime raises while a graph runs into OmniLMMError, one line."""
+def running(what: str) -> Iterator[None]:
+    """Around each run of a graph: whatever onnxruntime raises becomes OmniLMMError, one line."""
     try:
-        yield
+        with FLOAT_MODE.running():
+            yield
     except Exception as error:  # as above: no base class
         raise OmniLMMError(f"{what}: onnxruntime failed while running it: {_first_line(error)}") from error
 
@@ -124,7 +127,7 @@ def session_options(ort: Any, threads: int | None) -> onnxruntime.SessionOptions
     options.log_severity_level = 3  # errors; a fallback is reported by us
     if threads is not None:
         options.intra_op_num_threads = threads
-    # denormals in near-empty attention rows cost the CPU four times the time of ordinary numbers
+    # denormals in near-empty attention rows cost the CPU four times the time of ordinary numbers; see denormals.py
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return options
 
