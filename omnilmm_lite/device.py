@@ -15,7 +15,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnilmm_lite.denormals import FLOAT_MODE
 from omnilmm_lite.errors import InputError, OmniLMMError
 
 # onnxruntime >= 1.29 for Linux reports usage to its vendor unless this is set before the library loads.
@@ -92,9 +91,8 @@ def open_session(path: Path, device: Device, threads: int | None = None) -> onnx
     ort = import_onnxruntime()
     options = session_options(ort, threads)
     try:
-        with FLOAT_MODE.making_session():
-            # without enable_fallback=0 a CUDA error is printed on stdout, and the session quietly made for the CPU
-            session = ort.InferenceSession(str(path), options, providers=providers(device), enable_fallback=0)
+        # without enable_fallback=0 a CUDA error is printed on stdout, and the session quietly made for the CPU
+        session = ort.InferenceSession(str(path), options, providers=providers(device), enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class
         if device is not Device.CPU:
             raise DeviceError(f"{path.name} can't run on {device.value}: {_first_line(error)}") from error
@@ -113,11 +111,10 @@ def open_session(path: Path, device: Device, threads: int | None = None) -> onnx
 
 
 @contextlib.contextmanager
-def running(what: str) -> Iterator[None]:
-    """Around each run of a graph: whatever onnxruntime raises becomes OmniLMMError, one line."""
+def graph_errors(what: str) -> Iterator[None]:
+    """Turns whatever onnxruntime raises while a graph runs into OmniLMMError, one line."""
     try:
-        with FLOAT_MODE.running():
-            yield
+        yield
     except Exception as error:  # as above: no base class
         raise OmniLMMError(f"{what}: onnxruntime failed while running it: {_first_line(error)}") from error
 
@@ -127,7 +124,8 @@ def session_options(ort: Any, threads: int | None) -> onnxruntime.SessionOptions
     options.log_severity_level = 3  # errors; a fallback is reported by us
     if threads is not None:
         options.intra_op_num_threads = threads
-    # denormals in near-empty attention rows cost the CPU four times the time of ordinary numbers; see denormals.py
+    # Denormals in near-empty attention rows cost the CPU four times the time of ordinary numbers. The thread that makes a
+    # process's first session keeps this mode: numpy in it, too, takes numbers below 1e-38 (float32) as zero from then on.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return options
 

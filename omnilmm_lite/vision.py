@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.device import running
+from omnilmm_lite.device import graph_errors
 from omnilmm_lite.image import pixel_hash, preprocess
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class VisionEncoder:
     def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, image_size, image_size) -> (queries, hidden)."""
         tower, resampler = self._graphs
-        with running("vision tower and resampler"):
+        with graph_errors("vision tower and resampler"):
             (patches,) = tower.run(["patches"], {"pixel_values": pixels})  # (1, patches, kv_dim)
             (features,) = resampler.run(["features"], {"patches": patches})  # (1, queries, hidden)
         values: NDArray[np.float32] = features[0]

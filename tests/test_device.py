@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from omnilmm_lite.device import Device, DeviceError, choose_device, open_session, running
+from omnilmm_lite.device import Device, DeviceError, choose_device, graph_errors, open_session
 from omnilmm_lite.errors import InputError, OmniLMMError
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -187,10 +187,10 @@ def test_a_broken_graph_on_the_cpu_is_no_device_error(install: Any) -> None:
 def test_errors_while_a_graph_runs_become_one_line_and_interrupts_pass() -> None:
     with (
         pytest.raises(OmniLMMError, match=r"^decoder: onnxruntime failed while running it: first$"),
-        running("decoder"),
+        graph_errors("decoder"),
     ):
         raise RuntimeError("first\nsecond")
-    with pytest.raises(KeyboardInterrupt), running("decoder"):
+    with pytest.raises(KeyboardInterrupt), graph_errors("decoder"):
         raise KeyboardInterrupt
 
 
@@ -236,30 +236,6 @@ import_onnxruntime()
 
 def test_telemetry_is_off_before_onnxruntime_loads() -> None:
     assert run_python(TELEMETRY).stdout.split() == ["1"]
-
-
-DENORMALS = """
-import sys
-import numpy as np
-import omnilmm_lite
-from omnilmm_lite.device import running
-
-def smallest_survives():
-    return bool(np.float32(1e-40) * np.float32(1) > 0)
-
-said = [smallest_survives()]
-model = omnilmm_lite.load(sys.argv[1], threads=1)
-said.append(smallest_survives())
-with running("nothing"):
-    said.append(smallest_survives())
-said.append(smallest_survives())
-model.chat().ask("Hello?", max_new_tokens=2)
-print(*said, smallest_survives())
-"""
-
-
-def test_denormals_are_zero_while_a_graph_runs_and_for_nobody_else(tiny_bundle: Path) -> None:
-    assert run_python(DENORMALS, str(tiny_bundle)).stdout.split() == ["True", "True", "False", "True", "True"]
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
