@@ -34,5 +34,5 @@ def _pack(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
         return codes
     if codes.shape[-1] % 2:
         codes = np.pad(codes, ((0, 0), (0, 1)))
-    packed: NDArray[np.uint8] = codes[:, 0::2] | codes[:, 1::2] << 4
+    packed: NDArray[np.uint8] = np.bitwise_or(codes[:, 0::2], np.left_shift(codes[:, 1::2], np.uint8(4)))
     return packed

@@ -6,6 +6,7 @@ Field names follow transformers' MistralConfig and timm's Eva where those have a
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,7 @@ class ResamplerConfig:
     @property
     def grid(self) -> int:
         """Side of the query grid, which is also the side of the stored position table."""
-        return round(self.num_queries**0.5)
+        return math.isqrt(self.num_queries)
 
     @property
     def head_dim(self) -> int:

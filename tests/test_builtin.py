@@ -62,7 +62,16 @@ def test_it_looks_at_the_picture(tiny: Model) -> None:
 
 
 def test_the_command_line_answers_with_it() -> None:
-    command = [sys.executable, "-m", "cli", "run", EXAMPLES / "pictures" / "cat.png", "-p", "What is this?", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "cli",
+        "run",
+        str(EXAMPLES / "pictures" / "cat.png"),
+        "-p",
+        "What is this?",
+        "--json",
+    ]
     answer = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
     )

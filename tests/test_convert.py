@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cli
-from export import parity
+from export import vision
 from export.checkpoint import Checkpoint
 from export.convert import CheckpointWeights, write_bundle
 from export.parity import ParityError, compare, compare_distributions
@@ -104,7 +104,8 @@ def test_an_interruption_at_any_point_leaves_nothing_at_out(tiny_checkpoint: Che
 
 def test_a_killed_conversion_is_taken_up_again(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "checkpoint", size=TINY)
-    command = [sys.executable, "-m", "cli", "convert", tmp_path / "checkpoint", tmp_path / "out", "--group-size", "32"]
+    folders = [str(tmp_path / "checkpoint"), str(tmp_path / "out")]
+    command = [sys.executable, "-m", "cli", "convert", *folders, "--group-size", "32"]
     first_layer = tmp_path / "out.work" / "layer-000.safetensors"
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while not first_layer.exists():
@@ -168,7 +169,7 @@ def test_a_wrong_graph_stops_the_conversion(
         write_bundle(tiny_checkpoint, Off(tiny_checkpoint), preset, out, progress)
     assert caught.value.difference == pytest.approx(0.01, rel=0.01)
     assert not list(tmp_path.iterdir())
-    monkeypatch.setitem(parity.vision_graph.TOLERANCE, FP32, 1e-12)
+    monkeypatch.setitem(vision.TOLERANCE, FP32, 1e-12)
     with pytest.raises(ParityError, match=r"vision\.onnx"):
         write_bundle(tiny_checkpoint, CheckpointWeights(tiny_checkpoint), preset, out, progress)
 
