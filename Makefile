@@ -9,7 +9,7 @@ QUESTION ?= What is this?
 .PHONY: run test test-slow lint format wheel clean
 
 run: .venv/runtime.stamp
-	$(BIN)/omnilmm-lite run $(PICTURE) -p "$(QUESTION)"
+	$(BIN)/omnilmm-lite run $(PICTURE) -p "$(QUESTION)" --greedy
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -q

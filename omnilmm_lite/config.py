@@ -109,13 +109,3 @@ class OmniLMMConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> OmniLMMConfig:
-        """The inverse of `to_dict`; TypeError or KeyError where fields are missing or unknown."""
-        return cls(
-            vision=VisionConfig(**data["vision"]),
-            resampler=ResamplerConfig(**data["resampler"]),
-            decoder=DecoderConfig(**data["decoder"]),
-            tokens=TokenIds(**data["tokens"]),
-        )

@@ -124,9 +124,8 @@ def session_options(ort: Any, threads: int | None) -> onnxruntime.SessionOptions
     options.log_severity_level = 3  # errors; a fallback is reported by us
     if threads is not None:
         options.intra_op_num_threads = threads
-    # Denormals in near-empty attention rows cost the CPU four times the time of ordinary numbers. The thread that makes
-    # a process's first session keeps this mode: numpy in it, too, takes float32 below 1e-38 as zero from then on.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # not session.set_denormal_as_zero, which would speed random weights up: it changes the floating-point mode of the
+    # thread that makes the session, and with it what numpy computes in the program that loads us
     return options
 
 

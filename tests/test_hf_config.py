@@ -16,6 +16,7 @@ from export.hf_config import model_config, read_config
 from export.keys import Shape, expected_keys
 from omnilmm_lite.config import OmniLMMConfig, TokenIds
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.schema import build
 from tests.small_checkpoint import SMALL, TINY, Form, config_json, write_json
 
 PUBLISHED = OmniLMMConfig()
@@ -182,7 +183,7 @@ def test_any_values_give_a_config_or_an_input_error(tmp_path: Path, changes: dic
     except InputError as error:
         assert str(error).isprintable()
     else:
-        assert OmniLMMConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+        assert build(OmniLMMConfig, json.loads(json.dumps(config.to_dict()))) == config
 
 
 # ---- special tokens ----
