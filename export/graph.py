@@ -122,6 +122,12 @@ class GraphBuilder:
         self.node("Split", [x, lengths], outputs, name, axis=-1)
         return outputs
 
+    def over_batch(self, rows: str, like: str) -> str:
+        """Repeats (1, tokens, hidden) for each picture of `like`: (batch, tokens, hidden)."""
+        batch = self.op("Shape", like, start=0, end=1)
+        ones = self.constant(f"{rows}.ones", np.ones(2, dtype=np.int64))
+        return self.op("Expand", rows, self.op("Concat", batch, ones, axis=0))
+
     def linear(self, x: str, weight: Weight, name: str, bias: Array | None = None) -> str:
         """x (..., in) times weight (out, in) transposed, plus bias (out,)."""
         if isinstance(weight, QuantizedWeight):

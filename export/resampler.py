@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto
@@ -50,21 +49,14 @@ def build_resampler(checkpoint: Checkpoint, path: Path, precision: Precision) ->
         key, value = graph.split(both, [width, width], f"{PREFIX}.attn.split")
         key = graph.op("Add", key, graph.weight(f"{PREFIX}.attn.key_offset", key_offset.numpy()))
         value = graph.op("Add", value, graph.weight(f"{PREFIX}.attn.value_bias", v_bias.numpy()))
-        x = graph.attention(_queries(graph, queries, x), key, value, None, config.num_attention_heads, f"{PREFIX}.attn")
+        query = graph.over_batch(graph.weight(f"{PREFIX}.queries", queries.numpy()[None]), x)
+        x = graph.attention(query, key, value, None, config.num_attention_heads, f"{PREFIX}.attn")
         out_proj = attention.out_proj
         x = graph.linear(x, out_proj.weight.numpy(), f"{PREFIX}.attn.out_proj", out_proj.bias.numpy())
         x = _layer_norm(graph, reference.ln_post, x, f"{PREFIX}.ln_post")
         x = graph.linear(x, reference.proj.T.numpy(), f"{PREFIX}.proj")
         graph.output("features", x, TensorProto.FLOAT, ["batch", config.num_queries, width])
         graph.save()
-
-
-def _queries(graph: GraphBuilder, queries: torch.Tensor, like: str) -> str:
-    """The projected queries, repeated over the batch of `like`: (batch, queries, hidden)."""
-    table = graph.weight(f"{PREFIX}.queries", queries.numpy()[None])
-    batch = graph.op("Shape", like, start=0, end=1)
-    ones = graph.constant(f"{PREFIX}.queries.ones", np.ones(2, dtype=np.int64))
-    return graph.op("Expand", table, graph.op("Concat", batch, ones, axis=0))
 
 
 def _layer_norm(graph: GraphBuilder, norm: torch.nn.LayerNorm, x: str, name: str) -> str:

@@ -69,14 +69,7 @@ def _embed(graph: GraphBuilder, checkpoint: Checkpoint, pixels: str) -> str:
     positions = shell.positions().numpy()  # (1, 1 + patches, hidden)
     cls = shell.cls_token.numpy() + positions[:, :1]
     x = graph.op("Add", x, graph.weight(f"{PREFIX}.pos_embed", positions[:, 1:]))
-    return graph.op("Concat", _per_picture(graph, graph.weight(f"{PREFIX}.cls_token", cls), x), x, axis=1)
-
-
-def _per_picture(graph: GraphBuilder, row: str, like: str) -> str:
-    """Repeats (1, tokens, hidden) over the batch of `like`."""
-    batch = graph.op("Shape", like, start=0, end=1)
-    ones = graph.constant(f"{row}.ones", np.ones(2, dtype=np.int64))
-    return graph.op("Expand", row, graph.op("Concat", batch, ones, axis=0))
+    return graph.op("Concat", graph.over_batch(graph.weight(f"{PREFIX}.cls_token", cls), x), x, axis=1)
 
 
 def _block(graph: GraphBuilder, checkpoint: Checkpoint, x: str, name: str) -> str:

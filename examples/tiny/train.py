@@ -107,7 +107,7 @@ def hint_loss(model: OmniLMM, hidden: torch.Tensor, rows: Rows) -> torch.Tensor:
     return F.cross_entropy(model.lm_head(hidden[known]), rows.hints[known])
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--emoji", type=Path, required=True, help="unpacked npm package @lobehub/fluent-emoji-3d")
     parser.add_argument("--emojibase", type=Path, required=True, help="unpacked npm package emojibase-data")
@@ -120,7 +120,11 @@ def main() -> None:
     parser.add_argument("--row", type=int, default=135, help="ids of questions and answers about a picture")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
     torch.manual_seed(args.seed)
     torch.set_num_threads(2)
     studio = Studio(args.emoji, args.emojibase)
