@@ -68,7 +68,7 @@ class Repl:
             for piece in pieces:
                 print(piece, end="", flush=True)
         except KeyboardInterrupt:
-            print(" [stopped]", end="", file=sys.stderr)
+            print(" [stopped]", end="", file=sys.stderr, flush=True)
         print()
 
     def _new_chat(self) -> Chat:
