@@ -259,6 +259,9 @@ def convert(args: argparse.Namespace) -> None:
     from export.presets import find_preset
     from omnilmm_lite.console import ConsoleProgress, print_conversion
 
+    args.out = Path(os.path.abspath(args.out))  # `.` and `..` have no name of their own
+    if args.samples < 1:
+        raise InputError(f"--samples: {args.samples} is out of range; give 1 or more")
     preset = find_preset(args.preset)
     check_target(args.out)
     checkpoint = Checkpoint.open(args.checkpoint)
@@ -289,6 +292,8 @@ def _quantize(
 
     settings = GPTQSettings(group_size=args.group_size, sym=args.sym, desc_act=args.desc_act, damp=args.damp)
     work_dir = args.work_dir or args.out.with_name(f"{args.out.name}.work")
+    if work_dir.resolve().is_relative_to(args.out.resolve()):
+        raise InputError(f"{work_dir}: the work folder can't lie in the bundle; name one outside {args.out}")
     work_dir.mkdir(parents=True, exist_ok=True)
     config = checkpoint.config
     tokenizer_file = work_dir / "tokenizer.json"

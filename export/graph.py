@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 
 from export.matmul_nbits import pack_matmul_nbits
 from export.precision import Precision
-from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from quantize.weight import QuantizedWeight
 
 OPSET = 21  # LayerNormalization (17) and everything else used here; onnxruntime >= 1.20 runs it on CPU and CUDA
@@ -97,7 +97,11 @@ class GraphBuilder:
 
     def weight(self, name: str, array: Array) -> str:
         """A floating-point weight: stored in the precision's storage format, seen in its compute format."""
-        stored = self.constant(name, array.astype(self.precision.storage.numpy))
+        with np.errstate(over="ignore"):
+            converted = array.astype(self.precision.storage.numpy)
+        if not np.isfinite(converted).all():
+            raise InputError(f"{name} holds values beyond {self.precision.storage.value}: take --preset reference")
+        stored = self.constant(name, converted)
         if self.precision.storage is self.precision.compute:
             return stored
         return self.op("Cast", stored, name=f"{name}/cast", to=self.precision.compute.onnx)

@@ -105,4 +105,5 @@ def load(
     except DeviceError as error:
         if device != AUTO:
             raise
-        return Model(opened, fallback(str(error)), context, threads)
+        choice = fallback(str(error))
+    return Model(opened, choice, context, threads)  # out of the handler, which would keep the first attempt's memory

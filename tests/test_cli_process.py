@@ -14,7 +14,13 @@ ROOT = Path(__file__).parent.parent
 
 def process(arguments: Sequence[str], **options: Any) -> subprocess.Popen[str]:
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, text=True, **(pipes | options))
+    command = [sys.executable, *arguments]
+    return subprocess.Popen(command, cwd=ROOT, text=True, preexec_fn=_heed_interrupts, **(pipes | options))
+
+
+def _heed_interrupts() -> None:
+    """A shell's background jobs, as which CI may run, ignore SIGINT, and so would the program."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def long_answer(bundle: Path) -> list[str]:

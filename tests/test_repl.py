@@ -6,6 +6,7 @@ import builtins
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +156,7 @@ class Terminal:
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background ignores it
             plain = os.environ | {"TERM": "dumb"}  # readline prints no codes
             os.execve(sys.executable, [sys.executable, *arguments], plain)
         self._unread = ""
