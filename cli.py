@@ -259,7 +259,7 @@ def convert(args: argparse.Namespace) -> None:
     from export.presets import find_preset
     from omnilmm_lite.console import ConsoleProgress, print_conversion
 
-    args.out = Path(os.path.abspath(args.out))  # `.` and `..` have no name of their own
+    args.out = args.out.resolve()  # `.` and `..` have no name of their own
     if args.samples < 1:
         raise InputError(f"--samples: {args.samples} is out of range; give 1 or more")
     preset = find_preset(args.preset)
