@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -31,8 +31,9 @@ SINGLE_AND_INDEX = (
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
 
+TOKENIZER_FILES = ("tokenizer.model", "added_tokens.json", "tokenizer_config.json")
+
 Module = TypeVar("Module", bound=nn.Module)
-Progress = Callable[[Path, int, int], None]  # file, bytes done, bytes in all
 
 CHUNK = 1 << 20
 SAMPLES = 64  # of SAMPLE_BYTES each, spread evenly over a file
@@ -45,7 +46,7 @@ class Checkpoint:
 
     folder: Path
     config: OmniLMMConfig
-    files: tuple[Path, ...]  # config.json, the index if there is one, the weights
+    files: tuple[Path, ...]  # config.json, the tokenizer's and the index as far as they exist, the weights
     _holders: Mapping[str, TensorFile] = field(repr=False)  # of the model's tensors; extras are left out
     _shapes: Mapping[str, Shape] = field(repr=False)
 
@@ -65,7 +66,8 @@ class Checkpoint:
         if mismatch := key_mismatch(found, shapes):
             raise InputError(f"{folder}: its weights don't fit its config.json: {mismatch}")
         weights = dict.fromkeys(file.path for file in holders.values())
-        files = (folder / "config.json", *([index] if index else []), *weights)
+        tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+        files = (folder / "config.json", *tokenizer, *([index] if index else []), *weights)
         return cls(folder, config, files, {name: holders[name] for name in shapes}, shapes)
 
     def keys(self) -> Iterable[str]:
@@ -105,7 +107,7 @@ class Checkpoint:
 
         It covers the config, names, sizes, each file's first and last MB and samples between. The first MB holds a
         safetensors header, the last a pickle's zip directory, which has the CRC-32 of every tensor. Against accidents,
-        not against forgery: `sha256s` is for that.
+        not against forgery: the manifest's hashes are for that.
         """
         digest = hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode())
         for path in self.files:
@@ -117,21 +119,6 @@ class Checkpoint:
                     file.seek(start)
                     digest.update(file.read(length))
         return digest.hexdigest()
-
-    def sha256s(self, progress: Progress | None = None) -> dict[str, str]:
-        """File name -> sha256 (hex) of all of it: minutes at full size. `progress` is called after every piece."""
-        total, done = sum(path.stat().st_size for path in self.files), 0
-        result = {}
-        for path in self.files:
-            digest = hashlib.sha256()
-            with path.open("rb") as file:
-                while piece := file.read(CHUNK):
-                    digest.update(piece)
-                    done += len(piece)
-                    if progress:
-                        progress(path, done, total)
-            result[path.name] = digest.hexdigest()
-        return result
 
 
 def _locate(folder: Path) -> tuple[Path | None, dict[str, TensorFile]]:

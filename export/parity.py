@@ -28,6 +28,7 @@ from export.reference import DecoderLayer, OmniLMM, causal_mask, rope_tables
 from export.streaming import stream_model
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
+from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.image import preprocess
 from omnilmm_lite.manifest import Graphs
@@ -38,6 +39,9 @@ from quantize.weight import QuantizedWeight
 QUESTION = "What is interesting about this image?"
 SEED = 0
 
+EMBEDDING_STRIDE = 97  # prime: no pattern of the table hides between the rows that are compared
+EMBEDDING_TOLERANCE = 5e-4  # half a unit in fp16's last place is 2^-11
+
 
 class ParityError(OmniLMMError):
     """A graph's numbers are further from the reference than its tolerance allows."""
@@ -45,7 +49,7 @@ class ParityError(OmniLMMError):
     def __init__(self, graph: str, difference: float, tolerance: float) -> None:
         super().__init__(
             f"{graph}: the graph differs from the reference by {difference:.2e} of its largest value; {tolerance:g} is "
-            "allowed: this is a mistake in the export, please report it"
+            "allowed: a mistake in the export, or weights too large for its precision; please report it"
         )
         self.graph, self.difference, self.tolerance = graph, difference, tolerance
 
@@ -98,6 +102,7 @@ def check_parity(
     results["resampler"] = compare(graphs.resampler, found, features, resampler_graph.TOLERANCE[preset.resampler])
     on_step("resampler")
 
+    results["embeddings"] = _compare_embeddings(checkpoint, folder / graphs.embeddings)
     tokenizer = Tokenizer(folder / graphs.tokenizer)
     ids = encode_chat(tokenizer, [{"role": "user", "content": QUESTION}], checkpoint.config, image=True)
     embeddings = reference.embed(torch.tensor([ids]), torch.from_numpy(features))  # (1, tokens, hidden)
@@ -141,6 +146,14 @@ def seeded_picture(side: int) -> Image.Image:
     """Smooth coloured noise, the same on every machine: nearer to a photograph than white noise."""
     noise = np.random.default_rng(SEED).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def _compare_embeddings(checkpoint: Checkpoint, path: Path) -> Parity:
+    """The table's rows, as the runtime reads them, at ids spread over the whole vocabulary."""
+    config = checkpoint.config.decoder
+    ids = [*range(0, config.vocab_size, EMBEDDING_STRIDE), config.vocab_size - 1]
+    expected = checkpoint.tensor("model.embed_tokens.weight")[ids].float().numpy()
+    return compare(path.name, EmbeddingTable(path, config)(ids), expected, EMBEDDING_TOLERANCE)
 
 
 def _decoder_logits(

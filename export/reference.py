@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -168,10 +169,15 @@ class Resampler(nn.Module):
 
 
 def rope_tables(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the rotary angles, fp32: each positions.shape + (head_dim / 2,)."""
-    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=positions.device) / config.head_dim
-    angles = positions.float()[..., None] / config.rope_theta**exponents
-    return angles.cos(), angles.sin()
+    """Cosine and sine of the rotary angles, fp32: each positions.shape + (head_dim / 2,).
+
+    Computed by numpy in float64. torch's own cos and sin can be wrong by 1e-4 the first time that a process calls them
+    from several threads (pytorch issue 188792), and these tables go into the graph.
+    """
+    exponents = np.arange(0, config.head_dim, 2) / config.head_dim
+    angles = positions.cpu().double().numpy()[..., None] / config.rope_theta**exponents
+    cos, sin = (torch.from_numpy(part(angles)).float().to(positions.device) for part in (np.cos, np.sin))
+    return cos, sin
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

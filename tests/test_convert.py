@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import cli
-from export import vision
+from export import convert, vision
 from export.checkpoint import Checkpoint
 from export.convert import CheckpointWeights, write_bundle
 from export.parity import ParityError, compare, compare_distributions
 from export.precision import FP32
-from export.presets import PRESETS, find_preset
+from export.presets import PRESETS, Preset, find_preset
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.model import load
@@ -164,11 +164,17 @@ def test_a_wrong_graph_stops_the_conversion(
             array = super().array(name)
             return array * np.float32(1.01) if name == "model.norm.weight" else array
 
+    def shifted(checkpoint: Checkpoint, path: Path, preset: Preset) -> None:
+        np.save(path, np.roll(checkpoint.array("model.embed_tokens.weight"), 1, axis=0))
+
     preset, out, progress = find_preset("reference"), tmp_path / "out", Interrupting(NEVER)
     with pytest.raises(ParityError, match=r"decoder\.onnx") as caught:
         write_bundle(tiny_checkpoint, Off(tiny_checkpoint), preset, out, progress)
     assert caught.value.difference == pytest.approx(0.01, rel=0.01)
     assert not list(tmp_path.iterdir())
+    with monkeypatch.context() as patch, pytest.raises(ParityError, match=r"embeddings\.npy"):
+        patch.setattr(convert, "_write_embeddings", shifted)
+        write_bundle(tiny_checkpoint, CheckpointWeights(tiny_checkpoint), preset, out, progress)
     monkeypatch.setitem(vision.TOLERANCE, FP32, 1e-12)
     with pytest.raises(ParityError, match=r"vision\.onnx"):
         write_bundle(tiny_checkpoint, CheckpointWeights(tiny_checkpoint), preset, out, progress)

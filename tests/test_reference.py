@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from export.reference import OmniLMM, Resampler, VisionTower
+from export.reference import OmniLMM, Resampler, VisionTower, rope_tables
 from omnilmm_lite.config import CLIP_MEAN, CLIP_STD, DecoderConfig, ResamplerConfig, VisionConfig
 from tests import torchvision_operators
 from tests.golden_reference import (
@@ -276,3 +276,15 @@ def test_features_replace_the_patches_in_order() -> None:
     assert torch.equal(embedded[0, 2 : 2 + queries], image[0])
     around = [0, 1, 2 + queries, 3 + queries]
     assert torch.equal(embedded[0, around], model.model.embed_tokens(ids)[0, around])
+
+
+def test_rotary_tables_are_exact_at_the_end_of_a_long_context() -> None:
+    config = DecoderConfig(vocab_size=8, hidden_size=8)
+    positions = np.array([0, 1, 100, 2047, 32767])
+    pairs = config.head_dim // 2
+    angles = np.array([[p / config.rope_theta ** (i / pairs) for i in range(pairs)] for p in positions])
+    cos, sin = rope_tables(config, torch.from_numpy(positions))
+    assert cos.dtype == sin.dtype == torch.float32
+    # half a unit in the last place of values up to 1; angles in fp32 would be off by 1e-3 here
+    np.testing.assert_allclose(cos, np.cos(angles), rtol=0, atol=6e-8)
+    np.testing.assert_allclose(sin, np.sin(angles), rtol=0, atol=6e-8)
