@@ -333,7 +333,7 @@ def test_text_is_cut_into_whole_sequences(tmp_path: Path) -> None:
 def test_unusable_sources(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no pictures"):
         read_prompts(tmp_path, Letters(), SIZE, CalibrationLimits())
-    with pytest.raises(InputError, match=r"can't be used for calibration \(No such file"):
+    with pytest.raises(InputError, match=r"can't be used \(No such file"):
         read_prompts(tmp_path / "none.txt", Letters(), SIZE, CalibrationLimits())
     (tmp_path / "binary").write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(InputError, match="it is no UTF-8 text"):

@@ -1,4 +1,4 @@
-"""A few conversations, written for this project, to calibrate on where the user gives nothing better.
+"""A few conversations, written for this project, to calibrate on and to measure with where the user gives nothing else.
 
 They sound like what the model is asked and what it answers, without pictures: real pictures with questions of the
 intended use always calibrate better.
