@@ -6,7 +6,7 @@ Everything is written into a folder beside OUT that is renamed at the very end: 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +24,9 @@ from omnilmm_lite import __version__
 from omnilmm_lite.bundle import sha256
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.manifest import MANIFEST, FileEntry, Graphs, Manifest
+from omnilmm_lite.progress import Progress
 
 EMBEDDING_ROWS = 1024  # copied at a time
-
-
-class Progress(Protocol):
-    """Where a long job reports: stages one after another, each of a known number of steps."""
-
-    def stage(self, name: str, steps: int) -> None: ...
-
-    def step(self, line: str) -> None: ...
 
 
 class CheckpointWeights:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from export import decoder as decoder_graph
@@ -26,6 +25,7 @@ from export.decoder import DecoderWeights
 from export.presets import Preset
 from export.reference import DecoderLayer, OmniLMM, causal_mask, rope_tables
 from export.streaming import stream_model
+from omnilmm_lite.conversations import seeded_picture
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
@@ -37,7 +37,6 @@ from omnilmm_lite.tokenizer import Tokenizer
 from quantize.weight import QuantizedWeight
 
 QUESTION = "What is interesting about this image?"
-SEED = 0
 
 EMBEDDING_STRIDE = 97  # prime: no pattern of the table hides between the rows that are compared
 EMBEDDING_TOLERANCE = 5e-4  # half a unit in fp16's last place is 2^-11
@@ -140,12 +139,6 @@ def compare_distributions(original: NDArray[np.float32], changed: NDArray[np.flo
     kld = (p.exp() * (p - q)).sum(-1)
     agreement = (original.argmax(-1) == changed.argmax(-1)).mean()
     return Quality(len(original), float(kld.mean()), float(agreement))
-
-
-def seeded_picture(side: int) -> Image.Image:
-    """Smooth coloured noise, the same on every machine: nearer to a photograph than white noise."""
-    noise = np.random.default_rng(SEED).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def _compare_embeddings(checkpoint: Checkpoint, path: Path) -> Parity:
