@@ -118,7 +118,7 @@ def _quantize_layers(
         name = f"model.layers.{index}"
         layer = load_module(checkpoint, name, lambda: DecoderLayer(config))
         if finished[index]:
-            _load_quantized(layer, name, file, settings.bits)
+            _load_quantized(layer, name, file)
         else:
             quantized, done = _quantize_layer(layer, name, states, weights, config, settings, progress)
             norms = {f"{name}.{norm}.weight": _half(checkpoint, f"{name}.{norm}.weight") for norm in NORMS}
@@ -236,10 +236,10 @@ def _replace(linear: nn.Linear, weight: QuantizedWeight) -> None:
     linear.weight = nn.Parameter(torch.from_numpy(weight.dequantize()), requires_grad=False)
 
 
-def _load_quantized(layer: DecoderLayer, name: str, file: LayerFiles, bits: int) -> None:
+def _load_quantized(layer: DecoderLayer, name: str, file: LayerFiles) -> None:
     tensors = load_file(file.tensors)
     for part in LINEARS:
-        _replace(_linear(layer, part), linear_from_tensors(f"{name}.{part}", tensors, bits))
+        _replace(_linear(layer, part), linear_from_tensors(f"{name}.{part}", tensors))
 
 
 # ---- files and arguments ----
