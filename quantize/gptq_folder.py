@@ -196,18 +196,18 @@ class GPTQFolder:
     zero_format: ZeroFormat
     quantization: Mapping[str, Any]  # `quantization_config`, as it stands
     layouts: Mapping[str, Layout]  # of the linear layers that are quantized
+    input_orders: Mapping[str, NDArray[np.int64]]  # of those projections: column i is what column order[i] was
     files: tuple[Path, ...]  # that hold the tensors
     _shapes: Mapping[str, tuple[int, ...]]  # of the plain decoder's tensors
     _stored: Mapping[str, StoredTensor]
-    _orders: Mapping[str, NDArray[np.int64]]  # of those down projections: column i becomes what column order[i] was
 
     def linear(self, name: str) -> QuantizedWeight | NDArray[np.float32]:
         """The weight (out, in) of a linear layer, such as "model.layers.0.mlp.up_proj"; plain ones as float32.
 
         KeyError for an unknown name, InputError where its tensors don't fit the decoder or each other.
         """
-        weight = self._weight(name)
-        order = self._orders.get(_behind(name))
+        weight = self.stored(name)
+        order = self.input_orders.get(_behind(name))
         if order is None:
             return weight
         if not isinstance(weight, QuantizedWeight):
@@ -216,14 +216,6 @@ class GPTQFolder:
             weight, codes=weight.codes[order], scales=weight.scales[order], zeros=weight.zeros[order]
         )
 
-    def original(self, name: str) -> NDArray[np.float32]:
-        """The same weight dequantized, rows and columns as the checkpoint has them; errors as for `linear`."""
-        weight = self._weight(name)
-        dense = weight.dequantize() if isinstance(weight, QuantizedWeight) else weight
-        if name in self._orders:
-            dense[:, self._orders[name]] = dense.copy()
-        return dense
-
     def array(self, name: str) -> NDArray[np.float32]:
         """A plain tensor as float32. KeyError for an unknown name, InputError for a wrong shape."""
         array: NDArray[np.float32] = _read(self._stored, name).astype(np.float32)
@@ -231,14 +223,14 @@ class GPTQFolder:
             raise InputError(f"{self.folder}: {name} has the shape {array.shape}, not {self._shapes[name]}")
         return array
 
-    def _weight(self, name: str) -> QuantizedWeight | NDArray[np.float32]:
-        """With the inputs in their new order, and the outputs in the stored one."""
+    def stored(self, name: str) -> QuantizedWeight | NDArray[np.float32]:
+        """The same with the outputs as the checkpoint has them, and the inputs as `input_orders` says."""
         if name not in self.layouts:
             return self.array(f"{name}.weight")
         packed = _packed(name, {f"{name}.{part}": _read(self._stored, f"{name}.{part}") for part in PARTS})
         try:
             packed = dataclasses.replace(packed, scales=_half(packed.scales))
-            weight = cut_groups(unpack(packed, zero_format=self.zero_format, order=self._orders.get(name)))
+            weight = cut_groups(unpack(packed, zero_format=self.zero_format, order=self.input_orders.get(name)))
         except InputError as error:
             raise InputError(f"{self.folder}: {name}: {error}") from error
         if weight.shape != self._shapes[f"{name}.weight"]:
@@ -270,10 +262,10 @@ def read(folder: str | Path, config: DecoderConfig) -> GPTQFolder:
     try:
         layouts = _layouts(stored)
         _check_products(layouts, shapes)
-        orders = _orders(layouts, stored)
+        orders = _input_orders(layouts, stored)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
-    return GPTQFolder(folder, ZeroFormat(stated), quantization, layouts, files, shapes, stored, orders)
+    return GPTQFolder(folder, ZeroFormat(stated), quantization, layouts, orders, files, shapes, stored)
 
 
 def _read_quantization_config(folder: Path) -> dict[str, Any]:
@@ -290,8 +282,13 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     """What an index says about single tensors is not needed, as the files say it themselves."""
     if (folder / SINGLE_FILE).is_file():
         return (folder / SINGLE_FILE,)
-    if not (folder / INDEX_FILE).is_file() and len(files := list(folder.glob("*.safetensors"))) == 1:
-        return tuple(files)  # AutoGPTQ names it after the bits and the group size
+    if not (folder / INDEX_FILE).is_file():
+        files = tuple(folder.glob("*.safetensors"))
+        if len(files) != 1:
+            raise InputError(
+                f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}; give a folder of safetensors files"
+            )
+        return files  # AutoGPTQ names it after the bits and the group size
     weight_map = read_json(folder / INDEX_FILE).get("weight_map")
     shards = set(weight_map.values()) if isinstance(weight_map, dict) else set()
     return tuple(folder / Path(str(shard)).name for shard in sorted(shards, key=str))
@@ -344,7 +341,7 @@ def _check_products(layouts: Mapping[str, Layout], shapes: Mapping[str, tuple[in
                     raise InputError(f"{', '.join(names)} are one product: quantize them to the same bits and groups")
 
 
-def _orders(layouts: Mapping[str, Layout], stored: Mapping[str, StoredTensor]) -> dict[str, NDArray[np.int64]]:
+def _input_orders(layouts: Mapping[str, Layout], stored: Mapping[str, StoredTensor]) -> dict[str, NDArray[np.int64]]:
     """The new order of inputs of the down projections that need one."""
     orders = {}
     for name in layouts:
