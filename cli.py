@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from export.checkpoint import Checkpoint
+    from export.presets import Preset
     from omnilmm_lite.chat import SamplingOptions
     from omnilmm_lite.console import ConsoleProgress
     from omnilmm_lite.model import Model
     from quantize.gptq_folder import GPTQFolder
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+# What says how `convert` quantizes, by itself; None where it is left open.
+QUANTIZING = ("calibration", "group_size", "sym", "desc_act", "damp", "samples")
 
 DESCRIPTION = """\
 Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine.
@@ -218,6 +222,8 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     parser.add_argument("--preset", default="cpu", help="target: reference, cpu (default) or 24gb")
     gptq = parser.add_argument_group("quantization")
+    taken = "take the decoder from a GPTQ folder that gptqmodel, AutoGPTQ or `convert` made, instead of quantizing it"
+    gptq.add_argument("--gptq", type=Path, metavar="FOLDER", help=taken)
     gptq.add_argument(
         "--calibration",
         type=Path,
@@ -226,20 +232,16 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     )
     gptq.add_argument("--work-dir", type=Path, metavar="W", help="where finished layers are kept (default: OUT.work)")
     sizes = (16, 32, 64, 128, 256)
-    gptq.add_argument(
-        "--group-size", type=int, default=128, choices=sizes, metavar="G", help="weights that share a scale (128)"
-    )
-    gptq.add_argument("--sym", action="store_true", help="grids without zero points: smaller, less exact")
+    gptq.add_argument("--group-size", type=int, choices=sizes, metavar="G", help="weights that share a scale (128)")
+    sym = "grids without zero points: smaller, less exact"
+    gptq.add_argument("--sym", action="store_true", default=None, help=sym)
     gptq.add_argument(
         "--desc-act",
         action=argparse.BooleanOptionalAction,
-        default=True,
         help="quantize the most active columns first, in groups fixed beforehand (default: yes)",
     )
-    gptq.add_argument(
-        "--damp", type=float, default=0.01, metavar="D", help="share of the Hessian's mean diagonal (0.01)"
-    )
-    gptq.add_argument("--samples", type=int, default=128, metavar="N", help="calibration sequences at most (128)")
+    gptq.add_argument("--damp", type=float, metavar="D", help="share of the Hessian's mean diagonal (0.01)")
+    gptq.add_argument("--samples", type=int, metavar="N", help="calibration sequences at most (128)")
     parser.add_argument("--json", action="store_true", help="print one JSON object about the finished bundle")
     parser.set_defaults(command=convert)
 
@@ -258,23 +260,36 @@ def convert(args: argparse.Namespace) -> None:
     from export.decoder import DecoderWeights
     from export.presets import find_preset
     from omnilmm_lite.console import ConsoleProgress, print_conversion
+    from quantize.gptq_origin import take_folder
 
     args.out = args.out.resolve()  # `.` and `..` have no name of their own
-    if args.samples < 1:
+    if args.samples is not None and args.samples < 1:
         raise InputError(f"--samples: {args.samples} is out of range; give 1 or more")
     preset = find_preset(args.preset)
+    if args.gptq is not None:
+        _check_gptq_alone(args, preset)
     check_target(args.out)
     checkpoint = Checkpoint.open(args.checkpoint)
     with ConsoleProgress() as progress:
         weights: DecoderWeights = CheckpointWeights(checkpoint)
         quantization = None
-        if preset.quantized:
+        if args.gptq is not None:
+            weights, quantization = take_folder(args.gptq, checkpoint, progress)
+        elif preset.quantized:
             weights, quantization = _quantize(checkpoint, args, progress)
         manifest = write_bundle(checkpoint, weights, preset, args.out, progress, quantization)
     if args.json:
         print(json.dumps({"bundle": str(args.out), "preset": preset.name, "parity": manifest.parity}))
     else:
         print_conversion(manifest, args.out)
+
+
+def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
+    if not preset.quantized:
+        raise InputError(f"--gptq: the preset {preset.name} keeps the decoder as it is; take another, such as cpu")
+    given = [f"--{name.replace('_', '-')}" for name in QUANTIZING if getattr(args, name) is not None]
+    if given:
+        raise InputError(f"--gptq: {args.gptq} is quantized already; leave out {', '.join(given)}")
 
 
 def _quantize(
@@ -290,7 +305,10 @@ def _quantize(
     from quantize.samples import embed_prompts
     from quantize.settings import GPTQSettings
 
-    settings = GPTQSettings(group_size=args.group_size, sym=args.sym, desc_act=args.desc_act, damp=args.damp)
+    given = {name: value for name in QUANTIZING if (value := getattr(args, name)) is not None}
+    limits = CalibrationLimits(samples=given.pop("samples", CalibrationLimits.samples))
+    source = given.pop("calibration", None)
+    settings = GPTQSettings(**given)
     work_dir = args.work_dir or args.out.with_name(f"{args.out.name}.work")
     if work_dir.resolve().is_relative_to(args.out.resolve()):
         raise InputError(f"{work_dir}: the work folder can't lie in the bundle; name one outside {args.out}")
@@ -298,7 +316,7 @@ def _quantize(
     config = checkpoint.config
     tokenizer_file = work_dir / "tokenizer.json"
     tokenizer_file.write_text(convert_tokenizer(checkpoint.folder).to_str(), encoding="utf-8")
-    prompts = read_prompts(args.calibration, Tokenizer(tokenizer_file), config, CalibrationLimits(samples=args.samples))
+    prompts = read_prompts(source, Tokenizer(tokenizer_file), config, limits)
 
     progress.stage("calibration data", 1)
     calibration = embed_prompts(checkpoint, prompts, work_dir / "pictures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from export.checkpoint import Checkpoint
 from export.keys import decoder_keys
 from omnilmm_lite.bundle import sha256
 from omnilmm_lite.errors import InputError
-from quantize.gptq_folder import GPTQFolder
+from omnilmm_lite.progress import Progress
+from quantize.gptq_folder import GPTQFolder, read
 from quantize.packing import ZeroFormat
 from quantize.weight import QuantizedWeight
 
@@ -26,6 +28,18 @@ SHIFT_OF_OTHER = {ZeroFormat.V1: -1.0, ZeroFormat.V2: 1.0}
 SHIFT_TOLERANCE = 0.3
 
 Step = Callable[[str], None]
+
+
+def take_folder(path: Path, checkpoint: Checkpoint, progress: Progress) -> tuple[GPTQFolder, dict[str, Any]]:
+    """Opens a GPTQ folder of the checkpoint's decoder; also returns what the manifest says about it.
+
+    InputError where it can't be used or was made from another model.
+    """
+    folder = read(path, checkpoint.config.decoder)
+    progress.stage("GPTQ folder: is it this model's?", num_steps(checkpoint))
+    check_origin(folder, checkpoint, progress.step)
+    progress.stage("GPTQ folder: hashes", 1 + len(folder.files))
+    return folder, describe(folder, progress.step)
 
 
 def check_origin(folder: GPTQFolder, checkpoint: Checkpoint, on_step: Step) -> None:
