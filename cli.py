@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite import __version__
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.quality.options import add_quality_options
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from omnilmm_lite.chat import SamplingOptions
     from omnilmm_lite.console import ConsoleProgress
     from omnilmm_lite.model import Model
+    from omnilmm_lite.quality.subject import Subject
     from quantize.gptq_folder import GPTQFolder
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 # What says how `convert` quantizes, by itself; None where it is left open.
-QUANTIZING = ("calibration", "group_size", "sym", "desc_act", "damp", "samples")
+QUANTIZING = ("calibration", "samples", "device", "group_size", "sym", "desc_act", "damp", "image_weight")
 
 DESCRIPTION = """\
 Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine.
@@ -81,6 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
     _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     _add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
+    measuring = commands.add_parser("quality", help="measure how far a bundle is from the model it was made from")
+    add_quality_options(measuring)
+    measuring.set_defaults(command=quality)
     return parser
 
 
@@ -242,19 +247,16 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     )
     gptq.add_argument("--damp", type=float, metavar="D", help="share of the Hessian's mean diagonal (0.01)")
     gptq.add_argument("--samples", type=int, metavar="N", help="calibration sequences at most (128)")
+    weight = "how much a picture's tokens count against text's (1)"
+    gptq.add_argument("--image-weight", type=float, metavar="X", help=weight)
+    gptq.add_argument("--device", metavar="auto|cpu|cuda", help="where to quantize (default: auto)")
     parser.add_argument("--json", action="store_true", help="print one JSON object about the finished bundle")
     parser.set_defaults(command=convert)
 
 
 def convert(args: argparse.Namespace) -> None:
     """Checkpoint -> (GPTQ checkpoint ->) bundle."""
-    try:
-        import onnx  # noqa: F401
-        import safetensors  # noqa: F401
-        import sentencepiece  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise InputError(f"conversion needs the package {error.name}: install omnilmm-lite[cpu,convert]") from None
+    _check_convert_installed("conversion")
     from export.checkpoint import Checkpoint
     from export.convert import CheckpointWeights, check_target, write_bundle
     from export.decoder import DecoderWeights
@@ -284,6 +286,16 @@ def convert(args: argparse.Namespace) -> None:
         print_conversion(manifest, args.out)
 
 
+def _check_convert_installed(what: str) -> None:
+    try:
+        import onnx  # noqa: F401
+        import safetensors  # noqa: F401
+        import sentencepiece  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"{what} needs the package {error.name}: install omnilmm-lite[cpu,convert]") from None
+
+
 def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
     if not preset.quantized:
         raise InputError(f"--gptq: the preset {preset.name} keeps the decoder as it is; take another, such as cpu")
@@ -296,38 +308,21 @@ def _quantize(
     checkpoint: Checkpoint, args: argparse.Namespace, progress: ConsoleProgress
 ) -> tuple[GPTQFolder, dict[str, Any]]:
     """The decoder's GPTQ checkpoint, made or completed in the work folder, and the report on it."""
-    from export.json_file import read_json
-    from export.tokenizer import convert_tokenizer
-    from omnilmm_lite.tokenizer import Tokenizer
-    from quantize.calibration import CalibrationLimits, read_prompts
-    from quantize.decoder import STAGES, quantize_decoder
-    from quantize.gptq_folder import REPORT_FILE, read
-    from quantize.samples import embed_prompts
+    from quantize.calibration import CalibrationLimits
+    from quantize.run import Options, find_device, quantize_checkpoint
     from quantize.settings import GPTQSettings
 
-    given = {name: value for name in QUANTIZING if (value := getattr(args, name)) is not None}
-    limits = CalibrationLimits(samples=given.pop("samples", CalibrationLimits.samples))
-    source = given.pop("calibration", None)
-    settings = GPTQSettings(**given)
     work_dir = args.work_dir or args.out.with_name(f"{args.out.name}.work")
     if work_dir.resolve().is_relative_to(args.out.resolve()):
         raise InputError(f"{work_dir}: the work folder can't lie in the bundle; name one outside {args.out}")
-    work_dir.mkdir(parents=True, exist_ok=True)
-    config = checkpoint.config
-    tokenizer_file = work_dir / "tokenizer.json"
-    tokenizer_file.write_text(convert_tokenizer(checkpoint.folder).to_str(), encoding="utf-8")
-    prompts = read_prompts(source, Tokenizer(tokenizer_file), config, limits)
-
-    progress.stage("calibration data", 1)
-    calibration = embed_prompts(checkpoint, prompts, work_dir / "pictures")
-    progress.step(f"{len(prompts)} sequences")
-    progress.stage("GPTQ", config.decoder.num_hidden_layers * sum(map(len, STAGES)))
-    folder = quantize_decoder(
-        checkpoint, calibration, settings, work_dir,
-        lambda report: progress.step(f"{report.name}: {report.error_to_rounding:.2f} of rounding's error"),
-    )  # fmt: skip
-    progress.note(f"GPTQ checkpoint: {folder}")
-    return read(folder, config.decoder), read_json(folder / REPORT_FILE)
+    given = {name: value for name in QUANTIZING if (value := getattr(args, name)) is not None}
+    limits = CalibrationLimits(samples=given.pop("samples", CalibrationLimits.samples))
+    source = given.pop("calibration", None)
+    device = find_device(given.pop("device", "auto"))
+    options = Options(source, limits, GPTQSettings(**given), device)
+    folder, report = quantize_checkpoint(checkpoint, options, work_dir, progress)
+    progress.note(f"GPTQ checkpoint: {folder.folder}")
+    return folder, report
 
 
 # ---- inspect ----
@@ -355,6 +350,54 @@ def inspect(args: argparse.Namespace) -> None:
     from omnilmm_lite.console import print_manifest
 
     print_manifest(bundle.manifest, verified=args.verify)
+
+
+# ---- quality ----
+
+
+def quality(args: argparse.Namespace) -> None:
+    """Compares a bundle with the model it was made from."""
+    if args.samples < 1:
+        raise InputError(f"--samples: {args.samples} is out of range; give 1 or more")
+    if args.html is not None and (args.html.is_dir() or not args.html.absolute().parent.is_dir()):
+        raise InputError(f"--html: {args.html} can't be written; name a file in a folder that exists")
+    from omnilmm_lite.console import ConsoleProgress
+    from omnilmm_lite.model import load
+    from omnilmm_lite.quality.data import read_data
+    from omnilmm_lite.quality.measure import measure
+    from omnilmm_lite.quality.page import build_page
+    from omnilmm_lite.quality.report import print_report
+
+    data = read_data(args.data, args.samples)
+    model = load(args.bundle, device=args.device, threads=args.threads)
+    original = _original(args)
+    with ConsoleProgress() as progress:
+        measured = measure(model, original, data, args.data, args.samples, progress)
+    if args.html is not None:
+        args.html.write_text(build_page(measured), encoding="utf-8")
+    if args.json:
+        print(measured.report.to_json())
+    else:
+        print_report(measured.report)
+
+
+def _original(args: argparse.Namespace) -> Subject:
+    """What a bundle is held against: another bundle, or a checkpoint."""
+    from omnilmm_lite.bundle import BUILTIN_NAME
+    from omnilmm_lite.manifest import MANIFEST
+    from omnilmm_lite.model import load
+    from omnilmm_lite.quality.subject import BundleSubject
+
+    folder = Path(args.against)
+    if (folder / MANIFEST).is_file() or (args.against == BUILTIN_NAME and not folder.exists()):
+        return BundleSubject(load(args.against, device=args.device, threads=args.threads))
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: neither a bundle ({MANIFEST}) nor a checkpoint (config.json) is there; name one")
+    _check_convert_installed("a checkpoint")
+    from export.checkpoint import Checkpoint
+    from export.subject import CheckpointSubject
+
+    return CheckpointSubject(Checkpoint.open(folder))
 
 
 if __name__ == "__main__":

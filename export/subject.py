@@ -1,0 +1,87 @@
+"""A checkpoint as a subject of `omnilmm_lite.quality`: the reference model, one block or layer in memory at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from export.checkpoint import Checkpoint
+from export.reference import OmniLMM, causal_mask, rope_tables
+from export.streaming import stream_model
+from export.tokenizer import convert_tokenizer
+from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.image import load_image, preprocess
+from omnilmm_lite.progress import Progress
+from omnilmm_lite.quality.data import Sample
+from omnilmm_lite.tokenizer import Tokenizer
+
+PICTURES_AT_ONCE = 8  # through the tower together: its blocks are read anew for every batch
+
+
+class CheckpointSubject:
+    """The reference in float32. Each decoder layer is read once and run on all sequences before the next."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "tokenizer.json"
+            path.write_text(convert_tokenizer(checkpoint.folder).to_str(), encoding="utf-8")
+            self.tokenizer = Tokenizer(path)
+
+    @property
+    def name(self) -> str:
+        return self._checkpoint.folder.resolve().name
+
+    @property
+    def config(self) -> OmniLMMConfig:
+        return self._checkpoint.config
+
+    @torch.inference_mode()
+    def predict(self, samples: Sequence[Sample], progress: Progress) -> Iterator[NDArray[np.float32]]:
+        """Runs everything but the head here; what stays in memory is the last hidden states of all sequences."""
+        reference = stream_model(self._checkpoint)
+        features = self._encode_pictures(reference, samples, progress)
+        states = [
+            reference.embed(torch.tensor([sample.ids]), None if sample.image is None else features[sample.image])
+            for sample in samples
+        ]  # (1, tokens, hidden) each
+        config = self.config.decoder
+        cos, sin = rope_tables(config, torch.arange(max(state.shape[1] for state in states)))
+        progress.stage(f"decoder layers, {self.name}", config.num_hidden_layers)
+        for layer in reference.model.layers:
+            for index, state in enumerate(states):
+                tokens = state.shape[1]
+                mask = causal_mask(tokens, config.sliding_window)
+                states[index] = layer(state, cos[:tokens], sin[:tokens], mask)
+            progress.step("")
+        return (_logits(reference, state) for state in states)
+
+    def _encode_pictures(
+        self, reference: OmniLMM, samples: Sequence[Sample], progress: Progress
+    ) -> dict[Path | bytes, Tensor]:
+        """Each picture's features (1, queries, hidden)."""
+        images = list(dict.fromkeys(sample.image for sample in samples if sample.image is not None))
+        if images:
+            progress.stage(f"pictures, {self.name}", len(images))
+        features: dict[Path | bytes, Tensor] = {}
+        for start in range(0, len(images), PICTURES_AT_ONCE):
+            batch = images[start : start + PICTURES_AT_ONCE]
+            pixels = np.concatenate([preprocess(load_image(image), self.config.vision) for image in batch])
+            encoded = reference.encode_image(torch.from_numpy(pixels))  # (pictures, queries, hidden)
+            for image, values in zip(batch, encoded, strict=True):
+                features[image] = values[None]
+                progress.step("")
+        return features
+
+
+@torch.inference_mode()
+def _logits(reference: OmniLMM, state: Tensor) -> NDArray[np.float32]:
+    """(1, tokens, hidden) -> (tokens, vocab)."""
+    logits: NDArray[np.float32] = reference.lm_head(reference.model.norm(state))[0].numpy()
+    return logits

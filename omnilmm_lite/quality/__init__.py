@@ -1,0 +1,1 @@
+"""How far one model's next-token distributions are from another's, on the same tokens and pictures."""

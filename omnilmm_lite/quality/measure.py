@@ -1,0 +1,50 @@
+"""`omnilmm-lite quality`: from two models and some data to a report and its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omnilmm_lite.conversations import Conversation
+from omnilmm_lite.model import Model
+from omnilmm_lite.progress import Progress
+from omnilmm_lite.quality.compare import Comparison, compare
+from omnilmm_lite.quality.data import build_samples
+from omnilmm_lite.quality.report import DataFacts, Report, build_report
+from omnilmm_lite.quality.subject import BundleSubject, Subject, check_comparable
+
+
+@dataclass(frozen=True)
+class Measurement:
+    report: Report
+    comparison: Comparison
+    quantization: dict[str, Any] | None  # the conversion's own report, from the manifest
+
+
+def measure(
+    model: Model, base: Subject, data: list[Conversation] | str, source: Path | None, samples: int, progress: Progress
+) -> Measurement:
+    """Compares a loaded bundle with `base`, which answers open questions if it is a bundle itself.
+
+    `data`: what `read_data` gave for `source`; at most `samples` sequences of it. InputError where the two are not
+    forms of one model.
+    """
+    subject = BundleSubject(model)
+    check_comparable(subject, base)
+    chosen = build_samples(data, base.tokenizer, base.config, samples, with_picture=source is None)
+    writer = None
+    if isinstance(base, BundleSubject) and any(sample.is_unanswered for sample in chosen):
+        chosen = base.write_answers(chosen, progress)
+        writer = base.name
+    comparison = compare(subject, base, chosen, progress)
+    facts = DataFacts(
+        source="built-in conversations" if source is None else source.name or str(source),
+        sequences=len(chosen),
+        with_picture=sum(sample.image is not None for sample in chosen),
+        with_answer=sum(sample.answer_start is not None and not sample.is_unanswered for sample in chosen),
+        answers_written_by=writer,
+    )
+    device = model.device.device.value
+    report = build_report(comparison, subject.name, base.name, device, facts, base.tokenizer, base.config)
+    return Measurement(report, comparison, model.bundle.manifest.quantization)
