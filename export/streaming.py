@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -15,11 +15,17 @@ from export.reference import DecoderLayer, OmniLMM, VisionBlock
 Module = TypeVar("Module", bound=nn.Module)
 
 
+class ModuleSource(Protocol):
+    """What fills modules with weights: a checkpoint."""
+
+    def module(self, module: Module, prefix: str) -> Module: ...
+
+
 @dataclass(frozen=True)
 class StreamedModules(Generic[Module]):
     """Modules loaded from the checkpoint anew, one by one, each time they are iterated over."""
 
-    checkpoint: Checkpoint
+    checkpoint: ModuleSource
     prefix: str  # the modules stand at prefix.0, prefix.1, ...
     count: int
     build: Callable[[], Module]
@@ -29,7 +35,7 @@ class StreamedModules(Generic[Module]):
             yield load_module(self.checkpoint, f"{self.prefix}.{index}", self.build)
 
 
-def load_module(checkpoint: Checkpoint, prefix: str, build: Callable[[], Module]) -> Module:
+def load_module(checkpoint: ModuleSource, prefix: str, build: Callable[[], Module]) -> Module:
     """One float32 reference module in eval mode, without the time and memory of a random initialisation."""
     with torch.device("meta"):
         module = build()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ class Prompt:
 
     ids: tuple[int, ...]
     image: Path | None = None
+    is_open: bool = False  # ends where an answer is to begin
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,11 @@ def read_prompts(
         prompts = [Prompt(tuple(ids)) for ids in _shuffled(sequences, limits)]
     else:
         conversations = data if source is None else _shuffled(data, limits)
-        prompts = [Prompt(tuple(encode_conversation(each, tokenizer, config)), each.image) for each in conversations]
-    cut = [Prompt(prompt.ids[: limits.tokens], prompt.image) for prompt in prompts[: limits.samples]]
+        prompts = [
+            Prompt(tuple(encode_conversation(each, tokenizer, config)), each.image, is_open=each.answer is None)
+            for each in conversations
+        ]
+    cut = [replace(prompt, ids=prompt.ids[: limits.tokens]) for prompt in prompts[: limits.samples]]
     for prompt, whole in zip(cut, prompts, strict=False):
         patches = (ids.count(config.tokens.im_patch) for ids in (prompt.ids, whole.ids))
         if len(set(patches)) > 1:

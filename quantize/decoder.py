@@ -1,15 +1,16 @@
 """The whole decoder through GPTQ, layer by layer, each calibrated on what the quantized layers before it put out.
 
-Only one layer is in memory, in float32, with one Hessian and the sequences' hidden states. Each finished layer is a
-file in the work folder; a run that was killed goes on behind the last one and ends with the same bytes.
+The original decoder runs beside it: each layer is made to come close to what the original puts out, so that it also
+makes up for the layers before it. Only one layer of both is in memory, in float32, with one Hessian and one sequence.
+Each finished layer is a file in the work folder, and so are the sequences as they enter the next one; a run that was
+killed goes on there and ends with the same bytes.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,150 +20,188 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from export.checkpoint import Checkpoint
 from export.durable import write_json, write_tensors
 from export.json_file import read_json
-from export.reference import DecoderLayer, causal_mask, rope_tables
+from export.reference import DecoderLayer
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
+from quantize.correction import Correction, apply_correction, choose_correction
+from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_bytes
 from quantize.gptq import proxy_loss, quantize_weight, round_to_nearest
 from quantize.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
-from quantize.hessian import Hessian
+from quantize.input_statistics import InputStatistics
+from quantize.packing import Layout
 from quantize.report import ProjectionReport, parse_projections, report_json
 from quantize.samples import Calibration
 from quantize.settings import GPTQSettings
+from quantize.source import DecoderSource
+from quantize.stages import LayerRun, get_linear
+from quantize.stream import Stream
 from quantize.weight import QuantizedWeight
+from quantize.work_folder import WorkFolder
 
-# Linear layers that share their input are quantized together, in the order in which they run.
-STAGES = (
-    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    ("self_attn.o_proj",),
-    ("mlp.gate_proj", "mlp.up_proj"),
-    ("mlp.down_proj",),
-)
 NORMS = ("input_layernorm", "post_attention_layernorm")
 PLAIN = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
-ARGUMENTS_FILE = "arguments.json"
-WORK_FORMAT = 1  # raise it when the same arguments come to give other files
+WORK_FORMAT = 2  # raise it when the same arguments come to give other files
 
 Progress = Callable[[ProjectionReport], None]
 
 
-def quantize_decoder(
-    checkpoint: Checkpoint,
-    calibration: Calibration,
-    settings: GPTQSettings,
-    work_dir: Path,
-    progress: Progress | None = None,
-) -> Path:
+@dataclass(frozen=True)
+class Job:
+    """A decoder to quantize, and how. `layouts` names the linear layers that are to be finer than `settings` say."""
+
+    source: DecoderSource
+    calibration: Calibration
+    settings: GPTQSettings
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  # immutable
+
+    @property
+    def decoder(self) -> DecoderConfig:
+        return self.source.config.decoder
+
+    def layout(self, name: str) -> Layout:
+        return self.layouts.get(name, Layout(self.settings.bits, self.settings.group_size))
+
+    def needed_bytes(self) -> int:
+        """What the work folder takes at most."""
+        default = Layout(self.settings.bits, self.settings.group_size)
+        tokens = sum(len(sample.is_image) for sample in self.calibration.samples)
+        return checkpoint_bytes(self.decoder, self.layouts, default) + spool_bytes(self.decoder, tokens)
+
+    def arguments(self) -> dict[str, Any]:
+        """All that the result depends on."""
+        return {
+            "work_format": WORK_FORMAT,
+            "checkpoint": self.source.fingerprint(),
+            "calibration": self.calibration.fingerprint,
+            "device": self.device.type,
+            "mixed": {name: f"{layout.bits} bits / {layout.group_size}" for name, layout in self.layouts.items()},
+            **self.settings.to_dict(),
+        }
+
+
+def quantize_decoder(job: Job, work_dir: Path, progress: Progress | None = None) -> Path:
     """Quantizes every linear layer of the decoder but lm_head and returns the GPTQ folder, within `work_dir`.
 
     `progress` is called after each of the seven projections of every layer, also for those that an earlier run did.
-    InputError where `work_dir` holds a run with other arguments, naming them, and where a layer can't be quantized.
+    InputError where `work_dir` holds a run with other arguments, naming them, and where a layer can't be quantized;
+    OmniLMMError where the disk has no room, before any work if that can be seen.
     """
-    if not calibration.samples:
-        raise InputError("there is nothing to calibrate on; give at least one picture or text")
-    config = checkpoint.config.decoder
-    _check_sizes(config, settings)
+    _check(job)
     work_dir.mkdir(parents=True, exist_ok=True)
-    _check_arguments(work_dir, checkpoint, calibration, settings)
-    folder = work_dir / "gptq"
-    if folder.is_dir():
-        _replay(parse_projections(read_json(folder / REPORT_FILE)), progress)
-        return folder
-    reports = _quantize_layers(checkpoint, calibration, settings, work_dir, progress)
-    plain = work_dir / "plain.safetensors"
-    write_tensors(plain, {name: _half(checkpoint, name) for name in PLAIN})
-    shards = [plain, *(LayerFiles(work_dir, index).tensors for index in range(config.num_hidden_layers))]
-    report = report_json(reports, settings.to_dict())
-    write(folder, shards, config, checkpoint.config.tokens, settings, report)
-    return folder
+    work = WorkFolder(work_dir)
+    work.check_arguments(job.arguments())
+    if work.gptq.is_dir():
+        _replay(parse_projections(read_json(work.gptq / REPORT_FILE)), progress)
+        return work.gptq
+    check_room(work_dir, job.needed_bytes() - _used(work_dir))
+    with full_disk_said(work_dir), torch.inference_mode():
+        reports = _Run(job, work, progress).run()
+        write_tensors(work.plain, {name: _half(job.source, name) for name in PLAIN})
+        shards = [work.plain, *(work.tensors(index) for index in range(job.decoder.num_hidden_layers))]
+        report = report_json(reports, job.settings.to_dict())
+        write(work.gptq, shards, job.decoder, job.source.config.tokens, job.settings, report)
+    return work.gptq
 
 
-@dataclass(frozen=True)
-class LayerFiles:
-    """Where a finished layer stands. The tensors are written last: if they are there, the layer is finished."""
+class _Run:
+    """One go at it, from wherever an earlier one ended."""
 
-    work_dir: Path
-    index: int
+    def __init__(self, job: Job, work: WorkFolder, progress: Progress | None) -> None:
+        self.job, self.work, self.progress = job, work, progress
+        samples = job.calibration.samples
+        lengths = [len(sample.is_image) for sample in samples]
+        self.weights = [torch.where(sample.is_image, job.settings.image_weight, 1.0) for sample in samples]
+        self.original, self.quantized = (
+            Stream(work.path, name, job.decoder, lengths, job.device) for name in ("original", "quantized")
+        )
 
-    @property
-    def tensors(self) -> Path:
-        return self.work_dir / f"layer-{self.index:03}.safetensors"
+    def run(self) -> list[ProjectionReport]:
+        count = self.job.decoder.num_hidden_layers
+        finished = sum(self.work.tensors(index).is_file() for index in range(count))  # always the first ones
+        reports = [report for index in range(finished) for report in self._finished(index)]
+        for index in range(self._enter(finished) if finished < count else count, count):
+            original, quantized = self._load(index), self._load(index)
+            with self.original.enter(original, index) as expected, self.quantized.enter(quantized, index) as found:
+                if index < finished:  # what it puts out was lost
+                    _load_quantized(quantized, f"model.layers.{index}", self.work.tensors(index))
+                    expected.finish()
+                    found.finish()
+                else:
+                    reports += self._quantize_layer(expected, found, index)
+            for stream in (self.original, self.quantized):
+                stream.remove(index)
+        for stream in (self.original, self.quantized):
+            stream.remove(count)
+        return reports
 
-    @property
-    def report(self) -> Path:
-        return self.work_dir / f"layer-{self.index:03}.json"
+    def _finished(self, index: int) -> list[ProjectionReport]:
+        return _replay(parse_projections(read_json(self.work.report(index))), self.progress)
 
+    def _load(self, index: int) -> DecoderLayer:
+        return load_module(self.job.source, f"model.layers.{index}", lambda: DecoderLayer(self.job.decoder)).to(
+            self.job.device
+        )
 
-@torch.inference_mode()
-def _quantize_layers(
-    checkpoint: Checkpoint,
-    calibration: Calibration,
-    settings: GPTQSettings,
-    work_dir: Path,
-    progress: Progress | None,
-) -> list[ProjectionReport]:
-    config = checkpoint.config.decoder
-    files = [LayerFiles(work_dir, index) for index in range(config.num_hidden_layers)]
-    finished = [file.tensors.is_file() for file in files]
-    weights = [torch.where(sample.is_image, settings.image_weight, 1.0) for sample in calibration.samples]
-    states = [sample.embeddings for sample in calibration.samples]  # each (1, tokens, hidden)
-    reports: list[ProjectionReport] = []
-    for index, file in enumerate(files):
-        if finished[index]:
-            reports += _replay(parse_projections(read_json(file.report)), progress)
-            if all(finished[index:]):
-                continue  # nobody needs the hidden states any more
-        name = f"model.layers.{index}"
-        layer = load_module(checkpoint, name, lambda: DecoderLayer(config))
-        if finished[index]:
-            _load_quantized(layer, name, file)
-        else:
-            quantized, done = _quantize_layer(layer, name, states, weights, config, settings, progress)
-            norms = {f"{name}.{norm}.weight": _half(checkpoint, f"{name}.{norm}.weight") for norm in NORMS}
-            linears = [linear_tensors(f"{name}.{part}", weight) for part, weight in quantized.items()]
-            write_json(file.report, report_json(done, settings.to_dict()))
-            write_tensors(file.tensors, {key: tensor for part in (*linears, norms) for key, tensor in part.items()})
-            reports += done
-        if index + 1 < len(files):
-            states = [_run(layer, state, config) for state in states]
-    return reports
+    def _enter(self, wanted: int) -> int:
+        """The last layer, `wanted` at most, that both streams have reached on disk; brings them to layer 0 if none."""
+        for index in range(wanted, -1, -1):
+            if self.original.reached(index) and self.quantized.reached(index):
+                return index
+        for stream in (self.original, self.quantized):
+            stream.start(sample.embed() for sample in self.job.calibration.samples)
+        return 0
 
-
-def _quantize_layer(
-    layer: DecoderLayer,
-    name: str,
-    states: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    config: DecoderConfig,
-    settings: GPTQSettings,
-    progress: Progress | None,
-) -> tuple[dict[str, QuantizedWeight], list[ProjectionReport]]:
-    """Quantizes the layer in place; also returns the codes and the reports of its linear layers."""
-    quantized: dict[str, QuantizedWeight] = {}
-    reports: list[ProjectionReport] = []
-    for stage in STAGES:
-        hessian = _gather(layer, stage[0], states, weights, config)
-        for part in stage:
-            linear = _linear(layer, part)
-            quantized[part], report = _quantize_linear(linear.weight, hessian, f"{name}.{part}", settings)
-            _replace(linear, quantized[part])
-            reports += _replay([report], progress)
-    return quantized, reports
+    def _quantize_layer(self, expected: LayerRun, found: LayerRun, index: int) -> list[ProjectionReport]:
+        """Quantizes `found`'s layer in place, and keeps it in the work folder."""
+        name, job = f"model.layers.{index}", self.job
+        quantized: dict[str, QuantizedWeight] = {}
+        reports: list[ProjectionReport] = []
+        for (parts, passages), (_, originals) in zip(found.stages(), expected.stages(), strict=True):
+            statistics = InputStatistics.gather(passages, originals, self.weights)
+            targets = _targets(found.layer, parts, statistics, job.settings.error_correction)
+            hessian = statistics.whole_hessian()
+            del statistics  # twice as large as the Hessian
+            for part in parts:
+                start = time.monotonic()
+                linear = get_linear(found.layer, part)
+                weight, report = _quantize_linear(targets.pop(part), hessian, f"{name}.{part}", job)
+                quantized[part] = weight
+                _replace(linear, weight)
+                reports += _replay([report], self.progress)
+                self.work.log(asdict(report) | {"seconds": round(time.monotonic() - start, 2), "at": time.time()})
+        norms = {f"{name}.{norm}.weight": _half(job.source, f"{name}.{norm}.weight") for norm in NORMS}
+        linears = [linear_tensors(f"{name}.{part}", weight) for part, weight in quantized.items()]
+        write_json(self.work.report(index), report_json(reports, job.settings.to_dict()))
+        write_tensors(
+            self.work.tensors(index), {key: value for part in (*linears, norms) for key, value in part.items()}
+        )
+        return reports
 
 
-def _quantize_linear(
-    weight: Tensor, hessian: Tensor, name: str, settings: GPTQSettings
-) -> tuple[QuantizedWeight, ProjectionReport]:
-    start = time.monotonic()
+def _targets(
+    layer: DecoderLayer, parts: Sequence[str], statistics: InputStatistics, corrected: bool
+) -> dict[str, Tensor]:
+    """What the quantized weights are to come close to."""
+    targets = {}
+    for part in parts:
+        weight = get_linear(layer, part).weight
+        correction = choose_correction(weight, statistics) if corrected else Correction()
+        targets[part] = apply_correction(weight, statistics, correction)
+    return targets
+
+
+def _quantize_linear(target: Tensor, hessian: Tensor, name: str, job: Job) -> tuple[QuantizedWeight, ProjectionReport]:
+    settings, layout = job.settings, job.layout(name)
     try:
         quantized = quantize_weight(
-            weight,
+            target,
             hessian,
-            bits=settings.bits,
-            group_size=settings.group_size,
+            bits=layout.bits,
+            group_size=layout.group_size,
             sym=settings.sym,
             desc_act=settings.desc_act,
             damp=settings.damp,
@@ -170,15 +209,14 @@ def _quantize_linear(
         )
     except InputError as error:
         raise InputError(f"{name} can't be quantized: {error}") from error
-    rounded = round_to_nearest(weight, bits=settings.bits, group_size=settings.group_size, sym=settings.sym)
-    loss = proxy_loss(weight, quantized, hessian)
+    rounded = round_to_nearest(target, bits=layout.bits, group_size=layout.group_size, sym=settings.sym)
+    loss = proxy_loss(target, quantized, hessian)
     report = ProjectionReport(
         name=name,
         bits=quantized.bits,
         group_size=quantized.group_size,
-        error_to_rounding=_ratio(loss, proxy_loss(weight, rounded, hessian)),
-        error_to_output=_ratio(loss, proxy_loss(weight, torch.zeros_like(weight), hessian)),
-        seconds=time.monotonic() - start,
+        error_to_rounding=_ratio(loss, proxy_loss(target, rounded, hessian)),
+        error_to_output=_ratio(loss, proxy_loss(target, torch.zeros_like(target), hessian)),
     )
     return quantized, report
 
@@ -187,62 +225,15 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else 0.0
 
 
-# ---- running a layer ----
-
-
-class _Captured(Exception):
-    """Ends a forward pass as soon as the wanted input is known."""
-
-
-def _gather(
-    layer: DecoderLayer, part: str, states: Sequence[Tensor], weights: Sequence[Tensor], config: DecoderConfig
-) -> Tensor:
-    """The Hessian of the linear layer `part`: (in, in)."""
-    linear = _linear(layer, part)
-    hessian = Hessian(linear.in_features)
-    captured: list[Tensor] = []
-
-    def capture(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        captured.append(arguments[0][0])  # (tokens, in)
-        raise _Captured
-
-    handle = linear.register_forward_pre_hook(capture)
-    try:
-        for state, weight in zip(states, weights, strict=True):
-            with suppress(_Captured):
-                _run(layer, state, config)
-            hessian.add(captured.pop(), weight)
-    finally:
-        handle.remove()
-    return hessian.mean()
-
-
-def _run(layer: DecoderLayer, state: Tensor, config: DecoderConfig) -> Tensor:
-    """One layer over one sequence: (1, tokens, hidden) -> the same shape."""
-    tokens = state.shape[1]
-    cos, sin = rope_tables(config, torch.arange(tokens))  # (tokens, head_dim / 2)
-    output: Tensor = layer(state, cos, sin, causal_mask(tokens, config.sliding_window))
-    return output
-
-
-def _linear(layer: DecoderLayer, part: str) -> nn.Linear:
-    linear = layer.get_submodule(part)
-    if not isinstance(linear, nn.Linear):
-        raise TypeError(f"{part} is a {type(linear).__name__}")
-    return linear
-
-
 def _replace(linear: nn.Linear, weight: QuantizedWeight) -> None:
-    linear.weight = nn.Parameter(torch.from_numpy(weight.dequantize()), requires_grad=False)
+    dense = torch.from_numpy(weight.dequantize()).to(linear.weight.device)
+    linear.weight = nn.Parameter(dense, requires_grad=False)
 
 
-def _load_quantized(layer: DecoderLayer, name: str, file: LayerFiles) -> None:
-    tensors = load_file(file.tensors)
+def _load_quantized(layer: DecoderLayer, name: str, file: Path) -> None:
+    tensors = load_file(file)
     for part in LINEARS:
-        _replace(_linear(layer, part), linear_from_tensors(f"{name}.{part}", tensors))
-
-
-# ---- files and arguments ----
+        _replace(get_linear(layer, part), linear_from_tensors(f"{name}.{part}", tensors))
 
 
 def _replay(reports: list[ProjectionReport], progress: Progress | None) -> list[ProjectionReport]:
@@ -252,44 +243,29 @@ def _replay(reports: list[ProjectionReport], progress: Progress | None) -> list[
     return reports
 
 
-def _half(checkpoint: Checkpoint, name: str) -> NDArray[np.float16]:
-    tensor = checkpoint.tensor(name).half()
+def _half(source: DecoderSource, name: str) -> NDArray[np.float16]:
+    tensor = source.tensor(name).half()
     if not bool(torch.isfinite(tensor).all()):
         raise InputError(f"{name} holds values that fp16 can't: a GPTQ checkpoint can't be made of it")
     array: NDArray[np.float16] = tensor.numpy()
     return array
 
 
-def _check_sizes(config: DecoderConfig, settings: GPTQSettings) -> None:
+def _used(folder: Path) -> int:
+    """Bytes that an earlier run has put there already."""
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+
+
+def _check(job: Job) -> None:
+    """What can be seen before any work."""
+    if not job.calibration.samples:
+        raise InputError("there is nothing to calibrate on; give at least one picture or text")
+    config = job.decoder
     sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size, "q_dim": config.q_dim}
-    for name, size in sizes.items():
-        if settings.group_size != -1 and (settings.group_size < 1 or size % settings.group_size):
-            raise InputError(
-                f"groups of {settings.group_size} don't divide the decoder's {name} of {size}; "
-                "choose another group size, or -1 for whole rows"
-            )
-
-
-def _check_arguments(work_dir: Path, checkpoint: Checkpoint, calibration: Calibration, settings: GPTQSettings) -> None:
-    """Remembers the arguments at the first run; InputError if a later run brings others."""
-    arguments: dict[str, Any] = {
-        "work_format": WORK_FORMAT,
-        "checkpoint": checkpoint.fingerprint(),
-        "calibration": calibration.fingerprint,
-        **settings.to_dict(),
-    }
-    file = work_dir / ARGUMENTS_FILE
-    if not file.is_file():
-        write_json(file, arguments)
-        return
-    before = read_json(file)
-    changed = [name for name in arguments.keys() | before.keys() if arguments.get(name) != before.get(name)]
-    if changed:
-        listed = "; ".join(_difference(name, before, arguments) for name in sorted(changed))
-        raise InputError(f"{work_dir} holds a run with other arguments ({listed}); use those, or another work folder")
-
-
-def _difference(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    if name in ("checkpoint", "calibration"):
-        return f"{name}: other data"  # hashes tell nobody anything
-    return f"{name}: {before.get(name)} there, {now.get(name)} here"
+    for group_size in {job.settings.group_size, *(layout.group_size for layout in job.layouts.values())}:
+        for name, size in sizes.items():
+            if group_size != -1 and (group_size < 1 or size % group_size):
+                raise InputError(
+                    f"groups of {group_size} don't divide the decoder's {name} of {size}; "
+                    "choose another group size, or -1 for whole rows"
+                )

@@ -6,7 +6,6 @@ not yet rounded. The Hessian of the layer's squared output error is H = X^T X / 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,21 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnilmm_lite.errors import InputError
+from quantize.cholesky import damped_cholesky
 from quantize.grid import Grid, GridMethod, GridScheme, choose_grid
 from quantize.weight import QuantizedWeight
 
 BLOCK_COLUMNS = 128  # columns whose corrections to all later ones are applied in one matrix product
 SUPPORTED_BITS = (4, 8)
-# Wider Hessians would need many gigabytes in float64; up to here it costs seconds.
-FLOAT64_COLUMNS = 8192
-# A Hessian that isn't positive definite is damped this much more at each try, from at least the first value on.
-DAMPING_STEP = 10.0
-DAMPING_FLOOR = 1e-4
-DAMPING_TRIES = 10
 
 Matrix = Tensor | NDArray[np.float32]
-
-logger = logging.getLogger(__name__)
 
 
 def quantize_weight(
@@ -107,26 +99,8 @@ def inverse_factor(hessian: Tensor, order: Tensor, damp: float) -> Tensor:
     triangular solve, without ever forming the inverse.
     """
     backwards = order.flip(0)
-    dtype = torch.float64 if len(order) <= FLOAT64_COLUMNS else torch.float32
-    matrix = hessian[backwards][:, backwards].to(dtype)
-    diagonal = matrix.diagonal()
-    dead = diagonal <= 0  # inputs that were always zero: their columns affect no others
-    living = diagonal[~dead]
-    mean = living.mean().item() if len(living) else 1.0
-    diagonal[dead] = mean
-    diagonal += damp * mean
-    for _ in range(DAMPING_TRIES):
-        lower, info = torch.linalg.cholesky_ex(matrix)
-        if not info.item() and bool(torch.isfinite(lower.diagonal()).all()):
-            break
-        more = max(damp * DAMPING_STEP, DAMPING_FLOOR)
-        diagonal += (more - damp) * mean
-        damp = more
-        logger.warning("the Hessian isn't positive definite: damping raised to %g", damp)
-    else:
-        raise InputError(f"the Hessian isn't positive definite, even when damped by {damp:g} times its mean diagonal")
-    del matrix, diagonal
-    identity = torch.eye(len(order), dtype=dtype, device=hessian.device)
+    lower = damped_cholesky(hessian[backwards][:, backwards], damp)
+    identity = torch.eye(len(order), dtype=lower.dtype, device=hessian.device)
     inverse: Tensor = torch.linalg.solve_triangular(lower, identity, upper=False)
     return inverse.float().flip(0, 1)
 

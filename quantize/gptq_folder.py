@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,15 +88,19 @@ def write(
     tokens: TokenIds,
     settings: GPTQSettings,
     report: Mapping[str, Any],
+    tokenizer_files: Iterable[Path] = (),
 ) -> None:
     """Makes a folder of safetensors files that hold all tensors between them; `folder` must not exist yet.
 
     The files are linked to where that's possible, so the folder takes no further room. It appears whole or not at all.
+    gptqmodel opens no folder without a tokenizer: tokenizer.json and tokenizer_config.json are enough.
     Which linear layers are quantized, and which of them otherwise than `settings` say, is seen from their tensors.
     """
     files = list(shards)
 
     with durable_folder(folder) as partial:
+        for file in tokenizer_files:
+            shutil.copyfile(file, partial / file.name)
         stored: dict[str, StoredTensor] = {}
         for number, file in enumerate(files, start=1):
             link_or_copy(file, partial / f"model-{number:05}-of-{len(files):05}.safetensors")

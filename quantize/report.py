@@ -16,7 +16,6 @@ class ProjectionReport:
     group_size: int
     error_to_rounding: float  # relative to rounding every weight to the nearest: below 1 is what GPTQ gained
     error_to_output: float  # relative to the layer's squared output
-    seconds: float
 
 
 def report_json(projections: Sequence[ProjectionReport], settings: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -26,8 +27,8 @@ PICTURES_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Sample:
-    embeddings: Tensor  # float32 (1, tokens, hidden)
     is_image: Tensor  # bool (tokens,): where a picture's features stand
+    embed: Callable[[], Tensor]  # float32 (1, tokens, hidden): made when needed, as all of them take a gigabyte
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,13 @@ class Calibration:
     @classmethod
     def from_embeddings(cls, embeddings: Iterable[Tensor]) -> Self:
         """Sequences that are embedded already, float32 (1, tokens, hidden) each, without pictures."""
-        samples = tuple(Sample(part, torch.zeros(part.shape[1], dtype=torch.bool)) for part in embeddings)
         digest = hashlib.sha256()
-        for sample in samples:
-            digest.update(str(tuple(sample.embeddings.shape)).encode())
-            digest.update(sample.embeddings.numpy().tobytes())
-        return cls(samples, digest.hexdigest())
+        samples = []
+        for embedded in embeddings:
+            digest.update(str(tuple(embedded.shape)).encode())
+            digest.update(embedded.numpy().tobytes())
+            samples.append(Sample(torch.zeros(embedded.shape[1], dtype=torch.bool), partial(_itself, embedded)))
+        return cls(tuple(samples), digest.hexdigest())
 
 
 @torch.inference_mode()
@@ -54,20 +56,28 @@ def embed_prompts(checkpoint: Checkpoint, prompts: Sequence[Prompt], cache: Path
     them again. InputError for a picture that can't be read.
     """
     features = _picture_features(checkpoint, prompts, cache)
-    table = checkpoint.tensor("model.embed_tokens.weight")
     digest = hashlib.sha256()
     samples = []
     for prompt in prompts:
-        ids = torch.tensor(prompt.ids)
-        is_image = ids == checkpoint.config.tokens.im_patch
-        embeddings = table[ids].float()  # (tokens, hidden)
         digest.update(f"{prompt.ids}".encode())
+        values = None
         if prompt.image is not None:
             pixels, values = features[prompt.image]
-            embeddings[is_image] = values
             digest.update(pixels.encode())
-        samples.append(Sample(embeddings[None], is_image))
+        is_image = torch.tensor(prompt.ids) == checkpoint.config.tokens.im_patch
+        samples.append(Sample(is_image, partial(_embed, checkpoint, prompt.ids, is_image, values)))
     return Calibration(tuple(samples), digest.hexdigest())
+
+
+def _itself(embedded: Tensor) -> Tensor:
+    return embedded
+
+
+def _embed(checkpoint: Checkpoint, ids: Sequence[int], is_image: Tensor, features: Tensor | None) -> Tensor:
+    embeddings = checkpoint.tensor("model.embed_tokens.weight")[list(ids)].float()  # (tokens, hidden)
+    if features is not None:
+        embeddings[is_image] = features
+    return embeddings[None]
 
 
 def _picture_features(checkpoint: Checkpoint, prompts: Sequence[Prompt], cache: Path) -> dict[Path, tuple[str, Tensor]]:

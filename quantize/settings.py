@@ -11,6 +11,7 @@ from quantize.grid import GridMethod
 class GPTQSettings:
     """The defaults are the best that was measured at no cost at run time; `quantize_weight` says what each does.
 
+    `error_correction`: each layer makes up for what the layers before it lost.
     `image_weight` multiplies the part that tokens of pictures have in the Hessians: there are many of them, and
     neighbours say nearly the same.
     """
@@ -21,6 +22,7 @@ class GPTQSettings:
     desc_act: bool = True
     damp: float = 0.01
     grid: GridMethod = GridMethod.WEIGHTED
+    error_correction: bool = True
     image_weight: float = 1.0
 
     def to_dict(self) -> dict[str, int | float | bool | str]:

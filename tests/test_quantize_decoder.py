@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.image import load_image, preprocess
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts
-from quantize.decoder import quantize_decoder
+from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import LINEARS, read
 from quantize.report import ProjectionReport
 from quantize.samples import Calibration, Sample, embed_prompts
 from quantize.settings import GPTQSettings
+from quantize.stages import STAGES
 from quantize.weight import QuantizedWeight
 from tests.small_checkpoint import TINY, Form, write_checkpoint
 
@@ -68,7 +70,7 @@ def calibration(model: OmniLMM) -> Calibration:
 def work_dir(checkpoint: Checkpoint, calibration: Calibration, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("work")
-    quantize_decoder(checkpoint, calibration, SETTINGS, folder)
+    quantize_decoder(Job(checkpoint, calibration, SETTINGS), folder)
     return folder
 
 
@@ -152,20 +154,20 @@ def test_a_killed_run_ends_with_the_same_bytes(
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(quantize.decoder, "write_tensors", write_half)
-        quantize_decoder(checkpoint, calibration, SETTINGS, tmp_path)
+        quantize_decoder(Job(checkpoint, calibration, SETTINGS), tmp_path)
     assert not (tmp_path / "gptq").exists()
     again: list[ProjectionReport] = []
-    folder = quantize_decoder(checkpoint, calibration, SETTINGS, tmp_path, again.append)
+    folder = quantize_decoder(Job(checkpoint, calibration, SETTINGS), tmp_path, again.append)
     assert digests(folder) == digests(work_dir / "gptq")
     assert [report.name for report in again] == [
-        f"model.layers.{layer}.{part}" for layer in range(3) for stage in quantize.decoder.STAGES for part in stage
+        f"model.layers.{layer}.{part}" for layer in range(3) for stage in STAGES for part in stage
     ]
 
 
 def test_a_finished_run_is_not_done_again(work_dir: Path, checkpoint: Checkpoint, calibration: Calibration) -> None:
     file = work_dir / "gptq" / "model-00001-of-00004.safetensors"
     before = file.stat().st_mtime_ns
-    assert quantize_decoder(checkpoint, calibration, SETTINGS, work_dir) == work_dir / "gptq"
+    assert quantize_decoder(Job(checkpoint, calibration, SETTINGS), work_dir) == work_dir / "gptq"
     assert file.stat().st_mtime_ns == before
 
 
@@ -173,22 +175,22 @@ def test_changed_arguments_are_refused_by_name(
     work_dir: Path, checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"bits: 4 there, 8 here; group_size: 32 there, 64 here"):
-        quantize_decoder(checkpoint, calibration, dataclasses.replace(SETTINGS, bits=8, group_size=64), work_dir)
-    shorter = Calibration.from_embeddings(sample.embeddings[:, :-1] for sample in calibration.samples)
+        quantize_decoder(Job(checkpoint, calibration, dataclasses.replace(SETTINGS, bits=8, group_size=64)), work_dir)
+    shorter = Calibration.from_embeddings(sample.embed()[:, :-1] for sample in calibration.samples)
     with pytest.raises(InputError, match=r"\(calibration: other data\)"):
-        quantize_decoder(checkpoint, shorter, SETTINGS, work_dir)
+        quantize_decoder(Job(checkpoint, shorter, SETTINGS), work_dir)
     other = Checkpoint.open(write_checkpoint(tmp_path, size=SIZE, seed=1))
     with pytest.raises(InputError, match=r"\(checkpoint: other data\)"):
-        quantize_decoder(other, calibration, SETTINGS, work_dir)
+        quantize_decoder(Job(other, calibration, SETTINGS), work_dir)
 
 
 def test_what_cant_be_quantized_is_said_before_any_work(
     checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="groups of 96 don't divide the decoder's hidden_size of 128"):
-        quantize_decoder(checkpoint, calibration, GPTQSettings(group_size=96), tmp_path)
+        quantize_decoder(Job(checkpoint, calibration, GPTQSettings(group_size=96)), tmp_path)
     with pytest.raises(InputError, match="nothing to calibrate on"):
-        quantize_decoder(checkpoint, Calibration((), ""), SETTINGS, tmp_path)
+        quantize_decoder(Job(checkpoint, Calibration((), ""), SETTINGS), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -359,7 +361,7 @@ def test_embeddings_are_the_references(checkpoint: Checkpoint, model: OmniLMM, t
                 pixels = torch.from_numpy(preprocess(load_image(prompt.image), SIZE.vision))
                 features = model.encode_image(pixels)
             expected = model.embed(torch.tensor([prompt.ids]), features)
-            torch.testing.assert_close(sample.embeddings, expected, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(sample.embed(), expected, atol=1e-4, rtol=1e-4)
             assert sample.is_image.sum() == (SIZE.resampler.num_queries if prompt.image else 0)
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
     assert len(files) == 2
@@ -367,7 +369,7 @@ def test_embeddings_are_the_references(checkpoint: Checkpoint, model: OmniLMM, t
     assert {file: file.stat().st_mtime_ns for file in files} == files
     assert again.fingerprint == calibration.fingerprint
     for before, after in zip(calibration.samples, again.samples, strict=True):
-        assert torch.equal(before.embeddings, after.embeddings)
+        assert torch.equal(before.embed(), after.embed())
     assert embed_prompts(checkpoint, prompts[1:], tmp_path / "cache").fingerprint != calibration.fingerprint
 
 
@@ -379,8 +381,9 @@ def test_pictures_weigh_what_the_settings_say(checkpoint: Checkpoint, calibratio
         for sample in calibration.samples:
             # at the end, where causal attention keeps them out of all other tokens
             is_image = torch.arange(48) >= 40
-            samples.append(Sample(sample.embeddings + noise * is_image[None, :, None], is_image))
+            embedded = sample.embed() + noise * is_image[None, :, None]
+            samples.append(Sample(is_image, partial(torch.clone, embedded)))
         settings = dataclasses.replace(SETTINGS, image_weight=0.0)
-        folder = quantize_decoder(checkpoint, Calibration(tuple(samples), ""), settings, tmp_path / str(noise))
+        folder = quantize_decoder(Job(checkpoint, Calibration(tuple(samples), ""), settings), tmp_path / str(noise))
         results.append(digests(folder))
     assert results[0] == results[1]

@@ -1,0 +1,110 @@
+"""Spending a given size: more bits or smaller groups for the layers that lose most by 4 bits."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from export.keys import decoder_keys
+from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.errors import InputError
+from quantize.disk import packed_bytes
+from quantize.gptq_folder import LINEARS
+from quantize.packing import Layout
+from quantize.stages import STAGES
+
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to quantize a unit: what it takes and what it costs."""
+
+    layout: Layout
+    size: int  # bytes
+    damage: float  # nats of KL divergence of the whole model's answers, if nothing but this unit were quantized
+
+
+def unit_names(config: DecoderConfig) -> list[tuple[str, ...]]:
+    """Linear layers that share their input, which the graph computes as one product and so must be alike."""
+    layers = range(config.num_hidden_layers)
+    return [tuple(f"model.layers.{layer}.{part}" for part in stage) for layer in layers for stage in STAGES]
+
+
+def unit_bytes(config: DecoderConfig, unit: Sequence[str], layout: Layout) -> int:
+    shapes = decoder_keys(config)
+    total = 0
+    for name in unit:
+        rows, columns = shapes[f"{name}.weight"]
+        total += packed_bytes((rows, columns), layout)
+    return total
+
+
+def plain_bytes(config: DecoderConfig) -> int:
+    """What the decoder's graph holds besides quantized layers: norms and lm_head, in fp16."""
+    shapes = decoder_keys(config)
+    plain = [name for name in shapes if not name.removesuffix(".weight").endswith(LINEARS) and "embed" not in name]
+    return sum(2 * math.prod(shapes[name]) for name in plain)
+
+
+def choices_json(choices: Mapping[tuple[str, ...], Sequence[Choice]]) -> dict[str, Any]:
+    """As a file keeps it; `parse_choices` is the inverse."""
+    return {" ".join(unit): [asdict(choice) for choice in options] for unit, options in choices.items()}
+
+
+def parse_choices(data: Mapping[str, Any]) -> dict[tuple[str, ...], list[Choice]]:
+    return {
+        tuple(unit.split(" ")): [Choice(**{**option, "layout": Layout(**option["layout"])}) for option in options]
+        for unit, options in data.items()
+    }
+
+
+def spend(choices: Mapping[tuple[str, ...], Sequence[Choice]], size: int) -> dict[str, Layout]:
+    """The layout of every linear layer, for the least damage that all units together do within `size` bytes.
+
+    Takes the upgrade that saves most damage a byte, again and again; exact but for the last few bytes, since only
+    choices on the lower convex hull of (size, damage) are considered. Damages of units add up well, as long as they are
+    small. InputError where even the smallest choices take more.
+    """
+    hulls = {unit: _lower_hull(options) for unit, options in choices.items()}
+    total = sum(hull[0].size for hull in hulls.values())
+    if total > size:
+        raise InputError(
+            f"--target-size: the decoder's linear layers have {size / GB:.2f} GB left and need {total / GB:.2f} GB at "
+            "the least; give more, or larger groups"
+        )
+    taken = dict.fromkeys(hulls, 0)
+    queue = [(-_gain(hull, 0), unit) for unit, hull in hulls.items() if len(hull) > 1]
+    heapq.heapify(queue)
+    while queue:
+        _, unit = heapq.heappop(queue)
+        hull, place = hulls[unit], taken[unit]
+        more = hull[place + 1].size - hull[place].size
+        if total + more > size:
+            continue  # another unit's upgrade may still fit
+        total += more
+        taken[unit] = place + 1
+        if place + 2 < len(hull):
+            heapq.heappush(queue, (-_gain(hull, place + 1), unit))
+    return {name: hulls[unit][place].layout for unit, place in taken.items() for name in unit}
+
+
+def _gain(hull: Sequence[Choice], place: int) -> float:
+    """Damage saved a byte by the next choice."""
+    here, there = hull[place], hull[place + 1]
+    return (here.damage - there.damage) / (there.size - here.size)
+
+
+def _lower_hull(options: Sequence[Choice]) -> list[Choice]:
+    """By growing size, each saving less a byte than the one before it."""
+    hull: list[Choice] = []
+    for option in sorted(options, key=lambda choice: (choice.size, choice.damage)):
+        if hull and option.damage >= hull[-1].damage:
+            continue
+        while len(hull) > 1 and _gain(hull, len(hull) - 2) <= _gain([hull[-1], option], 0):
+            hull.pop()
+        hull.append(option)
+    return hull

@@ -1,0 +1,44 @@
+"""The Cholesky factor of a Hessian, damped as much as it takes."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from omnilmm_lite.errors import InputError
+
+# Wider Hessians would need many gigabytes in float64; up to here it costs seconds.
+FLOAT64_COLUMNS = 8192
+# A Hessian that isn't positive definite is damped this much more at each try, from at least the first value on.
+DAMPING_STEP = 10.0
+DAMPING_FLOOR = 1e-4
+DAMPING_TRIES = 10
+
+logger = logging.getLogger(__name__)
+
+
+def damped_cholesky(hessian: Tensor, damp: float) -> Tensor:
+    """Lower triangular L with L L^T = the Hessian plus `damp` times its mean diagonal; float64 unless it is wide.
+
+    Inputs that were always zero get the mean diagonal: their columns affect no others. InputError where no damping
+    makes it positive definite.
+    """
+    matrix = hessian.to(torch.float64 if len(hessian) <= FLOAT64_COLUMNS else torch.float32, copy=True)
+    diagonal = matrix.diagonal()
+    dead = diagonal <= 0
+    living = diagonal[~dead]
+    mean = living.mean().item() if len(living) else 1.0
+    diagonal[dead] = mean
+    diagonal += damp * mean
+    for _ in range(DAMPING_TRIES):
+        lower: Tensor
+        lower, info = torch.linalg.cholesky_ex(matrix)
+        if not info.item() and bool(torch.isfinite(lower.diagonal()).all()):
+            return lower
+        more = max(damp * DAMPING_STEP, DAMPING_FLOOR)
+        diagonal += (more - damp) * mean
+        damp = more
+        logger.warning("the Hessian isn't positive definite: damping raised to %g", damp)
+    raise InputError(f"the Hessian isn't positive definite, even when damped by {damp:g} times its mean diagonal")

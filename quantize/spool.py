@@ -1,0 +1,60 @@
+"""Hidden states of many sequences in a file: at full size they take gigabytes that the memory has better use for."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Spool:
+    """float32 states, one sequence after the other. Read and written, not mapped: a map would count as memory."""
+
+    def __init__(self, path: Path, lengths: Sequence[int], width: int, device: torch.device) -> None:
+        """`lengths`: the sequences' tokens; `device`: where read states go. Makes the file if it isn't there."""
+        self._path, self._lengths, self._width, self._device = path, lengths, width, device
+        self._starts = [4 * width * start for start in itertools.accumulate(lengths, initial=0)]  # bytes
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def read(self, index: int) -> Tensor:
+        """(1, tokens, width)."""
+        data = bytearray(self._starts[index + 1] - self._starts[index])
+        view, done = memoryview(data), 0
+        while done < len(data):
+            got = os.preadv(self._file, [view[done:]], self._starts[index] + done)
+            if not got:
+                raise EOFError(f"{self._path} ends before sequence {index}")
+            done += got
+        array = np.frombuffer(data, np.float32).reshape(1, self._lengths[index], self._width)
+        return torch.from_numpy(array).to(self._device)
+
+    def write(self, index: int, states: Tensor) -> None:
+        """(1, tokens, width)."""
+        if states.shape != (1, self._lengths[index], self._width):
+            raise ValueError(f"sequence {index} has {self._lengths[index]} tokens, not the shape {tuple(states.shape)}")
+        data, done = memoryview(states.contiguous().cpu().numpy().tobytes()), 0
+        while done < len(data):
+            done += os.pwrite(self._file, data[done:], self._starts[index] + done)
+
+    def rename(self, path: Path) -> None:
+        """Gives the file its name, as soon as all of it is on disk."""
+        os.fsync(self._file)
+        self._path = self._path.replace(path)
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._file)
