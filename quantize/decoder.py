@@ -69,7 +69,7 @@ class Job:
         """What the work folder takes at most."""
         default = Layout(self.settings.bits, self.settings.group_size)
         tokens = sum(len(sample.is_image) for sample in self.calibration.samples)
-        return checkpoint_bytes(self.decoder, self.layouts, default) + spool_bytes(self.decoder, tokens)
+        return checkpoint_bytes(self.decoder, self.layouts, default) + 2 * spool_bytes(self.decoder, tokens)
 
     def arguments(self) -> dict[str, Any]:
         """All that the result depends on."""

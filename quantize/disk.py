@@ -39,7 +39,7 @@ def checkpoint_bytes(config: DecoderConfig, layouts: Mapping[str, Layout], defau
 
 
 def spool_bytes(config: DecoderConfig, tokens: int) -> int:
-    """Hidden states of `tokens` tokens on their way in and out of a layer, and the attention's results."""
+    """One stream of `tokens` tokens: hidden states on their way in and out of a layer, and the attention's results."""
     return 4 * tokens * (2 * config.hidden_size + config.q_dim)
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
+import os
+import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,18 +22,17 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig
 
-import export.durable
-import quantize.decoder
 from export.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.image import load_image, preprocess
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import LINEARS, read
+from quantize.packing import Layout
 from quantize.report import ProjectionReport
 from quantize.samples import Calibration, Sample, embed_prompts
 from quantize.settings import GPTQSettings
@@ -134,26 +138,34 @@ def test_the_report_names_every_projection(work_dir: Path) -> None:
 # ---- resuming ----
 
 
-@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+@pytest.mark.parametrize("moment", [0, 3, 13, 25, 39, 60, 77, 78, 79, 80, 81, 82, 120, 161, 200, 240])
 def test_a_killed_run_ends_with_the_same_bytes(
-    layers: int,
+    moment: int,
     work_dir: Path,
     checkpoint: Checkpoint,
     calibration: Calibration,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Killed in the middle of writing the file that follows `layers` finished layers."""
-    whole_write = export.durable.write_tensors
+    """Killed before its `moment`-th write, half of which is done: to spools, finished layers, reports, folders."""
+    writes = 0
 
-    def write_half(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
-        if len(list(path.parent.glob("layer-*.safetensors"))) == layers:
-            path.with_name(f".{path.name}.partial").write_bytes(b"half a file")
-            raise Killed
-        whole_write(path, tensors)
+    def killing(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def write(*arguments: Any, **options: Any) -> Any:
+            nonlocal writes
+            writes += 1
+            if writes == moment + 1:
+                for partial_file in tmp_path.glob(".*.partial"):
+                    if partial_file.is_file():
+                        partial_file.write_bytes(b"half a file")
+                raise Killed
+            return whole(*arguments, **options)
+
+        return write
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(quantize.decoder, "write_tensors", write_half)
+        patch.setattr(os, "pwrite", killing(os.pwrite))
+        patch.setattr(os, "fsync", killing(os.fsync))  # before any renaming, here and in export.durable
         quantize_decoder(Job(checkpoint, calibration, SETTINGS), tmp_path)
     assert not (tmp_path / "gptq").exists()
     again: list[ProjectionReport] = []
@@ -162,6 +174,63 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert [report.name for report in again] == [
         f"model.layers.{layer}.{part}" for layer in range(3) for stage in STAGES for part in stage
     ]
+    assert not [file.name for file in tmp_path.iterdir() if file.suffix in (".f32", ".partial")]
+
+
+def test_a_lost_spool_is_made_again(
+    work_dir: Path, checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path
+) -> None:
+    """Where only the finished layers were kept, the sequences go through them once more."""
+    for file in work_dir.glob("layer-00[01].*"):
+        shutil.copy(file, tmp_path)
+    folder = quantize_decoder(Job(checkpoint, calibration, SETTINGS), tmp_path)
+    assert digests(folder) == digests(work_dir / "gptq")
+
+
+def test_the_log_has_a_line_a_projection(work_dir: Path) -> None:
+    lines = [json.loads(line) for line in (work_dir / "log.jsonl").read_text().splitlines()]
+    assert [line["name"] for line in lines] == [
+        f"model.layers.{layer}.{part}" for layer in range(3) for stage in STAGES for part in stage
+    ]
+    assert all(line["seconds"] >= 0 for line in lines)
+
+
+def test_a_full_disk_is_said_before_and_while_it_happens(
+    work_dir: Path, checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(checkpoint, calibration, SETTINGS)
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(OmniLMMError, match=r"needs \d+\.\d GB there, and 0\.0 GB are free"),
+    ):
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        quantize_decoder(job, tmp_path)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(OmniLMMError, match="the disk is full; finished layers are kept"),
+    ):
+        patch.setattr(os, "pwrite", full)
+        quantize_decoder(job, tmp_path)
+    assert digests(quantize_decoder(job, tmp_path)) == digests(work_dir / "gptq")
+
+
+def test_what_a_run_needs_on_disk(work_dir: Path, checkpoint: Checkpoint, calibration: Calibration) -> None:
+    """The finished folder against what was asked for, the spools' 12 x 48 tokens aside; headers take a little."""
+    job = Job(checkpoint, calibration, SETTINGS)
+    spools = 2 * 12 * 48 * 4 * (2 * SIZE.decoder.hidden_size + SIZE.decoder.q_dim)
+    found = sum(file.stat().st_size for file in (work_dir / "gptq").glob("*.safetensors"))
+    assert found == pytest.approx(job.needed_bytes() - spools, rel=0.01)
+
+
+def test_mixed_bits_reach_the_folder(checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path) -> None:
+    finer = {"model.layers.1.self_attn.o_proj": Layout(8, 64), "model.layers.2.mlp.down_proj": Layout(4, 16)}
+    folder = read(quantize_decoder(Job(checkpoint, calibration, SETTINGS, finer), tmp_path), SIZE.decoder)
+    for name in linear_names(SIZE):
+        assert folder.layouts[name] == finer.get(name, Layout(4, 32))
 
 
 def test_a_finished_run_is_not_done_again(work_dir: Path, checkpoint: Checkpoint, calibration: Calibration) -> None:

@@ -66,7 +66,7 @@ def _distribution(comparison: Comparison) -> Figure:
         chart.steps(edges.tolist(), share.tolist(), css)
     return Figure(
         "How far the distributions are apart",
-        "Each kind of position adds up to 100 %. Left is better, and each mark to the right is ten times as far.",
+        "Each kind of position adds up to 100 %. Left is better; the scale is logarithmic.",
         {name: css for css, name, _ in _kinds(comparison)},
         chart.render(),
     )

@@ -122,8 +122,9 @@ def _is_new(sample: Sample, config: OmniLMMConfig, seen: set[Hashable]) -> Itera
     prefix: int = hash(sample.ids[0])
     for token in sample.ids[1:]:
         prefix = hash((prefix, token, sample.image if token == config.tokens.im_patch else None))
-        yield prefix not in seen
+        is_new = prefix not in seen
         seen.add(prefix)
+        yield is_new
 
 
 def _kinds(sample: Sample, config: OmniLMMConfig) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from importlib import resources
 from omnilmm_lite import __version__
 from omnilmm_lite.quality.charts import Figure, figures
 from omnilmm_lite.quality.measure import Measurement
-from omnilmm_lite.quality.report import ALL, ERRORS, Difference, Report, describe, number, rows
+from omnilmm_lite.quality.report import ERRORS, Difference, Report, describe, number, rows
 from omnilmm_lite.quality.statistics import Summary
 
 
@@ -55,16 +55,15 @@ def _tiles(report: Report) -> str:
         "mean KL divergence": number(summary.kld_mean),
         "perplexity ratio": number(summary.perplexity_ratio),
         "same top token (%)": number(summary.top1_agreement, percent=True),
-        "RMS Δp (%)": number(summary.delta_p_rms, percent=True),
+        "change of the true token's p (RMS, %)": number(summary.delta_p_rms, percent=True),
     }
-    where = "all positions" if kind == ALL else f"{kind} positions"
     cells = "".join(f"<div><b>{_with_error(value)}</b><span>{name}</span></div>" for name, value in tiles.items())
-    return f'<section class="tiles" aria-label="{where}">{cells}</section><p class="note">On {where}.</p>'
+    return f'<section><h2>On {kind} positions</h2><div class="tiles">{cells}</div></section>'
 
 
 def _with_error(text: str) -> str:
     value, sign, error = escape(text).partition(" ± ")
-    return f"{value}<small> ± {error}</small>" if sign else value
+    return f"{value} <small>± {error}</small>" if sign else value
 
 
 def _table(report: Report) -> str:
@@ -91,11 +90,12 @@ def _figure(figure: Figure) -> str:
 
 
 def _differences(report: Report) -> str:
+    title = f"<h2>Largest differences on {report.main_kind} positions</h2>"
     if not report.largest_differences:
-        return "<section><h2>Largest differences</h2><p>None: the two are the same at every position.</p></section>"
+        return f"<section>{title}<p>None: the two are the same everywhere.</p></section>"
     body = "\n".join(map(_difference, report.largest_differences))
     return (
-        '<section><h2>Largest differences</h2><div class="scroll"><table class="differences"><thead><tr>'
+        f'<section>{title}<div class="scroll"><table class="differences"><thead><tr>'
         '<th scope="col">after</th><th scope="col">true token</th>'
         f'<th scope="col">{escape(report.base)} expects</th><th scope="col">{escape(report.model)} expects</th>'
         '<th scope="col">true token\'s p</th><th scope="col">KLD</th></tr></thead>\n'

@@ -57,7 +57,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Report:
-    """`base` is the model that `model` was held against. `summaries` has only kinds that occur, and `all`."""
+    """`base` is the model that `model` was held against. `summaries` has only kinds that occur, and `all`.
+
+    The largest differences are those at positions of the main kind.
+    """
 
     model: str
     base: str
@@ -97,7 +100,8 @@ def build_report(
         if which.any():
             summaries[name] = summarize(scores[which], sequences[which])
     summaries[ALL] = summarize(scores, sequences)
-    largest = np.argsort(-scores.kld, kind="stable")[:WORST]
+    main = np.flatnonzero(comparison.kinds == next(kind for kind in KIND_NAMES if (comparison.kinds == kind).any()))
+    largest = main[np.argsort(-scores.kld[main], kind="stable")][:WORST]
     return Report(
         model, base, device, data, summaries,
         tuple(_difference(comparison, int(i), tokenizer, config) for i in largest if scores.kld[i] > 0),
@@ -112,7 +116,8 @@ def _difference(comparison: Comparison, index: int, tokenizer: Tokenizer, config
     def text(token: int) -> str:
         if token == config.tokens.eos:
             return "(end)"
-        return tokenizer.token_bytes(token).decode("utf-8", errors="replace") or f"(token {token})"
+        piece = tokenizer.token_bytes(token).decode("utf-8", errors="replace")
+        return piece.replace("\n", "(new line)") or f"(token {token})"
 
     return Difference(
         picture=sample.picture_name,

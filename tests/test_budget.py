@@ -1,0 +1,149 @@
+"""Spending a size on bits: the choice against all choices, the measured damages against the real model."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from export.checkpoint import Checkpoint
+from export.convert import CheckpointWeights
+from export.decoder import build_decoder
+from export.precision import FP32_FROM_FP16
+from export.reference import OmniLMM
+from export.streaming import load_module
+from omnilmm_lite.errors import InputError
+from quantize.budget import Choice, choices_json, parse_choices, plain_bytes, spend, unit_bytes, unit_names
+from quantize.decoder import Job, quantize_decoder
+from quantize.gptq import round_to_nearest
+from quantize.gptq_folder import read
+from quantize.packing import Layout
+from quantize.samples import Calibration
+from quantize.sensitivity import measure_choices
+from quantize.settings import GPTQSettings
+
+Unit = tuple[str, ...]
+
+SETTINGS = GPTQSettings(group_size=64)
+
+
+@st.composite
+def units(draw: st.DrawFn) -> dict[Unit, list[Choice]]:
+    sizes = st.integers(1, 20)
+    damages = st.floats(0, 1, allow_subnormal=False)
+    found: dict[Unit, list[Choice]] = {}
+    for index in range(draw(st.integers(1, 4))):
+        options = draw(st.lists(st.tuples(sizes, damages), min_size=1, max_size=4))
+        found[(f"unit {index}",)] = [Choice(Layout(4, place), *option) for place, option in enumerate(options)]
+    return found
+
+
+@given(units(), st.integers(0, 80))
+def test_no_other_choice_of_that_size_is_better_by_much(choices: dict[Unit, list[Choice]], size: int) -> None:
+    """Against all combinations: never over the size, and as good as the best of what a step less would buy."""
+    least = sum(min(option.size for option in options) for options in choices.values())
+    if least > size:
+        with pytest.raises(InputError, match="give more"):
+            spend(choices, size)
+        return
+    layouts = spend(choices, size)
+    taken = [
+        next(option for option in options if option.layout == layouts[unit[0]]) for unit, options in choices.items()
+    ]
+    assert sum(option.size for option in taken) <= size
+    largest_step = max(option.size for options in choices.values() for option in options)
+    damages = [
+        sum(option.damage for option in combination)
+        for combination in itertools.product(*choices.values())
+        if sum(option.size for option in combination) <= size - largest_step
+    ]
+    assert sum(option.damage for option in taken) <= min(damages, default=float("inf")) + 1e-9
+
+
+def test_what_saves_most_a_byte_comes_first() -> None:
+    """Unit a: 0.5 saved for 10 bytes; b: 0.9 for 30, then 0.05 for 10; c: more for nothing."""
+    choices: dict[Unit, list[Choice]] = {
+        ("a",): [Choice(Layout(4, 128), 10, 0.6), Choice(Layout(8, 128), 20, 0.1)],
+        ("b",): [Choice(Layout(4, 128), 10, 1.0), Choice(Layout(4, 32), 40, 0.1), Choice(Layout(8, 128), 50, 0.05)],
+        ("c",): [Choice(Layout(4, 128), 10, 0.1), Choice(Layout(8, 128), 20, 0.2)],
+    }
+    upgraded = {
+        size: [layout.bits * 1000 + layout.group_size for layout in spend(choices, size).values()]
+        for size in (30, 40, 69, 70, 80)
+    }
+    assert upgraded == {
+        30: [4128, 4128, 4128],
+        40: [8128, 4128, 4128],
+        69: [8128, 4128, 4128],
+        70: [8128, 4032, 4128],
+        80: [8128, 8128, 4128],
+    }
+    assert parse_choices(choices_json(choices)) == choices
+
+
+def test_sizes_are_those_of_the_graphs_data(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """The decoder's file against the sum over units, the rotary tables and scales aside, which it keeps in float32."""
+    config = tiny_checkpoint.config.decoder
+    layout = Layout(4, 64)
+
+    class Rounded(CheckpointWeights):
+        def linear(self, name: str):  # type: ignore[no-untyped-def]
+            weight = super().linear(name)
+            return weight if name == "lm_head" else round_to_nearest(weight, group_size=64, sym=False)
+
+    for _ in build_decoder(config, Rounded(tiny_checkpoint), tmp_path / "decoder.onnx", FP32_FROM_FP16, 4):
+        pass
+    units_ = unit_names(config)
+    expected = sum(unit_bytes(config, unit, layout) for unit in units_) + plain_bytes(config)
+    weights = sum(np.prod(tiny_checkpoint.shape(f"{name}.weight")) for unit in units_ for name in unit)
+    wider_scales = 2 * weights // 64
+    tables = 4 * config.max_position_embeddings * config.head_dim
+    found = (tmp_path / "decoder.onnx.data").stat().st_size
+    assert found == pytest.approx(expected + wider_scales + tables, rel=0.01)
+
+
+@torch.inference_mode()
+def test_damages_are_what_the_model_shows(tiny_checkpoint: Checkpoint) -> None:
+    """Each trial again, by hand: the whole model with one unit rounded."""
+    model = load_module(tiny_checkpoint, "", lambda: OmniLMM(tiny_checkpoint.config))
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, 30000, (2, 40), generator=generator)
+    calibration = Calibration.from_embeddings(model.embed(row[None]) for row in ids)
+    layers: list[str] = []
+    choices = measure_choices(tiny_checkpoint, calibration, SETTINGS, torch.device("cpu"), layers.append)
+    assert list(choices) == unit_names(tiny_checkpoint.config.decoder)
+    assert len(layers) == tiny_checkpoint.config.decoder.num_hidden_layers
+    original = model(ids).log_softmax(-1)
+    for unit in list(choices)[::3]:
+        changed = load_module(tiny_checkpoint, "", lambda: OmniLMM(tiny_checkpoint.config))
+        for name in unit:
+            weight = changed.get_parameter(f"{name}.weight")
+            weight.copy_(torch.from_numpy(round_to_nearest(weight, group_size=64, sym=False).dequantize()))
+        kld = (original.exp() * (original - changed(ids).log_softmax(-1))).sum(-1).mean()
+        base, *finer = choices[unit]
+        assert base.layout == Layout(4, 64)
+        assert base.damage == pytest.approx(float(kld), rel=1e-2)
+        eight = next(choice for choice in finer if choice.layout.bits == 8)
+        assert 0 < eight.damage < base.damage / 100  # 4 more bits: 1/256 of the squared error
+        assert eight.size > base.size
+
+
+def test_a_larger_target_gives_a_larger_and_closer_decoder(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    config = tiny_checkpoint.config.decoder
+    model = load_module(tiny_checkpoint, "", lambda: OmniLMM(tiny_checkpoint.config))
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        rows = [model.embed(torch.randint(3, 30000, (1, 64), generator=generator)) for _ in range(12)]
+    calibration = Calibration.from_embeddings(rows)
+    choices = measure_choices(tiny_checkpoint, calibration, SETTINGS, torch.device("cpu"), lambda _: None)
+    least = sum(unit_bytes(config, unit, Layout(4, 64)) for unit in choices)
+    layouts = spend(choices, int(1.3 * least))
+    size = sum(unit_bytes(config, unit, layouts[unit[0]]) for unit in choices)
+    assert 1.15 * least < size <= 1.3 * least
+    folder = read(quantize_decoder(Job(tiny_checkpoint, calibration, SETTINGS, layouts), tmp_path / "w"), config)
+    assert folder.layouts == layouts
