@@ -12,12 +12,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite import __version__
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.quality.options import add_quality_options
+from quantize.options import add_quantization_options, given_options, parse_options
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
     from quantize.gptq_folder import GPTQFolder
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-
-# What says how `convert` quantizes, by itself; None where it is left open.
-QUANTIZING = ("calibration", "samples", "device", "group_size", "sym", "desc_act", "damp", "image_weight")
 
 DESCRIPTION = """\
 Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine.
@@ -226,30 +225,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json and the weights")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     parser.add_argument("--preset", default="cpu", help="target: reference, cpu (default) or 24gb")
-    gptq = parser.add_argument_group("quantization")
-    taken = "take the decoder from a GPTQ folder that gptqmodel, AutoGPTQ or `convert` made, instead of quantizing it"
-    gptq.add_argument("--gptq", type=Path, metavar="FOLDER", help=taken)
-    gptq.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="PATH",
-        help="a folder of pictures, a JSONL of {image, question, answer}, or a text (default: some built-in chats)",
-    )
-    gptq.add_argument("--work-dir", type=Path, metavar="W", help="where finished layers are kept (default: OUT.work)")
-    sizes = (16, 32, 64, 128, 256)
-    gptq.add_argument("--group-size", type=int, choices=sizes, metavar="G", help="weights that share a scale (128)")
-    sym = "grids without zero points: smaller, less exact"
-    gptq.add_argument("--sym", action="store_true", default=None, help=sym)
-    gptq.add_argument(
-        "--desc-act",
-        action=argparse.BooleanOptionalAction,
-        help="quantize the most active columns first, in groups fixed beforehand (default: yes)",
-    )
-    gptq.add_argument("--damp", type=float, metavar="D", help="share of the Hessian's mean diagonal (0.01)")
-    gptq.add_argument("--samples", type=int, metavar="N", help="calibration sequences at most (128)")
-    weight = "how much a picture's tokens count against text's (1)"
-    gptq.add_argument("--image-weight", type=float, metavar="X", help=weight)
-    gptq.add_argument("--device", metavar="auto|cpu|cuda", help="where to quantize (default: auto)")
+    add_quantization_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object about the finished bundle")
     parser.set_defaults(command=convert)
 
@@ -263,11 +239,14 @@ def convert(args: argparse.Namespace) -> None:
     from export.presets import find_preset
     from omnilmm_lite.console import ConsoleProgress, print_conversion
     from quantize.gptq_origin import take_folder
+    from quantize.head import RoundedHead
 
     args.out = args.out.resolve()  # `.` and `..` have no name of their own
-    if args.samples is not None and args.samples < 1:
-        raise InputError(f"--samples: {args.samples} is out of range; give 1 or more")
     preset = find_preset(args.preset)
+    if args.lm_head_bits is not None:
+        if not preset.quantized:
+            raise InputError(f"--lm-head-bits: the preset {preset.name} quantizes nothing; take another, such as cpu")
+        preset = replace(preset, lm_head_bits=args.lm_head_bits)
     if args.gptq is not None:
         _check_gptq_alone(args, preset)
     check_target(args.out)
@@ -278,7 +257,9 @@ def convert(args: argparse.Namespace) -> None:
         if args.gptq is not None:
             weights, quantization = take_folder(args.gptq, checkpoint, progress)
         elif preset.quantized:
-            weights, quantization = _quantize(checkpoint, args, progress)
+            weights, quantization = _quantize(checkpoint, preset, args, progress)
+        if preset.quantized and preset.lm_head_bits == 8:
+            weights = RoundedHead(weights)
         manifest = write_bundle(checkpoint, weights, preset, args.out, progress, quantization)
     if args.json:
         print(json.dumps({"bundle": str(args.out), "preset": preset.name, "parity": manifest.parity}))
@@ -299,27 +280,20 @@ def _check_convert_installed(what: str) -> None:
 def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
     if not preset.quantized:
         raise InputError(f"--gptq: the preset {preset.name} keeps the decoder as it is; take another, such as cpu")
-    given = [f"--{name.replace('_', '-')}" for name in QUANTIZING if getattr(args, name) is not None]
-    if given:
+    if given := given_options(args):
         raise InputError(f"--gptq: {args.gptq} is quantized already; leave out {', '.join(given)}")
 
 
 def _quantize(
-    checkpoint: Checkpoint, args: argparse.Namespace, progress: ConsoleProgress
+    checkpoint: Checkpoint, preset: Preset, args: argparse.Namespace, progress: ConsoleProgress
 ) -> tuple[GPTQFolder, dict[str, Any]]:
     """The decoder's GPTQ checkpoint, made or completed in the work folder, and the report on it."""
-    from quantize.calibration import CalibrationLimits
-    from quantize.run import Options, find_device, quantize_checkpoint
-    from quantize.settings import GPTQSettings
+    from quantize.run import quantize_checkpoint
 
+    options = parse_options(args, preset)
     work_dir = args.work_dir or args.out.with_name(f"{args.out.name}.work")
     if work_dir.resolve().is_relative_to(args.out.resolve()):
         raise InputError(f"{work_dir}: the work folder can't lie in the bundle; name one outside {args.out}")
-    given = {name: value for name in QUANTIZING if (value := getattr(args, name)) is not None}
-    limits = CalibrationLimits(samples=given.pop("samples", CalibrationLimits.samples))
-    source = given.pop("calibration", None)
-    device = find_device(given.pop("device", "auto"))
-    options = Options(source, limits, GPTQSettings(**given), device)
     folder, report = quantize_checkpoint(checkpoint, options, work_dir, progress)
     progress.note(f"GPTQ checkpoint: {folder.folder}")
     return folder, report

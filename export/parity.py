@@ -166,8 +166,10 @@ def _decoder_logits(
         else:
             changed = original
         on_step(f"decoder layer {i + 1}/{config.num_hidden_layers}")
-    head, norm = reference.lm_head, reference.model.norm
-    return head(norm(original))[0].numpy(), head(norm(changed))[0].numpy()
+    norm, head = reference.model.norm, reference.lm_head
+    before = head(norm(original))[0].numpy()
+    _take_weight(head, weights, "lm_head")
+    return before, head(norm(changed))[0].numpy()
 
 
 def _take_weights(layer: DecoderLayer, weights: DecoderWeights, name: str) -> bool:
@@ -175,11 +177,16 @@ def _take_weights(layer: DecoderLayer, weights: DecoderWeights, name: str) -> bo
     replaced = False
     for path, module in layer.named_modules():
         if isinstance(module, torch.nn.Linear):
-            weight = weights.linear(f"{name}.{path}")
-            if isinstance(weight, QuantizedWeight):
-                module.weight = torch.nn.Parameter(torch.from_numpy(weight.dequantize()), requires_grad=False)
-                replaced = True
+            replaced |= _take_weight(module, weights, f"{name}.{path}")
     return replaced
+
+
+def _take_weight(module: torch.nn.Linear, weights: DecoderWeights, name: str) -> bool:
+    weight = weights.linear(name)
+    if not isinstance(weight, QuantizedWeight):
+        return False
+    module.weight = torch.nn.Parameter(torch.from_numpy(weight.dequantize()), requires_grad=False)
+    return True
 
 
 def _run_decoder(checkpoint: Checkpoint, folder: Path, ids: list[int], embeddings: Tensor) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ class Preset:
     decoder: Precision
     quantized: bool
     accuracy_level: int = 0
+    lm_head_bits: int = 16  # 8: rounded to nearest, where the decoder is quantized at all
 
 
 PRESETS = {

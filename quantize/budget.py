@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from export.keys import decoder_keys
+from export.keys import Shape, decoder_keys
+from export.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
-from quantize.disk import packed_bytes
-from quantize.gptq_folder import LINEARS
+from quantize.head import head_layout
 from quantize.packing import Layout
 from quantize.stages import STAGES
 
@@ -34,20 +34,30 @@ def unit_names(config: DecoderConfig) -> list[tuple[str, ...]]:
     return [tuple(f"model.layers.{layer}.{part}" for part in stage) for layer in layers for stage in STAGES]
 
 
-def unit_bytes(config: DecoderConfig, unit: Sequence[str], layout: Layout) -> int:
+def unit_bytes(config: DecoderConfig, unit: Sequence[str], layout: Layout, preset: Preset) -> int:
+    """In the decoder's file."""
     shapes = decoder_keys(config)
-    total = 0
-    for name in unit:
-        rows, columns = shapes[f"{name}.weight"]
-        total += packed_bytes((rows, columns), layout)
-    return total
+    return sum(_packed_bytes(shapes[f"{name}.weight"], layout, preset) for name in unit)
 
 
-def plain_bytes(config: DecoderConfig) -> int:
-    """What the decoder's graph holds besides quantized layers: norms and lm_head, in fp16."""
+def _packed_bytes(shape: Shape, layout: Layout, preset: Preset) -> int:
+    """As MatMulNBits has it: codes, scales in the activations' format, zero points."""
+    rows, columns = shape
+    groups = columns // layout.group_size
+    zeros = -(-groups * layout.bits // 8)
+    return rows * (columns * layout.bits // 8 + groups * preset.decoder.compute.numpy.itemsize + zeros)
+
+
+def plain_bytes(config: DecoderConfig, preset: Preset) -> int:
+    """What the decoder's file holds besides the units: norms, rotary tables, lm_head."""
     shapes = decoder_keys(config)
-    plain = [name for name in shapes if not name.removesuffix(".weight").endswith(LINEARS) and "embed" not in name]
-    return sum(2 * math.prod(shapes[name]) for name in plain)
+    head = shapes["lm_head.weight"]
+    norms = sum(math.prod(shape) for name, shape in shapes.items() if name.endswith("norm.weight"))
+    stored, computed = (part.numpy.itemsize for part in (preset.decoder.storage, preset.decoder.compute))
+    tables = config.max_position_embeddings * config.head_dim * computed
+    if preset.lm_head_bits == 16:
+        return tables + norms * stored + math.prod(head) * stored
+    return tables + norms * stored + _packed_bytes(head, head_layout(config.hidden_size), preset)
 
 
 def choices_json(choices: Mapping[tuple[str, ...], Sequence[Choice]]) -> dict[str, Any]:
@@ -73,8 +83,8 @@ def spend(choices: Mapping[tuple[str, ...], Sequence[Choice]], size: int) -> dic
     total = sum(hull[0].size for hull in hulls.values())
     if total > size:
         raise InputError(
-            f"--target-size: the decoder's linear layers have {size / GB:.2f} GB left and need {total / GB:.2f} GB at "
-            "the least; give more, or larger groups"
+            f"--target-size: it leaves {max(size, 0) / GB:.3f} GB for the decoder's linear layers, which take "
+            f"{total / GB:.3f} GB at least; give more, or larger groups"
         )
     taken = dict.fromkeys(hulls, 0)
     queue = [(-_gain(hull, 0), unit) for unit, hull in hulls.items() if len(hull) > 1]

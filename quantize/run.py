@@ -13,6 +13,7 @@ import torch
 from export.checkpoint import Checkpoint
 from export.durable import write_json
 from export.json_file import read_json
+from export.presets import Preset
 from export.tokenizer import convert_tokenizer
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.progress import Progress
@@ -37,6 +38,7 @@ class Options:
     source: Path | None  # calibration data; None: the built-in conversations
     limits: CalibrationLimits
     settings: GPTQSettings
+    preset: Preset  # says how much room everything takes
     device: torch.device
     answer_tokens: int = 48  # of the answers that the model writes where the data has none; 0: none are written
     target_size: int | None = None  # bytes of the decoder on disk; None: every layer as `settings` say
@@ -87,8 +89,7 @@ def _answered(
     """The prompts, the open ones with the model's own answers; each batch of answers is kept in the work folder."""
     openings = [sample for sample, prompt in zip(calibration.samples, prompts, strict=True) if prompt.is_open]
     batches = answer_batches(checkpoint.config.decoder, openings, options.answer_tokens)
-    arguments = f"{checkpoint.fingerprint()} {calibration.fingerprint} {options.answer_tokens} {options.device.type}"
-    key = hashlib.sha256(arguments.encode()).hexdigest()[:16]
+    key = _key(checkpoint, calibration, options.answer_tokens, options.device)
     progress.stage("answers for calibration", len(batches) * options.answer_tokens)
     answers: list[list[int]] = []
     for number, batch in enumerate(batches):
@@ -116,14 +117,18 @@ def _spend(
 ) -> dict[str, Layout]:
     """Layouts for the whole decoder within `size` bytes; the measurement is kept in the work folder."""
     config, settings = checkpoint.config.decoder, options.settings
-    arguments = f"{checkpoint.fingerprint()} {calibration.fingerprint} {settings.to_dict()} {options.device.type}"
-    key = hashlib.sha256(arguments.encode()).hexdigest()[:16]
-    file = work_dir / f"sensitivity-{key}.json"
+    file = work_dir / f"sensitivity-{_key(checkpoint, calibration, settings, options.preset, options.device)}.json"
     progress.stage("sensitivity of the layers", config.num_hidden_layers)
     if not file.is_file():
-        choices = measure_choices(checkpoint, calibration, settings, options.device, progress.step)
+        choices = measure_choices(checkpoint, calibration, settings, options.preset, options.device, progress.step)
         write_json(file, choices_json(choices))
-    return spend(parse_choices(read_json(file)), size - plain_bytes(config))
+    return spend(parse_choices(read_json(file)), size - plain_bytes(config, options.preset))
+
+
+def _key(checkpoint: Checkpoint, calibration: Calibration, *arguments: object) -> str:
+    """What a kept result depends on, as a part of its file's name."""
+    text = f"{checkpoint.fingerprint()} {calibration.fingerprint} {arguments}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _line(report: ProjectionReport) -> str:

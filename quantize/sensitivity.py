@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from export.presets import Preset
 from export.reference import DecoderLayer, causal_mask, rope_tables
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
@@ -37,6 +38,7 @@ def measure_choices(
     source: DecoderSource,
     calibration: Calibration,
     settings: GPTQSettings,
+    preset: Preset,
     device: torch.device,
     on_layer: Callable[[str], None],
 ) -> dict[Unit, list[Choice]]:
@@ -63,7 +65,7 @@ def measure_choices(
     damages = _divergences(source, states, [~sample.is_image.to(device) for sample in _first(calibration.samples)])
     return {
         unit: [
-            Choice(layout, unit_bytes(config, unit, layout), damages[unit] * ratio)
+            Choice(layout, unit_bytes(config, unit, layout, preset), damages[unit] * ratio)
             for layout, ratio in ratios[unit].items()
         ]
         for unit in damages

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from export.checkpoint import Checkpoint
 from export.convert import CheckpointWeights
-from export.decoder import build_decoder
-from export.precision import FP32_FROM_FP16
+from export.decoder import DecoderWeights, build_decoder
+from export.presets import find_preset
 from export.reference import OmniLMM
 from export.streaming import load_module
 from omnilmm_lite.errors import InputError
@@ -22,6 +23,7 @@ from quantize.budget import Choice, choices_json, parse_choices, plain_bytes, sp
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import read
+from quantize.head import RoundedHead
 from quantize.packing import Layout
 from quantize.samples import Calibration
 from quantize.sensitivity import measure_choices
@@ -30,6 +32,22 @@ from quantize.settings import GPTQSettings
 Unit = tuple[str, ...]
 
 SETTINGS = GPTQSettings(group_size=64)
+CPU_PRESET = find_preset("cpu")
+
+
+class Rounded(CheckpointWeights):
+    """The checkpoint's linear layers, rounded to nearest."""
+
+    def __init__(self, checkpoint: Checkpoint, layouts: dict[str, Layout]) -> None:
+        super().__init__(checkpoint)
+        self.layouts = layouts
+
+    def linear(self, name: str) -> Any:
+        weight = super().linear(name)
+        if name not in self.layouts:
+            return weight
+        layout = self.layouts[name]
+        return round_to_nearest(weight, bits=layout.bits, group_size=layout.group_size, sym=False)
 
 
 @st.composite
@@ -86,25 +104,22 @@ def test_what_saves_most_a_byte_comes_first() -> None:
     assert parse_choices(choices_json(choices)) == choices
 
 
-def test_sizes_are_those_of_the_graphs_data(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """The decoder's file against the sum over units, the rotary tables and scales aside, which it keeps in float32."""
+@pytest.mark.parametrize("name", ["cpu", "24gb"])
+@pytest.mark.parametrize("lm_head_bits", [8, 16])
+def test_sizes_are_those_of_the_graphs_data(
+    name: str, lm_head_bits: int, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """The decoder's file against the sum over units; the file's parts begin at multiples of a page."""
+    preset = replace(find_preset(name), lm_head_bits=lm_head_bits)
     config = tiny_checkpoint.config.decoder
-    layout = Layout(4, 64)
-
-    class Rounded(CheckpointWeights):
-        def linear(self, name: str):  # type: ignore[no-untyped-def]
-            weight = super().linear(name)
-            return weight if name == "lm_head" else round_to_nearest(weight, group_size=64, sym=False)
-
-    for _ in build_decoder(config, Rounded(tiny_checkpoint), tmp_path / "decoder.onnx", FP32_FROM_FP16, 4):
+    layouts = {unit: Layout(8, 32) if index % 3 else Layout(4, 64) for index, unit in enumerate(unit_names(config))}
+    weights: DecoderWeights = Rounded(tiny_checkpoint, {name: layouts[unit] for unit in layouts for name in unit})
+    weights = RoundedHead(weights) if lm_head_bits == 8 else weights
+    for _ in build_decoder(config, weights, tmp_path / "decoder.onnx", preset.decoder, preset.accuracy_level):
         pass
-    units_ = unit_names(config)
-    expected = sum(unit_bytes(config, unit, layout) for unit in units_) + plain_bytes(config)
-    weights = sum(np.prod(tiny_checkpoint.shape(f"{name}.weight")) for unit in units_ for name in unit)
-    wider_scales = 2 * weights // 64
-    tables = 4 * config.max_position_embeddings * config.head_dim
+    expected = sum(unit_bytes(config, unit, layout, preset) for unit, layout in layouts.items())
     found = (tmp_path / "decoder.onnx.data").stat().st_size
-    assert found == pytest.approx(expected + wider_scales + tables, rel=0.01)
+    assert found == pytest.approx(expected + plain_bytes(config, preset), abs=4096 * 60)
 
 
 @torch.inference_mode()
@@ -115,7 +130,7 @@ def test_damages_are_what_the_model_shows(tiny_checkpoint: Checkpoint) -> None:
     ids = torch.randint(3, 30000, (2, 40), generator=generator)
     calibration = Calibration.from_embeddings(model.embed(row[None]) for row in ids)
     layers: list[str] = []
-    choices = measure_choices(tiny_checkpoint, calibration, SETTINGS, torch.device("cpu"), layers.append)
+    choices = measure_choices(tiny_checkpoint, calibration, SETTINGS, CPU_PRESET, torch.device("cpu"), layers.append)
     assert list(choices) == unit_names(tiny_checkpoint.config.decoder)
     assert len(layers) == tiny_checkpoint.config.decoder.num_hidden_layers
     original = model(ids).log_softmax(-1)
@@ -140,10 +155,10 @@ def test_a_larger_target_gives_a_larger_and_closer_decoder(tiny_checkpoint: Chec
     with torch.inference_mode():
         rows = [model.embed(torch.randint(3, 30000, (1, 64), generator=generator)) for _ in range(12)]
     calibration = Calibration.from_embeddings(rows)
-    choices = measure_choices(tiny_checkpoint, calibration, SETTINGS, torch.device("cpu"), lambda _: None)
-    least = sum(unit_bytes(config, unit, Layout(4, 64)) for unit in choices)
+    choices = measure_choices(tiny_checkpoint, calibration, SETTINGS, CPU_PRESET, torch.device("cpu"), lambda _: None)
+    least = sum(unit_bytes(config, unit, Layout(4, 64), CPU_PRESET) for unit in choices)
     layouts = spend(choices, int(1.3 * least))
-    size = sum(unit_bytes(config, unit, layouts[unit[0]]) for unit in choices)
+    size = sum(unit_bytes(config, unit, layouts[unit[0]], CPU_PRESET) for unit in choices)
     assert 1.15 * least < size <= 1.3 * least
     folder = read(quantize_decoder(Job(tiny_checkpoint, calibration, SETTINGS, layouts), tmp_path / "w"), config)
     assert folder.layouts == layouts

@@ -1,0 +1,110 @@
+"""A linear layer in 8-bit integers, as onnxruntime computes it.
+
+Weights are int8 with a scale per output channel and the zero point 0. Activations become uint8 while the model runs,
+with a scale per token and one zero point for all tokens, which is all that the operator takes:
+
+    y = MatMulIntegerToFloat(QuantizeLinear(x, scale, zero point, axis=token), codes, 1, weight scale) * scale
+
+`Int8Linear` gives the same numbers, bit for bit: integers are summed exactly, and each float operation happens once and
+in the same order. It is meant for measuring and for checking graphs, not for speed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quantize.gptq import quantize_weight
+from quantize.tower.rotation import rotate
+
+WEIGHT_CODES = 127  # -127 .. 127
+ACTIVATION_CODES = 255  # 0 .. 255
+LEAST_SCALE = torch.finfo(torch.float32).tiny  # of a token or a channel of nothing but zeros
+GELU_MINIMUM = -0.16997  # of x * Phi(x), at x = -0.7518
+FLOAT32_EXACT = 1 << 24  # whole numbers up to here add up in float32 without rounding, in any order
+
+
+@dataclass(frozen=True)
+class Int8Weight:
+    codes: Tensor  # int8 (out, in)
+    scale: Tensor  # float32 (out,)
+
+    @classmethod
+    def round(cls, weight: Tensor) -> Int8Weight:
+        """Every weight, float32 (out, in), to the nearest of its channel's 255 evenly spaced values."""
+        scale = (weight.abs().amax(1) / WEIGHT_CODES).clamp_(min=LEAST_SCALE)
+        return cls(torch.round(weight / scale[:, None]).to(torch.int8), scale)
+
+    @classmethod
+    def gptq(cls, weight: Tensor, hessian: Tensor) -> Int8Weight:
+        """Rounded so that the outputs for inputs of X^T X = `hessian` (in, in) change least."""
+        quantized = quantize_weight(weight, hessian, bits=8, group_size=-1, desc_act=True)
+        codes = torch.from_numpy(quantized.codes.astype("int16") - quantized.zeros)  # (out, in), -128 .. 127
+        return cls(codes.to(torch.int8), torch.from_numpy(quantized.scales[:, 0]))
+
+    def dequantize(self) -> Tensor:
+        """float32 (out, in)"""
+        return self.codes * self.scale[:, None]
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """How a token's activations become uint8: code = round(x / scale) + zero point, the scale its own.
+
+    `minimum` is what activations can't fall below, None where they reach as far down as up. With a known minimum the
+    zero point can lie low and leave most codes to the positive side, at twice the resolution; a scale small enough to
+    push the minimum off the codes is never chosen.
+    """
+
+    zero_point: int = 128
+    minimum: float | None = None
+
+    def scale(self, x: Tensor) -> Tensor:
+        """float32 (..., in) -> (..., 1)"""
+        if self.minimum is None:
+            return (x.abs().amax(-1, keepdim=True) / (ACTIVATION_CODES - self.zero_point)).clamp_(min=LEAST_SCALE)
+        least = -self.minimum / self.zero_point
+        return (x.amax(-1, keepdim=True) / (ACTIVATION_CODES - self.zero_point)).clamp_(min=least)
+
+    def encode(self, x: Tensor, scale: Tensor) -> Tensor:
+        """uint8, shaped like `x`. Halves go to the even neighbour; what lies outside goes to the nearest end."""
+        return torch.round(x / scale).add_(self.zero_point).clamp_(0, ACTIVATION_CODES).to(torch.uint8)
+
+
+SYMMETRIC = TokenGrid()
+AFTER_GELU = TokenGrid(zero_point=24, minimum=GELU_MINIMUM)
+
+
+@dataclass(frozen=True)
+class Int8Linear:
+    """x (..., in) -> (..., out), without bias."""
+
+    weight: Int8Weight  # for the rotated input
+    grid: TokenGrid = SYMMETRIC
+    rotation: int = 1  # block size of the Hadamard rotation that the input goes through first; 1: none
+
+    @classmethod
+    def quantize(
+        cls, weight: Tensor, *, hessian: Tensor | None = None, grid: TokenGrid = SYMMETRIC, rotation: int = 1
+    ) -> Int8Linear:
+        """`weight` float32 (out, in). With `hessian`, X^T X (in, in) of the inputs before rotation, by GPTQ."""
+        weight = rotate(weight, rotation)
+        if hessian is None:
+            return cls(Int8Weight.round(weight), grid, rotation)
+        hessian = rotate(rotate(hessian, rotation).T, rotation)
+        return cls(Int8Weight.gptq(weight, hessian), grid, rotation)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = rotate(x, self.rotation)
+        scale = self.grid.scale(x)
+        steps = self.grid.encode(x, scale).to(torch.int16) - self.grid.zero_point  # (..., in)
+        return integer_product(steps, self.weight.codes) * self.weight.scale * scale
+
+
+def integer_product(steps: Tensor, codes: Tensor) -> Tensor:
+    """The exact product of whole numbers, (..., in) and (out, in), rounded to float32 once: (..., out)."""
+    largest = ACTIVATION_CODES * WEIGHT_CODES * codes.shape[1]
+    dtype = torch.float32 if largest <= FLOAT32_EXACT else torch.float64
+    return (steps.to(dtype) @ codes.T.to(dtype)).float()
