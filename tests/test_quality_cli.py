@@ -65,6 +65,7 @@ def test_one_object_and_a_page(capsys: pytest.CaptureFixture[str], data: Path, t
 def test_a_bundle_against_itself_prints_a_table(capsys: pytest.CaptureFixture[str], data: Path) -> None:
     assert run("tiny", "--against", "tiny", "--data", data, "--samples", 3) == 0
     out, err = capsys.readouterr()
+    assert "tiny (cpu) against tiny (original), on data.jsonl" in out
     assert "3 sequences, 2 with a picture, 3 answered (open questions by tiny)" in out
     (row,) = (line for line in out.splitlines() if line.startswith(" largest KLD"))
     assert row.split("│")[1:] and {cell.strip() for cell in row.split("│")[1:]} == {"0"}

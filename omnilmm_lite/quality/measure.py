@@ -46,5 +46,6 @@ def measure(
         answers_written_by=writer,
     )
     device = model.device.device.value
-    report = build_report(comparison, subject.name, base.name, device, facts, base.tokenizer, base.config)
+    original = base.name if base.name != subject.name else f"{base.name} (original)"
+    report = build_report(comparison, subject.name, original, device, facts, base.tokenizer, base.config)
     return Measurement(report, comparison, model.bundle.manifest.quantization)
