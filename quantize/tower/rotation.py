@@ -1,4 +1,4 @@
-"""Rotations that spread outliers: an orthogonal matrix between activations and weights changes nothing but the rounding.
+"""Rotations spread outliers: an orthogonal matrix between activations and weights changes nothing but the rounding.
 
 x W^T = (x R) (W R)^T. The weight's side is done once. The activations' side is one small matrix product, or free where
 a linear layer without anything but attention in between has produced them.
@@ -20,7 +20,7 @@ def hadamard(size: int) -> Tensor:
     matrix = torch.ones(1, 1)
     while len(matrix) < size:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
-    return matrix * size**-0.5
+    return matrix.div_(size**0.5)
 
 
 def rotate(x: Tensor, block: int) -> Tensor:
@@ -29,7 +29,8 @@ def rotate(x: Tensor, block: int) -> Tensor:
         raise InputError(f"Hadamard blocks of {block} don't divide {x.shape[-1]} columns")
     if block == 1:
         return x
-    return (x.unflatten(-1, (-1, block)) @ hadamard(block)).flatten(-2)
+    rotated: Tensor = x.unflatten(-1, (-1, block)) @ hadamard(block)
+    return rotated.flatten(-2)
 
 
 def rotate_values(value: Tensor, bias: Tensor, proj: Tensor, block: int) -> tuple[Tensor, Tensor, Tensor]:

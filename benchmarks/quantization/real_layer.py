@@ -1,0 +1,97 @@
+"""One decoder layer of OmniLMM-12B's real shape through the whole quantizer: time and memory, on random weights.
+
+`python -m benchmarks.quantization.real_layer --work FOLDER`. What it computes is meaningless; what it takes is not. All
+layers are alike, so the whole decoder takes 32 times the time, and no more memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from export.json_file import read_json
+from export.keys import decoder_keys
+from export.streaming import Module
+from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.memory import peak_rss_bytes
+from quantize.decoder import Job, quantize_decoder
+from quantize.report import ProjectionReport
+from quantize.samples import Calibration, Sample
+from quantize.settings import GPTQSettings
+
+LAYERS = 32
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class RandomDecoder:
+    """Tensors by name, drawn when asked for: the same ones each time."""
+
+    config: OmniLMMConfig
+
+    def fingerprint(self) -> str:
+        return "random"
+
+    def tensor(self, name: str) -> Tensor:
+        shape = decoder_keys(self.config.decoder)[name]
+        generator = torch.Generator().manual_seed(sum(name.encode()))
+        if name.endswith("norm.weight"):
+            return 1 + 0.1 * torch.randn(shape, generator=generator)
+        return torch.randn(shape, generator=generator) * shape[-1] ** -0.5
+
+    def module(self, module: Module, prefix: str) -> Module:
+        module.load_state_dict({name: self.tensor(f"{prefix}.{name}") for name in module.state_dict()}, assign=True)
+        return module
+
+
+def embeddings(seed: int, tokens: int, hidden_size: int) -> Tensor:
+    """(1, tokens, hidden): a few directions and channels much stronger than the rest, as real ones have them."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(256, hidden_size, generator=torch.Generator().manual_seed(1))
+    strengths = torch.logspace(0, -2, 256)
+    x = (torch.randn(tokens, 256, generator=generator) * strengths) @ directions
+    x += 0.05 * torch.randn(tokens, hidden_size, generator=generator)
+    x[:, :4] *= 20
+    return x[None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="a new folder; takes 4 GB")
+    parser.add_argument("--sequences", type=int, default=128)
+    parser.add_argument("--tokens", type=int, default=512, help="of each sequence")
+    args = parser.parse_args()
+
+    config = OmniLMMConfig()
+    config = replace(config, decoder=replace(config.decoder, num_hidden_layers=1))
+    hidden_size, text = config.decoder.hidden_size, torch.zeros(args.tokens, dtype=torch.bool)
+    samples = [Sample(text, partial(embeddings, seed, args.tokens, hidden_size)) for seed in range(args.sequences)]
+    data = Calibration(tuple(samples), f"random, {args.sequences} x {args.tokens}")
+    start = time.monotonic()
+
+    def show(report: ProjectionReport) -> None:
+        print(
+            f"{time.monotonic() - start:6.0f} s  {report.name}: {report.error_to_rounding:.2f} of rounding's error",
+            flush=True,
+        )
+
+    folder = quantize_decoder(Job(RandomDecoder(config), data, GPTQSettings()), args.work, show)
+    seconds = time.monotonic() - start
+    result = {
+        "seconds": round(seconds),
+        "hours_for_32_layers": round(LAYERS * seconds / 3600, 1),
+        "peak_rss_gb": round((peak_rss_bytes() or 0) / GB, 2),
+        "projections": len(read_json(folder / "quantization_report.json")["projections"]),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
