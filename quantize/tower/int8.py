@@ -19,11 +19,11 @@ from torch import Tensor
 from quantize.gptq import quantize_weight
 from quantize.tower.rotation import rotate
 
-WEIGHT_CODES = 127  # -127 .. 127
+WEIGHT_CODES = 127  # -127 .. 127, and -128 where GPTQ asks for it
 ACTIVATION_CODES = 255  # 0 .. 255
 LEAST_SCALE = torch.finfo(torch.float32).tiny  # of a token or a channel of nothing but zeros
-GELU_MINIMUM = -0.16997  # of x * Phi(x), at x = -0.7518
-FLOAT32_EXACT = 1 << 24  # whole numbers up to here add up in float32 without rounding, in any order
+GELU_MINIMUM = -0.169972  # of x * Phi(x), at x = -0.7518
+WHOLE_IN_FLOAT32 = 1 << 24  # whole numbers up to here add up in float32 without rounding, in any order
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,6 @@ class Int8Linear:
 
 def integer_product(steps: Tensor, codes: Tensor) -> Tensor:
     """The exact product of whole numbers, (..., in) and (out, in), rounded to float32 once: (..., out)."""
-    largest = ACTIVATION_CODES * WEIGHT_CODES * codes.shape[1]
-    dtype = torch.float32 if largest <= FLOAT32_EXACT else torch.float64
+    largest = ACTIVATION_CODES * (WEIGHT_CODES + 1) * codes.shape[1]
+    dtype = torch.float32 if largest <= WHOLE_IN_FLOAT32 else torch.float64
     return (steps.to(dtype) @ codes.T.to(dtype)).float()
