@@ -62,14 +62,12 @@ class CheckpointSubject:
             progress.step("")
         return (_logits(reference, state) for state in states)
 
-    def _encode_pictures(
-        self, reference: OmniLMM, samples: Sequence[Sample], progress: Progress
-    ) -> dict[Path | bytes, Tensor]:
+    def _encode_pictures(self, reference: OmniLMM, samples: Sequence[Sample], progress: Progress) -> dict[Path, Tensor]:
         """Each picture's features (1, queries, hidden)."""
         images = list(dict.fromkeys(sample.image for sample in samples if sample.image is not None))
         if images:
             progress.stage(f"pictures, {self.name}", len(images))
-        features: dict[Path | bytes, Tensor] = {}
+        features: dict[Path, Tensor] = {}
         for start in range(0, len(images), PICTURES_AT_ONCE):
             batch = images[start : start + PICTURES_AT_ONCE]
             pixels = np.concatenate([preprocess(load_image(image), self.config.vision) for image in batch])

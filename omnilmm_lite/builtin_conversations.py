@@ -119,3 +119,90 @@ CONVERSATIONS: tuple[tuple[str, str], ...] = (
         "next to the door and with an arrow, it may show opening hours or the way to the entrance.",
     ),
 )
+
+# (file in builtin/pictures, question, answer)
+PICTURE_CONVERSATIONS: tuple[tuple[str, str, str], ...] = (
+    (
+        "astronaut.jpg",
+        "Who could this person be?",
+        "This is a portrait of an astronaut. She wears an orange launch suit with a mission patch and a name tag, "
+        "holds a white helmet with a dark visor, and smiles at the camera. The flag of the United States on the left "
+        "and the model of a space shuttle behind her suggest that NASA took it before a flight.",
+    ),
+    (
+        "astronaut.jpg",
+        "What colour is the suit?",
+        "The suit is orange, with a wide dark ring at the neck.",
+    ),
+    (
+        "cameraman.jpg",
+        "Describe the image in detail.",
+        "The photograph is black and white. A man in a long dark coat and gloves stands on the left, bent towards a "
+        "film camera on a tripod, and looks through its viewfinder. Short grass covers the ground around him. Far "
+        "behind, under a bright, even sky, there are a tall white tower, a low dome and a row of other buildings.",
+    ),
+    (
+        "cameraman.jpg",
+        "Is it cold there, and how do you know?",
+        "Probably. The man wears a thick coat and gloves, which few people do on a warm day. There is no snow, though.",
+    ),
+    (
+        "cat.jpg",
+        "What is in this picture?",
+        "A close-up of a ginger tabby cat. Its face fills the frame: large green-yellow eyes with narrow pupils, a "
+        "pink nose, long white whiskers and dark stripes on the forehead. It looks past the camera, to the lower "
+        "right. The background is soft and out of focus.",
+    ),
+    (
+        "cat.jpg",
+        "Are the animal's eyes open?",
+        "Yes, both eyes are wide open.",
+    ),
+    (
+        "coffee.jpg",
+        "What is interesting about this image?",
+        "It shows an espresso in a red cup with a white inside, on a red saucer, with a small spoon on the right. The"
+        " wooden table has a warm, scratched surface, so that nearly everything in the picture is red or brown, and "
+        "the light foam on the coffee stands out.",
+    ),
+    (
+        "coffee.jpg",
+        "Where is the spoon?",
+        "The spoon lies on the saucer, to the right of the cup, its bowl towards us and its handle behind the cup.",
+    ),
+    (
+        "coins.jpg",
+        "How many coins are there, and how are they arranged?",
+        "There are 24 coins in four rows of six. They lie on a dark ground and differ in size: the largest are on the"
+        " right and at the lower left.",
+    ),
+    (
+        "coins.jpg",
+        "Are these modern coins?",
+        "No. They are worn, not quite round, and show heads and figures in an ancient style; they look Greek or Roman.",
+    ),
+    (
+        "galaxies.jpg",
+        "What do the small lights show?",
+        "They are galaxies, thousands of them, in a very long exposure of a small piece of dark sky. Most appear as "
+        "dots; some larger ones show spirals or ovals. Bluish ones hold many young stars, and many of the red ones "
+        "are so far away that their light has been stretched on its way to us.",
+    ),
+    (
+        "galaxies.jpg",
+        "Is there a planet in the picture?",
+        "I can't see one. Everything recognisable is a galaxy or, in a few cases, a star.",
+    ),
+    (
+        "rocket.jpg",
+        "What is happening in the image?",
+        "A slender white rocket stands upright on its launch pad at dusk. Bright lamps shine like stars around its "
+        "foot, and four steel lattice towers rise beside it against the deep blue sky. There is no smoke or flame, so"
+        " it is waiting for its launch.",
+    ),
+    (
+        "rocket.jpg",
+        "What time of day is it?",
+        "It is dusk or dawn: the sky is dark blue, with a pale band near the ground.",
+    ),
+)

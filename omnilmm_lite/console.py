@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 
 from omnilmm_lite.manifest import FileEntry, Manifest
+
+WORST_LAYERS = 5  # shown
 
 
 class ConsoleProgress:
@@ -71,9 +76,7 @@ def print_manifest(manifest: Manifest, *, verified: bool) -> None:
     console.print(_model_table(manifest))
     console.print(_file_table(manifest.files, verified))
     _print_parity(console, manifest)
-    if manifest.quantization is not None:
-        settings = manifest.quantization.get("settings", {})
-        console.print("quantization: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
+    _print_quantization(console, manifest.quantization or {})
 
 
 def print_conversion(manifest: Manifest, out: Path) -> None:
@@ -82,6 +85,7 @@ def print_conversion(manifest: Manifest, out: Path) -> None:
     size = sum(entry.size for entry in manifest.files)
     console.print(f"{out}: {size / 1e6:,.1f} MB, preset {manifest.preset}")
     _print_parity(console, manifest)
+    _print_quantization(console, manifest.quantization or {})
     console.print(f"try it: omnilmm-lite run PICTURE --model {out} -p 'What is this?'")
 
 
@@ -93,6 +97,24 @@ def _print_parity(console: Console, manifest: Manifest) -> None:
             f"4-bit decoder against the original, over {quality['tokens']} tokens: mean KLD {quality['mean_kld']:.4f}, "
             f"same top token {quality['top1_agreement']:.1%}"
         )
+
+
+def _print_quantization(console: Console, quantization: Mapping[str, Any]) -> None:
+    """How the decoder was quantized, and where it hurts most."""
+    if settings := quantization.get("settings"):
+        console.print("quantization: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
+    projections = quantization.get("projections", [])
+    layouts = Counter((each["bits"], each["group_size"]) for each in projections)
+    for (bits, group_size), count in sorted(layouts.items()):
+        console.print(f"{count} linear layers at {bits} bits in groups of {group_size}")
+    if not projections:
+        return
+    table = Table("worst layers", "bits", "error of its output", "rounding's", show_edge=False)
+    for each in sorted(projections, key=lambda each: -each["error_to_output"])[:WORST_LAYERS]:
+        times = 1 / each["error_to_rounding"] if each["error_to_rounding"] else float("inf")
+        cells = (str(each["bits"]), f"{each['error_to_output']:.2%}", f"{times:.1f} times that")
+        table.add_row(each["name"].removeprefix("model."), *cells)
+    console.print(table)
 
 
 def _model_table(manifest: Manifest) -> Table:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from omnilmm_lite.builtin_conversations import CONVERSATIONS
+from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.prompt import TextEncoder, encode_chat
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+PICTURES = Path(__file__).parent / "builtin" / "pictures"
 # Asked in turn about pictures that come without a question of their own.
 QUESTIONS = (
     "What is in this picture?",
@@ -45,7 +46,8 @@ def read_source(source: Path | None) -> list[Conversation] | str:
     conversations of our own. InputError for anything else, and where it is empty.
     """
     if source is None:
-        return [Conversation(question, answer) for question, answer in CONVERSATIONS]
+        pictured = [Conversation(question, answer, PICTURES / name) for name, question, answer in PICTURE_CONVERSATIONS]
+        return pictured + [Conversation(question, answer) for question, answer in CONVERSATIONS]
     if source.is_dir():
         return _folder_conversations(source)
     text = _read_text(source)

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from export.durable import durable_folder, link_or_copy, write_json
 from export.json_file import printable, read_json, shown
 from export.keys import decoder_keys, is_harmless_extra
+from omnilmm_lite import __version__
 from omnilmm_lite.config import DecoderConfig, TokenIds
 from omnilmm_lite.errors import InputError
 from quantize.packing import (
@@ -58,6 +59,9 @@ SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 REPORT_FILE = "quantization_report.json"
 LISTED_NAMES = 10
+# gptqmodel's loader takes asymmetric folders with zero points of the first format from nobody but itself, since older
+# tools got them wrong. Beside who made the folder, this names the first version that stores them as we do.
+ZEROS_OF = "gptqmodel:0.9.0"
 
 
 # ---- writing ----
@@ -132,7 +136,7 @@ def _quantization_config(settings: GPTQSettings, stored: Mapping[str, StoredTens
         "damp_percent": settings.damp,
         "lm_head": "lm_head" in layouts,
         "pack_dtype": "int32",
-        "meta": {"quantizer": ["omnilmm-lite"], "settings": settings.to_dict()},
+        "meta": {"quantizer": [f"omnilmm-lite:{__version__}", ZEROS_OF], "settings": settings.to_dict()},
     }
     dynamic: dict[str, dict[str, int]] = {}
     for name, layout in layouts.items():

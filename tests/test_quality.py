@@ -61,7 +61,7 @@ def measured() -> Measurement:
 
 
 def samples_for(subject: Subject, data: list[Conversation] | str = CONVERSATIONS) -> list[Sample]:
-    return build_samples(data, subject.tokenizer, subject.config, 100, with_picture=False)
+    return build_samples(data, subject.tokenizer, subject.config, 100)
 
 
 def test_a_model_is_exactly_itself() -> None:

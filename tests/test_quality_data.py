@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,12 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omnilmm_lite.builtin_conversations import CONVERSATIONS
+from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
 from omnilmm_lite.conversations import Conversation
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.quality.data import (
     AFTER_PICTURE,
-    PICTURE_QUESTIONS,
     Kind,
     Sample,
     build_samples,
@@ -40,8 +38,8 @@ def text_of(ids: tuple[int, ...]) -> str:
     return "".join(map(chr, ids))
 
 
-def samples_of(data: list[Conversation] | str, limit: int = 100, *, with_picture: bool = False) -> list[Sample]:
-    return build_samples(data, Letters(), TINY, limit, with_picture=with_picture)
+def samples_of(data: list[Conversation] | str, limit: int = 100) -> list[Sample]:
+    return build_samples(data, Letters(), TINY, limit)
 
 
 def save_picture(path: Path) -> Path:
@@ -65,7 +63,7 @@ def test_kinds_by_hand() -> None:
     """A picture behind two tokens, then twelve tokens of which the last two are the answer."""
     rest = tuple(range(100, 112))
     start = 2 + len(PICTURE)
-    sample = Sample((1, 50, *PICTURE, *rest), b"", start + 10)
+    sample = Sample((1, 50, *PICTURE, *rest), Path("a.png"), start + 10)
     (found,) = positions([sample], TINY)
     # asked: for 50, for im_start, and from the last patch on
     last_patch = start - 2
@@ -76,12 +74,12 @@ def test_kinds_by_hand() -> None:
 
 
 def test_an_answer_right_behind_a_picture_is_an_answer() -> None:
-    (found,) = positions([Sample((1, *PICTURE, 100, 101), b"", len(PICTURE) + 1)], TINY)
+    (found,) = positions([Sample((1, *PICTURE, 100, 101), Path("a.png"), len(PICTURE) + 1)], TINY)
     assert found.kinds.tolist()[-3:] == [Kind.AFTER_PICTURE, Kind.ANSWER, Kind.ANSWER]
 
 
 def test_what_samples_begin_with_counts_once() -> None:
-    one, other = b"one", b"other"
+    one, other = Path("one.png"), Path("other.png")
     samples = [
         Sample((1, 5, 6, 7)),
         Sample((1, 5, 6, 8)),  # 8 is new
@@ -96,18 +94,13 @@ def test_what_samples_begin_with_counts_once() -> None:
     assert found == [[5, 6, 7], [8], [9, 7], [], [start, end, 5], [end, 5], [6]]
 
 
-def test_the_built_in_data_has_a_picture() -> None:
-    samples = samples_of(read_data(None, 64), 64, with_picture=True)
-    assert len(samples) == len(CONVERSATIONS) + len(PICTURE_QUESTIONS)
-    (picture,) = {sample.image for sample in samples if sample.image is not None}
-    assert isinstance(picture, bytes)
-    assert Image.open(io.BytesIO(picture)).size == (TINY.vision.image_size,) * 2
-    assert [sample.is_unanswered for sample in samples] == [True] * 4 + [False] * len(CONVERSATIONS)
-    assert samples[0].picture_name == "the built-in picture"
+def test_the_built_in_data_has_pictures_and_answers() -> None:
+    samples = samples_of(read_data(None, 64))
+    assert len(samples) == len(CONVERSATIONS) + len(PICTURE_CONVERSATIONS)
+    assert sum(sample.image is not None for sample in samples) == len(PICTURE_CONVERSATIONS)
+    assert not any(sample.is_unanswered for sample in samples)
     kinds = Counter(kind for which in positions(samples, TINY) for kind in which.kinds.tolist())
     assert set(kinds) == set(Kind)
-    few = samples_of(read_data(None, 6), 6, with_picture=True)
-    assert [sample.image is None for sample in few] == [False] * 4 + [True] * 2
 
 
 def test_a_limit_draws_the_same_samples_each_time(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,21 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.conversations import (
-    QUESTIONS,
-    Conversation,
-    encode_conversation,
-    read_source,
-    seeded_picture,
-    text_sequences,
-)
+from omnilmm_lite.conversations import Conversation, encode_conversation, read_source, text_sequences
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.image import load_image
-from omnilmm_lite.prompt import TextEncoder, encode_chat
+from omnilmm_lite.prompt import TextEncoder
 
 TEXT_TOKENS = 512  # plain text is cut into sequences of this length
 AFTER_PICTURE = 8  # positions behind a picture that are kept apart: the first to read from it
-PICTURE_QUESTIONS = QUESTIONS[:4]  # asked about the built-in picture
 
 
 class Kind(IntEnum):
@@ -40,10 +31,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Sample:
-    """One sequence. Its picture is a file or a file's bytes."""
+    """One sequence."""
 
     ids: tuple[int, ...]
-    image: Path | bytes | None = None
+    image: Path | None = None
     answer_start: int | None = None  # index of the answer's first id, len(ids) while it is unwritten; None in text
 
     @property
@@ -52,9 +43,7 @@ class Sample:
 
     @property
     def picture_name(self) -> str | None:
-        if self.image is None:
-            return None
-        return self.image.name if isinstance(self.image, Path) else "the built-in picture"
+        return None if self.image is None else self.image.name
 
 
 @dataclass(frozen=True)
@@ -81,12 +70,9 @@ def read_data(source: Path | None, limit: int) -> list[Conversation] | str:
 
 
 def build_samples(
-    data: list[Conversation] | str, tokenizer: TextEncoder, config: OmniLMMConfig, limit: int, *, with_picture: bool
+    data: list[Conversation] | str, tokenizer: TextEncoder, config: OmniLMMConfig, limit: int
 ) -> list[Sample]:
-    """`data` as sequences, at most `limit`; `with_picture` adds a few questions about the built-in picture.
-
-    InputError where there is nothing to predict in them.
-    """
+    """`data` as sequences, at most `limit`. InputError where there is nothing to predict in them."""
     if isinstance(data, str):
         sequences = text_sequences(data, tokenizer, config, TEXT_TOKENS)
         if len(sequences) > limit:
@@ -94,8 +80,6 @@ def build_samples(
         samples = [Sample(tuple(ids)) for ids in sequences]
     else:
         samples = [_sample(each, tokenizer, config) for each in data]
-    if with_picture:
-        samples = [*_picture_samples(tokenizer, config), *samples][:limit]
     if not any(len(sample.ids) > 1 for sample in samples):
         raise InputError("the data holds no token to predict; give more text")
     return samples
@@ -147,13 +131,3 @@ def _sample(conversation: Conversation, tokenizer: TextEncoder, config: OmniLMMC
     same = (a == b for a, b in zip(prompt, ids, strict=False))
     start = next((index for index, equal in enumerate(same) if not equal), len(prompt))
     return Sample(tuple(ids), conversation.image, start)
-
-
-def _picture_samples(tokenizer: TextEncoder, config: OmniLMMConfig) -> list[Sample]:
-    file = io.BytesIO()
-    seeded_picture(config.vision.image_size).save(file, format="PNG")
-    samples = []
-    for question in PICTURE_QUESTIONS:
-        ids = encode_chat(tokenizer, [{"role": "user", "content": question}], config, image=True)
-        samples.append(Sample(tuple(ids), file.getvalue(), len(ids)))
-    return samples

@@ -32,7 +32,7 @@ def measure(
     """
     subject = BundleSubject(model)
     check_comparable(subject, base)
-    chosen = build_samples(data, base.tokenizer, base.config, samples, with_picture=source is None)
+    chosen = build_samples(data, base.tokenizer, base.config, samples)
     writer = None
     if isinstance(base, BundleSubject) and any(sample.is_unanswered for sample in chosen):
         chosen = base.write_answers(chosen, progress)

@@ -51,7 +51,7 @@ class BundleSubject:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._features: dict[Path | bytes, ImageFeatures] = {}
+        self._features: dict[Path, ImageFeatures] = {}
 
     @property
     def name(self) -> str:
