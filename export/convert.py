@@ -15,6 +15,7 @@ from export import vision as vision_graph
 from export.checkpoint import Checkpoint
 from export.decoder import DecoderWeights, build_decoder
 from export.durable import durable_folder
+from export.graph import Array, Weight
 from export.parity import ParityReport, check_parity, num_steps
 from export.presets import Preset
 from export.resampler import build_resampler
@@ -35,10 +36,10 @@ class CheckpointWeights:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
 
-    def linear(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def linear(self, name: str) -> Weight:
         return self._checkpoint.array(f"{name}.weight")
 
-    def array(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def array(self, name: str) -> Array:
         return self._checkpoint.array(name)
 
 

@@ -40,11 +40,19 @@ class Variant:
     value_rotation: int = 1  # of attention's output, folded into the layers around it
 
 
-def int8(layer: Layer, *, stream: int = 1, inner: int = 1, gelu_grid: bool = False, gptq: bool = False) -> Linear:
-    """`stream` and `inner`: Hadamard blocks at qkv and fc1, and at fc2."""
+def int8(
+    layer: Layer,
+    *,
+    stream: int = 1,
+    inner: int = 1,
+    gelu_grid: bool = False,
+    gptq: frozenset[Site] = frozenset(),
+) -> Linear:
+    """`stream` and `inner`: Hadamard blocks at qkv and fc1, and at fc2. `gptq`: where weights aren't just rounded."""
     rotation = stream if layer.site in READING else inner if layer.site is Site.FC2 else 1
     grid = AFTER_GELU if gelu_grid and layer.site is Site.FC2 else SYMMETRIC
-    return Int8Linear.quantize(layer.weight, hessian=layer.hessian if gptq else None, grid=grid, rotation=rotation)
+    hessian = layer.hessian if layer.site in gptq else None
+    return Int8Linear.quantize(layer.weight, hessian=hessian, grid=grid, rotation=rotation)
 
 
 def int8_weights_only(layer: Layer) -> Linear:
@@ -101,7 +109,8 @@ def _product(weight: Tensor) -> Linear:
     return lambda x: x @ weight.T
 
 
-NOT_FC2 = frozenset(Site) - {Site.FC2}
+ALL = frozenset(Site)
+NOT_FC2 = ALL - {Site.FC2}
 NEAREST = Variant("int8", "8/8", "none", int8)
 ROTATED = Variant(
     "Hadamard 64, values 16, fc2 32",
@@ -120,7 +129,7 @@ RECIPE = Variant(
 INT8 = (
     Variant("weights alone in int8", "8/32", "(no such operator)", int8_weights_only),
     NEAREST,
-    Variant("+ GPTQ", "8/8", "none", partial(int8, gptq=True)),
+    Variant("+ GPTQ", "8/8", "none", partial(int8, gptq=ALL)),
     Variant("SmoothQuant 0.5", "8/8", "Mul at qkv, fc1, fc2", partial(smoothed, alpha=0.5)),
     Variant("SmoothQuant searched", "8/8", "Mul at qkv, fc1, fc2", partial(smoothed, alpha=None)),
     Variant("SmoothQuant searched, not fc2", "8/8", "Mul at qkv, fc1", partial(smoothed, alpha=None, sites=NOT_FC2)),
@@ -136,10 +145,24 @@ INT8 = (
         value_rotation=16,
     ),
     Variant(
+        "Hadamard 64, values 16, fc2 32, GPTQ but at fc2",
+        "8/8",
+        "as without GPTQ",
+        partial(int8, stream=64, inner=32, gptq=NOT_FC2),
+        value_rotation=16,
+    ),
+    Variant(
+        "Hadamard 64, values 16, GELU grid, GPTQ",
+        "8/8",
+        "a 64x64 product at qkv and fc1",
+        partial(int8, stream=64, gelu_grid=True, gptq=ALL),
+        value_rotation=16,
+    ),
+    Variant(
         "Hadamard 64, values 16, fc2 32, GPTQ",
         "8/8",
         "as without GPTQ",
-        partial(int8, stream=64, inner=32, gptq=True),
+        partial(int8, stream=64, inner=32, gptq=ALL),
         value_rotation=16,
     ),
 )

@@ -23,7 +23,8 @@ WEIGHT_CODES = 127  # -127 .. 127, and -128 where GPTQ asks for it
 ACTIVATION_CODES = 255  # 0 .. 255
 LEAST_SCALE = torch.finfo(torch.float32).tiny  # of a token or a channel of nothing but zeros
 GELU_MINIMUM = -0.169972  # of x * Phi(x), at x = -0.7518
-WHOLE_IN_FLOAT32 = 1 << 24  # whole numbers up to here add up in float32 without rounding, in any order
+# Whole numbers below 2^24 add up in float32 without rounding, in any order: products of this many codes do.
+EXACT_COLUMNS = (1 << 24) // (ACTIVATION_CODES * (WEIGHT_CODES + 1))
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ class Int8Linear:
 
 def integer_product(steps: Tensor, codes: Tensor) -> Tensor:
     """The exact product of whole numbers, (..., in) and (out, in), rounded to float32 once: (..., out)."""
-    largest = ACTIVATION_CODES * (WEIGHT_CODES + 1) * codes.shape[1]
-    dtype = torch.float32 if largest <= WHOLE_IN_FLOAT32 else torch.float64
-    return (steps.to(dtype) @ codes.T.to(dtype)).float()
+    pairs = zip(steps.split(EXACT_COLUMNS, dim=-1), codes.split(EXACT_COLUMNS, dim=-1), strict=True)
+    total = torch.zeros(*steps.shape[:-1], len(codes), dtype=torch.int32)
+    for part, weight in pairs:
+        total += (part.float() @ weight.float().T).to(torch.int32)
+    return total.float()

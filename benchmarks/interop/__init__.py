@@ -1,0 +1,1 @@
+"""Whether others read our GPTQ folders as we do, and we theirs."""
