@@ -44,7 +44,7 @@ class RandomDecoder:
         generator = torch.Generator().manual_seed(sum(name.encode()))
         if name.endswith("norm.weight"):
             return 1 + 0.1 * torch.randn(shape, generator=generator)
-        return torch.randn(shape, generator=generator) * shape[-1] ** -0.5
+        return torch.randn(shape, generator=generator).mul_(shape[-1] ** -0.5)
 
     def module(self, module: Module, prefix: str) -> Module:
         module.load_state_dict({name: self.tensor(f"{prefix}.{name}") for name in module.state_dict()}, assign=True)

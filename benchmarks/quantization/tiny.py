@@ -82,7 +82,7 @@ class Rounded(CheckpointWeights):
     """The checkpoint's linear layers, rounded to nearest."""
 
     def linear(self, name: str) -> Weight:
-        weight = super().linear(name)
+        weight = self.array(f"{name}.weight")
         return round_to_nearest(weight, group_size=OURS.group_size, sym=False) if name.endswith(LINEARS) else weight
 
 
