@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constr
 PICTURE ?= examples/pictures/cat.png
 QUESTION ?= What is this?
 
-.PHONY: run test test-slow lint format wheel clean
+.PHONY: run test test-slow lint format wheel benchmark-quantization clean
 
 run: .venv/runtime.stamp
 	$(BIN)/omnilmm-lite run $(PICTURE) -p "$(QUESTION)" --greedy
@@ -30,6 +30,14 @@ wheel: .venv/runtime.stamp
 	rm -rf build
 	$(BIN)/python -m pip wheel -q --no-deps -w dist .
 	ls -l dist
+
+# Hours on two cores. PEER=PYTHON compares with gptqmodel too: benchmarks/quantization/peer_gptqmodel.py says how.
+WORK ?= benchmark-work
+benchmark-quantization: .venv/dev.stamp
+	$(INSTALL) --no-deps -r benchmarks/quantization/requirements.txt
+	$(BIN)/python -m benchmarks.quantization --work $(WORK)/smollm2 $(if $(PEER),--gptqmodel $(PEER))
+	$(BIN)/python -m benchmarks.quantization.tower --out $(WORK)/tower.json
+	$(BIN)/python -m benchmarks.quantization.real_layer --work $(WORK)/layer
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

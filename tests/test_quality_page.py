@@ -61,7 +61,7 @@ def comparison_of(positions: int, kld: float | None = None, kinds: int = 3) -> C
     random = np.random.default_rng(0)
     half = np.full(positions, np.log(0.5))
     return Comparison(
-        samples=tuple(Sample(tuple([5] * (positions // 4 + 2)), b"") for _ in range(4)),
+        samples=tuple(Sample(tuple([5] * (positions // 4 + 2)), Path("a.png")) for _ in range(4)),
         scores=Scores(
             kld=10.0 ** random.uniform(-12, 1, positions) if kld is None else np.full(positions, kld),
             log_p_base=half,

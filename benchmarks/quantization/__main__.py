@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,13 @@ from export.json_file import read_json
 SEQUENCES, TOKENS = 64, 256
 EVALUATED = 48  # sequences
 
+# gptqmodel's own defaults, and the best of it that groups in column order allow.
+PEERS = {
+    "gptqmodel 7.7 default": [],
+    "gptqmodel 7.7 act-order in static groups mse grids": ["--desc-act", "--static-groups", "--mse", "2.0"],
+    "gptqmodel 7.7 act-order in static groups GPTAQ": ["--desc-act", "--static-groups", "--gptaq", "0.25"],
+}
+
 Weights = tuple[dict[str, Tensor], float]
 
 
@@ -39,14 +47,14 @@ def main() -> None:
         help="a GPTQ folder made by peer_gptqmodel.py from the model and the calibration.npy in the work folder",
     )  # fmt: skip
     args = parser.parse_args()
-    results = run(args.work, args.sequences, args.peer)
+    results = run(args.work, args.sequences, args.gptqmodel)
     table = markdown(results)
     print(table)
     if args.out:
         args.out.write_text(table)
 
 
-def run(work: Path, sequences: int, peers: list[Path]) -> list[Result]:
+def run(work: Path, sequences: int, gptqmodel: Path | None) -> list[Result]:
     model = SmolLM2.open(work / "smollm2")
     ids, evaluated = token_windows(model.tokenizer(), max(sequences, EVALUATED), TOKENS)
     np.save(work / "calibration.npy", ids[:sequences])
@@ -61,9 +69,27 @@ def run(work: Path, sequences: int, peers: list[Path]) -> list[Result]:
     for name, settings in GPTQ_VARIANTS.items():
         folder = work / f"{sequences}-{''.join(filter(str.isalnum, name))}"
         variants[name] = partial(quantized, model, data, settings, folder)
-    for peer in peers:
-        variants[peer.name] = partial(dequantize_folder, peer)
+    if gptqmodel is not None:
+        for name, options in PEERS.items():
+            variants[name] = partial(_peer, gptqmodel, work, work / f"{sequences}-{name.replace(' ', '-')}", options)
     return [_result(name, make, evaluation, work / f"results-{sequences}") for name, make in variants.items()]
+
+
+def _peer(python: Path, work: Path, folder: Path, options: Sequence[str]) -> Weights:
+    """gptqmodel, in its own environment, on the same model and calibration."""
+    script = Path(__file__).with_name("peer_gptqmodel.py")
+    arguments: list[str | Path] = [
+        "--model",
+        work / "smollm2",
+        "--calibration",
+        work / "calibration.npy",
+        "--out",
+        folder,
+        *options,
+    ]
+    if not (folder / "config.json").is_file():
+        subprocess.run([python, script, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return dequantize_folder(folder)
 
 
 def _result(name: str, make: Callable[[], Weights], evaluation: Evaluation, folder: Path) -> Result:
