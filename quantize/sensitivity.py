@@ -26,8 +26,7 @@ from quantize.source import DecoderSource
 from quantize.stages import STAGES, get_linear
 
 TOKENS = 1024  # that the trials are measured on: enough to rank units, and 32 layers with 4 trials each take long
-# What a unit may get: more bits for all of it, or finer grids.
-FINER = (Layout(4, 64), Layout(4, 32), Layout(8, 128))
+FINER_GROUPS = (64, 32)  # that a unit may get instead of the base's; or 8 bits in the base's groups
 
 Unit = tuple[str, ...]
 ORIGINAL: Unit = ()  # the trial that changes nothing
@@ -90,7 +89,8 @@ def _rounded(
     linears = {part: get_linear(layer, part) for part in stage}
     originals: dict[str, Tensor] = {part: linear.weight for part, linear in linears.items()}
     columns = next(iter(originals.values())).shape[1]
-    fitting = [base, *(layout for layout in FINER if layout != base and columns % layout.group_size == 0)]
+    groups = [size for size in FINER_GROUPS if size < base.group_size and columns % size == 0]
+    fitting = [base, *(Layout(base.bits, size) for size in groups), Layout(8, base.group_size)]
     squares = dict.fromkeys(fitting, 0.0)
     for part, weight in originals.items():
         for layout in fitting:

@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--ids", type=Path, required=True, help="token ids, int64 .npy (sequences, tokens)")
     args = parser.parse_args()
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # its default is more threads than two cores bear
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiling its kernel takes longer than running it
 
     import numpy as np
 

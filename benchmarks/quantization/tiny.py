@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks.quantization.variants import PLAIN
 from examples.tiny import easy_vqa_data
@@ -33,13 +34,17 @@ from omnilmm_lite.quality.data import Kind, build_samples
 from omnilmm_lite.quality.statistics import summarize
 from omnilmm_lite.quality.subject import BundleSubject
 from omnilmm_lite.tokenizer import Tokenizer
+from quantize.budget import spend, unit_bytes
 from quantize.calibration import CalibrationLimits, read_prompts
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import LINEARS, read
+from quantize.packing import Layout
 from quantize.samples import Calibration, embed_prompts
+from quantize.sensitivity import measure_choices
 from quantize.settings import GPTQSettings
 
+CPU = torch.device("cpu")
 CHECKPOINT = Path("examples/tiny/checkpoint")
 CALIBRATED, COMPARED = 256, 192  # lines of the data
 OURS = GPTQSettings()
@@ -52,6 +57,8 @@ VARIANTS = {
     "ours, image weight 0.3": replace(OURS, image_weight=0.3),
     "ours, image weight 3": replace(OURS, image_weight=3.0),
 }
+# Two ways to spend the same bytes.
+FINER = replace(OURS, group_size=32)
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,14 @@ class Bench:
         folder = quantize_decoder(Job(self.checkpoint, calibration, settings), self.work / f"{name}.work")
         return read(folder, self.checkpoint.config.decoder)
 
+    def mixed(self, calibration: Calibration, name: str) -> DecoderWeights:
+        """The bytes that FINER takes, spent where they save most."""
+        config, preset = self.checkpoint.config.decoder, find_preset("cpu")
+        choices = measure_choices(self.checkpoint, calibration, OURS, preset, CPU, lambda _: None)
+        size = sum(unit_bytes(config, unit, Layout(FINER.bits, FINER.group_size), preset) for unit in choices)
+        job = Job(self.checkpoint, calibration, OURS, spend(choices, size))
+        return read(quantize_decoder(job, self.work / f"{name}.work"), config)
+
     def bundle(self, name: str, weights: DecoderWeights, preset: str) -> Path:
         out = self.work / name
         if not out.is_dir():
@@ -166,6 +181,8 @@ def main() -> None:
     variants: dict[str, Callable[[], DecoderWeights]] = {"rounded to nearest": partial(Rounded, bench.checkpoint)}
     for name, settings in VARIANTS.items():
         variants[name] = partial(bench.gptq, calibration, settings, _file_name(name))
+    variants["ours, groups of 32"] = partial(bench.gptq, calibration, FINER, "groups32")
+    variants["ours, mixed bits of the same size"] = partial(bench.mixed, calibration, "mixed")
     print(f"the original: {np.mean(bench.right):.2%} of {len(bench.right)} questions", flush=True)
     results = []
     for name, make in variants.items():
