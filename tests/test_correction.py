@@ -1,0 +1,113 @@
+"""Making up for earlier layers' errors, against least squares in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from quantize import correction as module
+from quantize.correction import Correction, apply_correction, choose_correction
+from quantize.input_statistics import InputStatistics
+from quantize.stages import Passage
+
+COLUMNS, ROWS = 24, 16
+
+
+def random(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def statistics(
+    inputs: Sequence[Tensor],
+    originals: Sequence[Tensor],
+    residuals: Sequence[Tensor] | None = None,
+    weights: Sequence[Tensor] | None = None,
+) -> InputStatistics:
+    """`residuals`: what the quantized model's residual has lost."""
+    lost = [None] * len(inputs) if residuals is None else residuals
+    found = [Passage(x, None if r is None else torch.zeros_like(r)) for x, r in zip(inputs, lost, strict=True)]
+    expected = [Passage(y, r) for y, r in zip(originals, lost, strict=True)]
+    return InputStatistics.gather(found, expected, weights or [torch.ones(len(x)) for x in inputs])
+
+
+def test_the_whole_correction_is_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """min over V of |X V^T - (Y W^T + R)|, tokens weighted, on all sequences that aren't held out."""
+    weight = random(ROWS, COLUMNS, seed=0)
+    inputs = [random(30, COLUMNS, seed=10 + i) for i in range(7)]
+    originals = [x + 0.3 * random(30, COLUMNS, seed=30 + i) for i, x in enumerate(inputs)]
+    residuals = [0.2 * random(30, ROWS, seed=50 + i) for i in range(7)]
+    weights = [torch.rand(30, generator=torch.Generator().manual_seed(i)) for i in range(7)]
+    found = statistics(inputs, originals, residuals, weights)
+    assert len(found.held_out) == 1
+
+    root = torch.cat(weights[:6]).sqrt()[:, None]
+    x = (torch.cat(inputs[:6]) * root).double().numpy()
+    wanted = (torch.cat(originals[:6]) @ weight.T + torch.cat(residuals[:6])) * root
+    expected = np.linalg.lstsq(x, wanted.double().numpy(), rcond=None)[0].T
+    corrected = apply_correction(weight, found, Correction(damping=1e-9, share=1.0))
+    np.testing.assert_allclose(corrected, expected, atol=2e-5)
+    half = apply_correction(weight, found, Correction(damping=1e-9, share=0.5))
+    np.testing.assert_allclose(half, (expected + weight.numpy()) / 2, atol=2e-5)
+
+
+def test_the_hessian_is_that_of_all_tokens() -> None:
+    inputs = [random(10 + i, COLUMNS, seed=i) for i in range(20)]
+    weights = [torch.full((len(x),), 1.0 + i) for i, x in enumerate(inputs)]
+    found = statistics(inputs, inputs, weights=weights)
+    assert len(found.held_out) == 2
+    x, w = torch.cat(inputs).double(), torch.cat(weights).double()
+    expected = (x * w[:, None]).T @ x / w.sum()
+    np.testing.assert_allclose(found.whole_hessian(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "held_out"), [(1, 0), (2, 1), (5, 1), (8, 1), (16, 2), (64, 8), (128, 8), (1000, 8)]
+)
+def test_how_many_sequences_are_held_out(sequences: int, held_out: int) -> None:
+    inputs = [random(2, 4, seed=i) for i in range(sequences)]
+    assert len(statistics(inputs, inputs).held_out) == held_out
+
+
+def test_what_holds_elsewhere_is_applied_and_noise_is_not() -> None:
+    weight = random(ROWS, COLUMNS, seed=0)
+    inputs = [random(40, COLUMNS, seed=10 + i) for i in range(16)]
+    mixing = torch.eye(COLUMNS) + 0.2 * random(COLUMNS, COLUMNS, seed=1)
+    true = statistics(inputs, [x @ mixing for x in inputs])
+    chosen = choose_correction(weight, true)
+    assert chosen.share > 0.95
+    error = (apply_correction(weight, true, chosen) - weight @ mixing.T).norm() / (weight @ mixing.T - weight).norm()
+    assert error < 0.05
+
+    few = [random(3, COLUMNS, seed=100 + i) for i in range(16)]  # 42 tokens for 24 columns: noise is easily learned
+    noise = statistics(few, [x + random(3, COLUMNS, seed=200 + i) for i, x in enumerate(few)])
+    assert choose_correction(weight, noise).share < 0.15
+
+
+def test_nothing_is_applied_without_anything_to_prove_it() -> None:
+    weight = random(ROWS, COLUMNS, seed=0)
+    alone = statistics([random(40, COLUMNS, seed=1)], [random(40, COLUMNS, seed=2)])
+    assert choose_correction(weight, alone) == Correction()
+    assert apply_correction(weight, alone, Correction()) is weight
+
+
+def test_the_chosen_share_is_the_best_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against every share on a fine grid, by the error on the held-out sequences themselves."""
+    monkeypatch.setattr(module, "DAMPINGS", (0.1,))
+    weight = random(ROWS, COLUMNS, seed=0)
+    inputs = [random(12, COLUMNS, seed=10 + i) for i in range(8)]
+    originals = [x @ (torch.eye(COLUMNS) + 0.1) + 0.3 * random(12, COLUMNS, seed=40 + i) for i, x in enumerate(inputs)]
+    found = statistics(inputs, originals)
+    chosen = choose_correction(weight, found)
+    x, y = inputs[7], originals[7]
+
+    def error(share: float) -> float:
+        moved = apply_correction(weight, found, Correction(0.1, share))
+        return float((x @ moved.T - y @ weight.T).square().sum())
+
+    shares = np.linspace(0, 1, 101)
+    assert chosen.share == pytest.approx(shares[np.argmin([error(share) for share in shares])], abs=0.01)
+    assert chosen.gain == pytest.approx(error(0.0) - error(chosen.share), rel=1e-3)
