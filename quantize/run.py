@@ -22,6 +22,7 @@ from quantize.answers import answer_batches, write_answers
 from quantize.budget import choices_json, parse_choices, plain_bytes, spend
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts
 from quantize.decoder import Job, quantize_decoder
+from quantize.disk import GB
 from quantize.gptq_folder import REPORT_FILE, GPTQFolder, read
 from quantize.packing import Layout
 from quantize.report import ProjectionReport
@@ -73,7 +74,8 @@ def quantize_checkpoint(
     if options.target_size is not None:
         layouts = _spend(checkpoint, calibration, options, options.target_size, work_dir, progress)
     job = Job(checkpoint, calibration, options.settings, layouts, options.device)
-    progress.stage("GPTQ", config.decoder.num_hidden_layers * sum(map(len, STAGES)))
+    room = f"{job.needed_bytes() / GB:.1f} GB in {work_dir}"
+    progress.stage(f"GPTQ, which needs {room}", config.decoder.num_hidden_layers * sum(map(len, STAGES)))
     folder = quantize_decoder(job, work_dir, lambda report: progress.step(_line(report)))
     return read(folder, config.decoder), read_json(folder / REPORT_FILE)
 
