@@ -43,6 +43,7 @@ from quantize.work_folder import WorkFolder
 
 NORMS = ("input_layernorm", "post_attention_layernorm")
 PLAIN = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
+TOKENIZER_FILE = "tokenizer.json"  # where `quantize.run` leaves it; others can't open the GPTQ folder without
 WORK_FORMAT = 2  # raise it when the same arguments come to give other files
 
 Progress = Callable[[ProjectionReport], None]
@@ -103,7 +104,8 @@ def quantize_decoder(job: Job, work_dir: Path, progress: Progress | None = None)
         write_tensors(work.plain, {name: _half(job.source, name) for name in PLAIN})
         shards = [work.plain, *(work.tensors(index) for index in range(job.decoder.num_hidden_layers))]
         report = report_json(reports, job.settings.to_dict())
-        write(work.gptq, shards, job.decoder, job.source.config.tokens, job.settings, report)
+        tokenizer = [file for file in (work_dir / TOKENIZER_FILE,) if file.is_file()]
+        write(work.gptq, shards, job.decoder, job.source.config.tokens, job.settings, report, tokenizer)
     return work.gptq
 
 

@@ -97,7 +97,7 @@ def write(
     """Makes a folder of safetensors files that hold all tensors between them; `folder` must not exist yet.
 
     The files are linked to where that's possible, so the folder takes no further room. It appears whole or not at all.
-    gptqmodel opens no folder without a tokenizer: tokenizer.json and tokenizer_config.json are enough.
+    gptqmodel opens no folder without a tokenizer: tokenizer.json is enough.
     Which linear layers are quantized, and which of them otherwise than `settings` say, is seen from their tensors.
     """
     files = list(shards)

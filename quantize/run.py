@@ -21,7 +21,7 @@ from omnilmm_lite.tokenizer import Tokenizer
 from quantize.answers import answer_batches, write_answers
 from quantize.budget import choices_json, parse_choices, plain_bytes, spend
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts
-from quantize.decoder import Job, quantize_decoder
+from quantize.decoder import TOKENIZER_FILE, Job, quantize_decoder
 from quantize.disk import GB
 from quantize.gptq_folder import REPORT_FILE, GPTQFolder, read
 from quantize.packing import Layout
@@ -60,7 +60,7 @@ def quantize_checkpoint(
     """The decoder's GPTQ checkpoint, made or completed in `work_dir`, and the report on it."""
     work_dir.mkdir(parents=True, exist_ok=True)
     config = checkpoint.config
-    tokenizer_file = work_dir / "tokenizer.json"
+    tokenizer_file = work_dir / TOKENIZER_FILE
     tokenizer_file.write_text(convert_tokenizer(checkpoint.folder).to_str(), encoding="utf-8")
     prompts = read_prompts(options.source, Tokenizer(tokenizer_file), config, options.limits)
 

@@ -157,6 +157,14 @@ def test_a_layer_left_plain_stays_plain(tmp_path: Path) -> None:
     np.testing.assert_array_equal(folder.linear(DOWN), plain.float().numpy())
 
 
+def test_the_tokenizer_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    write_tensors(tmp_path / "shard.safetensors", {})
+    shards, tokenizer = [tmp_path / "shard.safetensors"], [tmp_path / "tokenizer.json"]
+    write(tmp_path / "gptq", shards, CONFIG, TokenIds(), GPTQSettings(), {}, tokenizer)
+    assert (tmp_path / "gptq" / "tokenizer.json").read_text() == "{}"
+
+
 # ---- act-order without static groups ----
 
 

@@ -1,6 +1,6 @@
 """Makes the GPTQ folders in tests/golden/gptqmodel, with gptqmodel, and the logits that it computes from them.
 
-It runs in the environment of theirs.py: peers/bin/python benchmarks/interop/samples.py OUT
+It runs in the environment of theirs.py: peers/bin/python -m benchmarks.interop.samples OUT
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def main() -> None:
     import numpy as np
     import torch
     import transformers
-    from theirs import dequantize, load_with_gptqmodel, logits
+
+    from benchmarks.interop.theirs import dequantize, load_with_gptqmodel, logits
 
     out = Path(sys.argv[1])
     torch.manual_seed(0)
