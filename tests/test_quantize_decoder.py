@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig
 
@@ -27,14 +26,12 @@ from export.reference import OmniLMM
 from export.streaming import load_module
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.image import load_image, preprocess
-from quantize.calibration import CalibrationLimits, Prompt, read_prompts
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import LINEARS, read
 from quantize.packing import Layout
 from quantize.report import ProjectionReport
-from quantize.samples import Calibration, Sample, embed_prompts
+from quantize.samples import Calibration, Sample
 from quantize.settings import GPTQSettings
 from quantize.stages import STAGES
 from quantize.weight import QuantizedWeight
@@ -46,13 +43,6 @@ SETTINGS = GPTQSettings(group_size=32)
 
 class Killed(BaseException):
     """Stands for the end of the process."""
-
-
-class Letters:
-    """A tokenizer whose ids are the text's code points."""
-
-    def encode_text(self, text: str) -> list[int]:
-        return [min(ord(char), 31999) for char in text]
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +123,22 @@ def test_the_report_names_every_projection(work_dir: Path) -> None:
         assert 0 < entry["error_to_output"] < 0.05
         assert (entry["bits"], entry["group_size"]) == (4, 32)
     assert report["settings"]["grid"] == "weighted"
+
+
+def test_pictures_weigh_what_the_settings_say(checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path) -> None:
+    """With weight zero, tokens of pictures have no say: noise in their place changes nothing before them."""
+    results = []
+    for noise in (0.0, 1.0):
+        samples = []
+        for sample in calibration.samples:
+            # at the end, where causal attention keeps them out of all other tokens
+            is_image = torch.arange(48) >= 40
+            embedded = sample.embed() + noise * is_image[None, :, None]
+            samples.append(Sample(is_image, partial(torch.clone, embedded)))
+        settings = dataclasses.replace(SETTINGS, image_weight=0.0)
+        folder = quantize_decoder(Job(checkpoint, Calibration(tuple(samples), ""), settings), tmp_path / str(noise))
+        results.append(digests(folder))
+    assert results[0] == results[1]
 
 
 # ---- resuming ----
@@ -323,136 +329,3 @@ def test_foreign_folders_are_refused(work_dir: Path, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"model\.safetensors can't be read as safetensors"):
         read(tmp_path, SIZE.decoder)
-
-
-# ---- calibration data ----
-
-
-def text_of(prompt: Prompt) -> str:
-    return "".join(map(chr, prompt.ids))
-
-
-def write_pictures(folder: Path, count: int) -> list[Path]:
-    folder.mkdir()
-    paths = [folder / f"{index:02}.png" for index in range(count)]
-    for index, path in enumerate(paths):
-        Image.fromarray(np.random.default_rng(index).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
-    return paths
-
-
-def test_pictures_of_a_folder_are_asked_about(tmp_path: Path) -> None:
-    pictures = write_pictures(tmp_path / "pictures", 5)
-    limits = CalibrationLimits(samples=4, tokens=400)
-    prompts = read_prompts(tmp_path / "pictures", Letters(), SIZE, limits)
-    assert prompts == read_prompts(tmp_path / "pictures", Letters(), SIZE, limits)
-    assert len({prompt.image for prompt in prompts}) == 4
-    assert {prompt.image for prompt in prompts} <= set(pictures)
-    assert all(prompt.ids.count(SIZE.tokens.im_patch) == SIZE.resampler.num_queries for prompt in prompts)
-    other = read_prompts(tmp_path / "pictures", Letters(), SIZE, dataclasses.replace(limits, seed=1))
-    assert prompts != other
-    with pytest.raises(InputError, match="more than 160 tokens a sequence"):
-        read_prompts(tmp_path / "pictures", Letters(), SIZE, CalibrationLimits(tokens=160))
-
-
-def test_lines_with_and_without_pictures_and_answers(tmp_path: Path) -> None:
-    (picture,) = write_pictures(tmp_path / "pictures", 1)
-    lines = [
-        {"image": "pictures/00.png", "question": "What?", "answer": "That."},
-        {"question": "Why?", "answer": "So."},
-        {"question": "Who?"},
-    ]
-    file = tmp_path / "data.jsonl"
-    file.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
-    limits = CalibrationLimits(tokens=400)
-    images = {text_of(prompt): prompt.image for prompt in read_prompts(file, Letters(), SIZE, limits)}
-    answers = {text.rpartition("<|user|>\n")[2]: image for text, image in images.items()}
-    patches = "".join(map(chr, [SIZE.tokens.im_start, *[SIZE.tokens.im_patch] * 16, SIZE.tokens.im_end]))
-    assert answers == {
-        f"{patches}\nWhat?\x02\n<|assistant|>\nThat.\x02": picture,
-        "Why?\x02\n<|assistant|>\nSo.\x02": None,
-        "Who?\x02\n<|assistant|>\n": None,
-    }
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"question": ""}', 'line 1 has no "question"'),
-        ('{"question": 3}', 'line 1: "question" must be a string, not 3'),
-        ('{"question": "What?", "image": "no.png"}', "line 1: there is no picture"),
-        ("[]", "line 1 must hold a JSON object"),
-        ("", "is empty"),
-    ],
-)
-def test_bad_lines(tmp_path: Path, line: str, message: str) -> None:
-    file = tmp_path / "data.jsonl"
-    file.write_text(line)
-    with pytest.raises(InputError, match=message):
-        read_prompts(file, Letters(), SIZE, CalibrationLimits())
-
-
-def test_text_is_cut_into_whole_sequences(tmp_path: Path) -> None:
-    file = tmp_path / "text.txt"
-    file.write_text("abcdefghijk")
-    prompts = read_prompts(file, Letters(), SIZE, CalibrationLimits(tokens=5))
-    texts = sorted(map(text_of, prompts))
-    assert texts == ["\x01abcd", "\x01efgh"]
-    (short,) = read_prompts(file, Letters(), SIZE, CalibrationLimits(tokens=50))
-    assert len(short.ids) == 12
-
-
-def test_unusable_sources(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no pictures"):
-        read_prompts(tmp_path, Letters(), SIZE, CalibrationLimits())
-    with pytest.raises(InputError, match=r"can't be used \(No such file"):
-        read_prompts(tmp_path / "none.txt", Letters(), SIZE, CalibrationLimits())
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\xfd")
-    with pytest.raises(InputError, match="it is no UTF-8 text"):
-        read_prompts(tmp_path / "binary", Letters(), SIZE, CalibrationLimits())
-
-
-def test_the_built_in_conversations() -> None:
-    prompts = read_prompts(None, Letters(), SIZE, CalibrationLimits(tokens=300))
-    assert len(prompts) >= 20
-    assert max(len(prompt.ids) for prompt in prompts) <= 300
-
-
-def test_embeddings_are_the_references(checkpoint: Checkpoint, model: OmniLMM, tmp_path: Path) -> None:
-    """More pictures than go through the tower at once, one of them twice; found again in the cache."""
-    pictures = [*write_pictures(tmp_path / "pictures", 9), tmp_path / "pictures" / "00.png"]
-    ids = [1, 70, SIZE.tokens.im_start, *[SIZE.tokens.im_patch] * SIZE.resampler.num_queries, SIZE.tokens.im_end, 5]
-    prompts = [Prompt(tuple(ids), picture) for picture in pictures] + [Prompt((1, 2, 3))]
-    calibration = embed_prompts(checkpoint, prompts, tmp_path / "cache")
-    with torch.inference_mode():
-        for prompt, sample in zip(prompts, calibration.samples, strict=True):
-            features = None
-            if prompt.image is not None:
-                pixels = torch.from_numpy(preprocess(load_image(prompt.image), SIZE.vision))
-                features = model.encode_image(pixels)
-            expected = model.embed(torch.tensor([prompt.ids]), features)
-            torch.testing.assert_close(sample.embed(), expected, atol=1e-4, rtol=1e-4)
-            assert sample.is_image.sum() == (SIZE.resampler.num_queries if prompt.image else 0)
-    files = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
-    assert len(files) == 2
-    again = embed_prompts(checkpoint, prompts, tmp_path / "cache")
-    assert {file: file.stat().st_mtime_ns for file in files} == files
-    assert again.fingerprint == calibration.fingerprint
-    for before, after in zip(calibration.samples, again.samples, strict=True):
-        assert torch.equal(before.embed(), after.embed())
-    assert embed_prompts(checkpoint, prompts[1:], tmp_path / "cache").fingerprint != calibration.fingerprint
-
-
-def test_pictures_weigh_what_the_settings_say(checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path) -> None:
-    """With weight zero, tokens of pictures have no say: noise in their place changes nothing before them."""
-    results = []
-    for noise in (0.0, 1.0):
-        samples = []
-        for sample in calibration.samples:
-            # at the end, where causal attention keeps them out of all other tokens
-            is_image = torch.arange(48) >= 40
-            embedded = sample.embed() + noise * is_image[None, :, None]
-            samples.append(Sample(is_image, partial(torch.clone, embedded)))
-        settings = dataclasses.replace(SETTINGS, image_weight=0.0)
-        folder = quantize_decoder(Job(checkpoint, Calibration(tuple(samples), ""), settings), tmp_path / str(noise))
-        results.append(digests(folder))
-    assert results[0] == results[1]

@@ -27,11 +27,13 @@ from export.json_file import read_json
 SEQUENCES, TOKENS = 64, 256
 EVALUATED = 48  # sequences
 
+STATIC = ["--desc-act", "--static-groups", "--mse", "2.0"]
 # gptqmodel's own defaults, and the best of it that groups in column order allow.
-PEERS = {
+PEERS: dict[str, list[str]] = {
     "gptqmodel 7.7 default": [],
-    "gptqmodel 7.7 act-order in static groups mse grids": ["--desc-act", "--static-groups", "--mse", "2.0"],
-    "gptqmodel 7.7 act-order in static groups GPTAQ": ["--desc-act", "--static-groups", "--gptaq", "0.25"],
+    "gptqmodel 7.7 act-order in static groups mse grids": STATIC,
+    "gptqmodel 7.7 the same with FOEM": [*STATIC, "--foem", "0.25", "0.2"],
+    "gptqmodel 7.7 the same with GPTAQ": [*STATIC, "--gptaq", "0.25"],
 }
 
 Weights = tuple[dict[str, Tensor], float]
