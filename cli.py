@@ -1,5 +1,7 @@
 """`omnilmm-lite`: parses the command line and hands over to the packages.
 
+Commands that need more than the runtime stand here, the others in omnilmm_lite/commands.
+
 Heavy imports happen inside the command that needs them, so that `--help` is instant.
 """
 
@@ -17,18 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite import __version__
+from omnilmm_lite.commands.inspect import add_inspect
+from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.quality.options import add_quality_options
 from quantize.options import add_quantization_options, given_options, parse_options
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from export.checkpoint import Checkpoint
-    from export.presets import Preset
-    from omnilmm_lite.chat import SamplingOptions
     from omnilmm_lite.console import ConsoleProgress
-    from omnilmm_lite.model import Model
+    from omnilmm_lite.presets import Preset
     from omnilmm_lite.quality.subject import Subject
     from quantize.gptq_folder import GPTQFolder
 
@@ -79,9 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"omnilmm-lite {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
+    add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
     _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
-    _add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
+    add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
     measuring = commands.add_parser("quality", help="measure how far a bundle is from the model it was made from")
     add_quality_options(measuring)
     measuring.set_defaults(command=quality)
@@ -97,121 +97,6 @@ def _discard_stdout() -> None:
 def _complain(error: object, code: int) -> int:
     print(f"omnilmm-lite: {error}", file=sys.stderr)
     return code
-
-
-# ---- run ----
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.description = "With -p (or text on standard input): one answer a picture. Without: an interactive chat."
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help="picture to talk about; none for text only")
-    parser.add_argument("-p", "--prompt", help="the question")
-    parser.add_argument("--system", metavar="TEXT", help="replaces the model's own system text")
-    parser.add_argument("--json", action="store_true", help="print one JSON object with the answer and its timings")
-    sampling = parser.add_argument_group("sampling (defaults: the bundle's, which are the reference's)")
-    sampling.add_argument("--greedy", action="store_true", help="always the likeliest token: the same answer each time")
-    sampling.add_argument("--temperature", type=float, metavar="T", help="higher is more varied; 0 is --greedy")
-    sampling.add_argument("--top-p", type=float, metavar="P", help="the likeliest tokens that hold this share (1: all)")
-    sampling.add_argument("--top-k", type=int, metavar="K", help="the K likeliest tokens (0: all)")
-    sampling.add_argument("--min-p", type=float, metavar="P", help="tokens at least P times as likely as the best")
-    repetition = "above 1: what the answer has said becomes less likely"
-    sampling.add_argument("--repetition-penalty", type=float, metavar="R", help=repetition)
-    sampling.add_argument("--seed", type=int, metavar="N", help="draw the same answer each time")
-    sampling.add_argument("--max-new-tokens", type=int, metavar="N", help="the answer's greatest length")
-    machine = parser.add_argument_group("model and machine")
-    machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
-    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
-    machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
-    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
-    parser.set_defaults(command=run)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Answers the prompt about each picture, or starts the chat."""
-    from omnilmm_lite.image import load_image
-    from omnilmm_lite.model import load
-
-    prompt = args.prompt if args.prompt is not None else _piped_prompt()
-    if prompt is not None and not prompt.strip():
-        raise InputError("the prompt is empty: give a question after -p or on standard input")
-    if prompt is None and args.json:
-        raise InputError("--json needs a prompt: give a question after -p or on standard input")
-    if prompt is None and len(args.images) > 1:
-        raise InputError(f"a chat is about one picture, {len(args.images)} were given: name one, or ask with -p")
-    # a bad picture is said before the model is loaded
-    pictures: list[Image.Image | None] = [load_image(path) for path in args.images] or [None]
-
-    model = load(args.model, device=args.device, context=args.context, threads=args.threads)
-    if model.device.is_fallback:
-        print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
-    if prompt is None:
-        from omnilmm_lite.repl import Repl
-
-        Repl(model, pictures[0], args.system, _sampling_options(args)).run()
-    elif args.json:
-        answers = [_answer(model, picture, prompt, args, stream=False) for picture in pictures]
-        print(json.dumps(answers[0] if len(answers) == 1 else {"answers": answers}, ensure_ascii=False))
-    else:
-        for path, picture in zip(args.images or [None], pictures, strict=True):
-            if len(pictures) > 1:
-                print(f"{path}: ", end="", flush=True)
-            _answer(model, picture, prompt, args, stream=True)
-
-
-def _piped_prompt() -> str | None:
-    """What standard input holds, without the line's end that `echo` adds; None where it is a terminal."""
-    if sys.stdin is None:  # closed
-        return ""
-    if sys.stdin.isatty():
-        return None
-    try:
-        return sys.stdin.read().strip()
-    except UnicodeDecodeError:
-        raise InputError("standard input: the prompt is not UTF-8 text; convert it first") from None
-
-
-def _answer(
-    model: Model, picture: Image.Image | None, prompt: str, args: argparse.Namespace, *, stream: bool
-) -> dict[str, Any]:
-    """Runs one answer, printing it as it comes if `stream`; the object that --json prints."""
-    from omnilmm_lite.chat import sampling_params
-    from omnilmm_lite.memory import peak_rss_bytes
-
-    chat = model.chat(picture, args.system)
-    answer = chat.answer(prompt, sampling_params(model.sampling, _sampling_options(args)))
-    for piece in chat.follow(prompt, answer):
-        if stream:
-            print(piece, end="", flush=True)
-    if stream:
-        print()
-    timings = answer.timings
-    return {
-        "text": answer.text,
-        "tokens": answer.tokens,
-        "finish_reason": answer.finish_reason.value if answer.finish_reason else None,
-        "timings": {
-            "load_s": round(model.load_s, 4),
-            "vision_s": round(chat.vision_s, 4),
-            "prefill_s": round(timings.prefill_s, 4),
-            "decode_s": round(timings.decode_s, 4),
-            "prompt_tokens": timings.prompt_tokens,
-            "new_tokens": timings.new_tokens,
-            "tokens_per_s": round(timings.tokens_per_s, 2),
-        },
-        "device": model.device.device.value,
-        "peak_rss_bytes": peak_rss_bytes(),
-    }
-
-
-def _sampling_options(args: argparse.Namespace) -> SamplingOptions:
-    """What the command line says about sampling, and nothing of what it leaves open."""
-    from omnilmm_lite.chat import SamplingOptions
-
-    names = SamplingOptions.__annotations__
-    given = {name: getattr(args, name) for name in names}
-    # not `in (None, False)`: 0 equals False, and `--seed 0` or `--top-k 0` would be lost
-    options: Any = {name: value for name, value in given.items() if value is not None and value is not False}
-    return SamplingOptions(**options)  # type: ignore[typeddict-item]  # argparse gave the types
 
 
 # ---- convert ----
@@ -236,8 +121,8 @@ def convert(args: argparse.Namespace) -> None:
     from export.checkpoint import Checkpoint
     from export.convert import CheckpointWeights, check_target, write_bundle
     from export.decoder import DecoderWeights
-    from export.presets import find_preset
     from omnilmm_lite.console import ConsoleProgress, print_conversion
+    from omnilmm_lite.presets import find_preset
     from quantize.gptq_origin import take_folder
     from quantize.head import RoundedHead
 
@@ -297,33 +182,6 @@ def _quantize(
     folder, report = quantize_checkpoint(checkpoint, options, work_dir, progress)
     progress.note(f"GPTQ checkpoint: {folder.folder}")
     return folder, report
-
-
-# ---- inspect ----
-
-
-def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Shows what a bundle holds. Opening it checks that every file is there and has its size."
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder that `convert` made, or `tiny` for the built-in one")
-    parser.add_argument("--verify", action="store_true", help="also hash every file")
-    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
-    parser.set_defaults(command=inspect)
-
-
-def inspect(args: argparse.Namespace) -> None:
-    """Prints a bundle's contents, verified if asked for."""
-    from omnilmm_lite.bundle import Bundle
-
-    bundle = Bundle.find(args.bundle)
-    if args.verify:
-        shown = sys.stderr.isatty()  # else the one line there is the complaint
-        bundle.verify(lambda entry: print(f"hashing {entry.path}", file=sys.stderr) if shown else None)
-    if args.json:
-        print(json.dumps(json.loads(bundle.manifest.to_json()), ensure_ascii=False))
-        return
-    from omnilmm_lite.console import print_manifest
-
-    print_manifest(bundle.manifest, verified=args.verify)
 
 
 # ---- quality ----

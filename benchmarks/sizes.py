@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 from export.keys import decoder_keys, resampler_keys, vision_keys
-from export.precision import Precision
-from export.presets import PRESETS, Preset
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.model import DEFAULT_CONTEXT
+from omnilmm_lite.precision import Precision
+from omnilmm_lite.presets import PRESETS, Preset
 
 GROUP_SIZE = 128
 GIB = 2**30

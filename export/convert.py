@@ -17,7 +17,6 @@ from export.decoder import DecoderWeights, build_decoder
 from export.durable import durable_folder
 from export.graph import Array, Weight
 from export.parity import ParityReport, check_parity, num_steps
-from export.presets import Preset
 from export.resampler import build_resampler
 from export.tokenizer import convert_tokenizer
 from export.vision import build_vision
@@ -25,6 +24,7 @@ from omnilmm_lite import __version__
 from omnilmm_lite.bundle import sha256
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.manifest import MANIFEST, FileEntry, Graphs, Manifest
+from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
 
 EMBEDDING_ROWS = 1024  # copied at a time

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
-from export.graph import Array, GraphBuilder, Weight
-from export.precision import FP16, FP32, FP32_FROM_FP16, Precision
+from export.graph import Array, GraphBuilder, Weight, element_type
 from export.reference import rope_tables
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.weight import QuantizedWeight
 
 # Relative to the reference's largest logit; a quantized decoder is compared with its own dequantized weights.
@@ -55,7 +55,7 @@ def build_decoder(
         embeddings = graph.input("inputs_embeds", TensorProto.FLOAT, [1, "tokens", config.hidden_size])
         rows = graph.input("logits_rows", TensorProto.INT64, ["rows"])
         cache = _cache_inputs(graph, config, precision)
-        x = graph.op("Cast", embeddings, to=precision.compute.onnx)
+        x = graph.op("Cast", embeddings, to=element_type(precision.compute))
         branch = ""  # the last sublayer's output, not yet added to x
         for i in range(config.num_hidden_layers):
             name = f"model.layers.{i}"
@@ -82,7 +82,7 @@ def _cache_inputs(graph: GraphBuilder, config: DecoderConfig, precision: Precisi
     """The operator's inputs behind the past: lengths and rotary tables. Also declares the cache's graph inputs."""
     for i in range(config.num_hidden_layers):
         for part in ("key", "value"):
-            graph.input(f"past.{i}.{part}", precision.compute.onnx, _cache_shape(config))
+            graph.input(f"past.{i}.{part}", element_type(precision.compute), _cache_shape(config))
     cos, sin = rope_tables(config, torch.arange(config.max_position_embeddings))  # (positions, head_dim / 2)
     # not graph.weight: storing these narrower would move every rotary angle
     dtype = precision.compute.numpy
@@ -130,7 +130,7 @@ def _attention(
         do_rotary=1,
         local_window_size=config.sliding_window or -1,
     )
-    onnx_type = graph.precision.compute.onnx
+    onnx_type = element_type(graph.precision.compute)
     for output in present:
         graph.declare_output(output, onnx_type, _cache_shape(config))
     return graph.linear(f"{name}.out", weights.linear(f"{name}.o_proj"), f"{name}.o_proj")

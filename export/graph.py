@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from export.matmul_nbits import pack_matmul_nbits
-from export.precision import Precision
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.precision import Float, Precision
 from quantize.weight import QuantizedWeight
 
 OPSET = 21  # LayerNormalization (17) and everything else used here; onnxruntime >= 1.20 runs it on CPU and CUDA
@@ -31,6 +31,11 @@ INLINE_BYTES = 1024  # shape constants and the like stay in the .onnx file, wher
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = Sequence[int | str]
 Weight: TypeAlias = Array | QuantizedWeight
+
+
+def element_type(number: Float) -> int:
+    """ONNX's code for the format."""
+    return int(TensorProto.FLOAT if number is Float.FP32 else TensorProto.FLOAT16)
 
 
 class GraphBuilder:
@@ -104,7 +109,7 @@ class GraphBuilder:
         stored = self.constant(name, converted)
         if self.precision.storage is self.precision.compute:
             return stored
-        return self.op("Cast", stored, name=f"{name}/cast", to=self.precision.compute.onnx)
+        return self.op("Cast", stored, name=f"{name}/cast", to=element_type(self.precision.compute))
 
     # ---- operators ----
 

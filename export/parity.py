@@ -22,7 +22,6 @@ from export import resampler as resampler_graph
 from export import vision as vision_graph
 from export.checkpoint import Checkpoint
 from export.decoder import DecoderWeights
-from export.presets import Preset
 from export.reference import DecoderLayer, OmniLMM, causal_mask, rope_tables
 from export.streaming import stream_model
 from omnilmm_lite.conversations import seeded_picture
@@ -32,6 +31,7 @@ from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.image import preprocess
 from omnilmm_lite.manifest import Graphs
+from omnilmm_lite.presets import Preset
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.tokenizer import Tokenizer
 from quantize.weight import QuantizedWeight

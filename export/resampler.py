@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from onnx import TensorProto
 
 from export.checkpoint import Checkpoint
-from export.graph import GraphBuilder
-from export.precision import FP16, FP32, FP32_FROM_FP16, Precision
+from export.graph import GraphBuilder, element_type
 from export.reference import Resampler
 from export.streaming import load_module
+from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
 
 # Relative to the reference's largest value: one attention and four products, so fp32 only pays for summation order,
 # fp16 storage for weights that are off by up to 5e-4 of themselves, and fp16 for activations likewise.
@@ -42,7 +42,7 @@ def build_resampler(checkpoint: Checkpoint, path: Path, precision: Precision) ->
 
     with GraphBuilder(path, precision) as graph:
         patches = graph.input("patches", TensorProto.FLOAT, ["batch", vision.num_patches, config.kv_dim])
-        x = graph.op("Cast", patches, to=precision.compute.onnx)
+        x = graph.op("Cast", patches, to=element_type(precision.compute))
         kv = graph.linear(x, reference.kv_proj.weight.numpy(), f"{PREFIX}.kv_proj")
         kv = _layer_norm(graph, reference.ln_kv, kv, f"{PREFIX}.ln_kv")
         both = graph.linear(kv, torch.cat([k_weight, v_weight]).numpy(), f"{PREFIX}.attn.in_proj")

@@ -16,11 +16,11 @@ import numpy as np
 from onnx import TensorProto
 
 from export.checkpoint import Checkpoint
-from export.graph import GraphBuilder
-from export.precision import FP16, FP32, FP32_FROM_FP16, Precision
+from export.graph import GraphBuilder, element_type
 from export.reference import VisionTower
 from export.streaming import load_module
 from omnilmm_lite.config import VisionConfig
+from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
 
 # Largest difference to the reference, relative to the reference's largest value. fp32: summation order over 63 blocks.
 # Weights stored in fp16: each is off by up to 5e-4 of itself, at random. fp16: that for every activation, too; the
@@ -36,7 +36,7 @@ def build_vision(checkpoint: Checkpoint, path: Path, precision: Precision) -> It
     with GraphBuilder(path, precision) as graph:
         side = config.image_size
         pixels = graph.input("pixel_values", TensorProto.FLOAT, ["batch", 3, side, side])
-        x = _embed(graph, checkpoint, graph.op("Cast", pixels, to=precision.compute.onnx))
+        x = _embed(graph, checkpoint, graph.op("Cast", pixels, to=element_type(precision.compute)))
         yield "patch embedding"
         for i in range(config.num_hidden_layers):
             x = _block(graph, checkpoint, x, f"{PREFIX}.blocks.{i}")

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from export.keys import Shape, decoder_keys
-from export.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.presets import Preset
 from quantize.head import head_layout
 from quantize.packing import Layout
 from quantize.stages import STAGES

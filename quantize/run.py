@@ -13,9 +13,9 @@ import torch
 from export.checkpoint import Checkpoint
 from export.durable import write_json
 from export.json_file import read_json
-from export.presets import Preset
 from export.tokenizer import convert_tokenizer
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.tokenizer import Tokenizer
 from quantize.answers import answer_batches, write_answers

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.presets import Preset
 from export.reference import DecoderLayer, causal_mask, rope_tables
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.presets import Preset
 from quantize.budget import Choice, unit_bytes
 from quantize.gptq import round_to_nearest
 from quantize.packing import Layout

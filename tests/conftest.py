@@ -40,7 +40,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def tiny_bundle(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tiny_checkpoint` converted with the preset reference; to be read only."""
     from export.convert import CheckpointWeights, write_bundle
-    from export.presets import find_preset
+    from omnilmm_lite.presets import find_preset
 
     out = tmp_path_factory.mktemp("bundles") / "tiny-reference"
     write_bundle(tiny_checkpoint, CheckpointWeights(tiny_checkpoint), find_preset("reference"), out, Quiet())

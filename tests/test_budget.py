@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from export.checkpoint import Checkpoint
 from export.convert import CheckpointWeights
 from export.decoder import DecoderWeights, build_decoder
-from export.presets import find_preset
 from export.reference import OmniLMM
 from export.streaming import load_module
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.presets import find_preset
 from quantize.budget import Choice, choices_json, parse_choices, plain_bytes, spend, unit_bytes, unit_names
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest

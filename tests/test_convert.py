@@ -17,11 +17,11 @@ from export import convert, vision
 from export.checkpoint import Checkpoint
 from export.convert import CheckpointWeights, write_bundle
 from export.parity import ParityError, compare, compare_distributions
-from export.precision import FP32
-from export.presets import PRESETS, Preset, find_preset
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.model import load
+from omnilmm_lite.precision import FP32
+from omnilmm_lite.presets import PRESETS, Preset, find_preset
 from tests import golden_reference
 from tests.golden_reference import CONVERSATIONS, SEED, VOCAB_IDS, golden, seeded_picture
 from tests.small_checkpoint import SMALL, TINY, Form, write_checkpoint

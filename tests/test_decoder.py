@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from export.convert import CheckpointWeights
 from export.decoder import build_decoder
-from export.precision import FP32
 from export.reference import OmniLMM
 from omnilmm_lite import decoder as decoder_module
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig
@@ -24,6 +23,7 @@ from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
+from omnilmm_lite.precision import FP32
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint

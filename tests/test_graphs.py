@@ -19,7 +19,6 @@ from export.checkpoint import Checkpoint
 from export.convert import CheckpointWeights
 from export.decoder import build_decoder, stack
 from export.graph import CONTRIB, Weight
-from export.precision import FP16, FP32, FP32_FROM_FP16, Precision
 from export.reference import OmniLMM
 from export.resampler import build_resampler
 from export.streaming import stream_model
@@ -27,6 +26,7 @@ from export.vision import build_vision
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.gptq import round_to_nearest
 from quantize.weight import QuantizedWeight
 from tests.small_checkpoint import TINY, Form, write_checkpoint

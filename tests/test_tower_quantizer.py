@@ -16,7 +16,7 @@ from torch import Tensor
 from export.reference import VisionTower
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError
-from quantize.tower.int8 import (
+from quantize.int8 import (
     AFTER_GELU,
     GELU_MINIMUM,
     SYMMETRIC,
@@ -25,7 +25,7 @@ from quantize.tower.int8 import (
     TokenGrid,
     integer_product,
 )
-from quantize.tower.rotation import hadamard, rotate, rotate_values
+from quantize.rotation import hadamard, rotate, rotate_values
 from quantize.tower.stream import stream_divisors
 
 

@@ -25,10 +25,10 @@ from export.decoder import DecoderWeights
 from export.durable import write_json
 from export.graph import Weight
 from export.json_file import read_json
-from export.presets import find_preset
 from export.tokenizer import convert_tokenizer
 from omnilmm_lite.conversations import read_source
 from omnilmm_lite.model import Model, load
+from omnilmm_lite.presets import find_preset
 from omnilmm_lite.quality.compare import compare
 from omnilmm_lite.quality.data import Kind, build_samples
 from omnilmm_lite.quality.statistics import summarize

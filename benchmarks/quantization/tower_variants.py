@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.quantization.tower_trunk import READING, Linear, Site
 from quantize.gptq import quantize_weight, round_to_nearest
 from quantize.grid import GridMethod
-from quantize.tower.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight
+from quantize.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight
 
 ALPHAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SEARCH_TOKENS = 2048

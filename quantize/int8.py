@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from quantize.gptq import quantize_weight
-from quantize.tower.rotation import rotate
+from quantize.rotation import rotate
 
 WEIGHT_CODES = 127  # -127 .. 127, and -128 where GPTQ asks for it
 ACTIVATION_CODES = 255  # 0 .. 255

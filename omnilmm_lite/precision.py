@@ -1,4 +1,4 @@
-"""In which number format a graph computes and in which its weights lie on disk."""
+"""Number formats: what a graph computes in, what its weights are stored in, and how linear layers are quantized."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from onnx import TensorProto
 
 
 class Float(Enum):
@@ -18,10 +17,6 @@ class Float(Enum):
     @property
     def numpy(self) -> np.dtype[np.floating]:
         return np.dtype(np.float32 if self is Float.FP32 else np.float16)
-
-    @property
-    def onnx(self) -> int:
-        return int(TensorProto.FLOAT if self is Float.FP32 else TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
@@ -39,3 +34,12 @@ class Precision:
 FP32 = Precision(Float.FP32, Float.FP32)
 FP16 = Precision(Float.FP16, Float.FP16)
 FP32_FROM_FP16 = Precision(Float.FP32, Float.FP16)
+
+
+class LinearFormat(Enum):
+    """How a graph's linear layers keep their weights; the value is what people read."""
+
+    FLOAT = "float"  # in the graph's own precision
+    INT8 = "int8"  # both sides of the product are 8-bit integers; activations are rounded while it runs. CPU only
+    BITS8 = "8 bits"  # weights only, in groups of 128: MatMulNBits
+    BITS4 = "4 bits"

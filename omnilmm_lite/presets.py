@@ -1,0 +1,124 @@
+"""The targets a bundle can be built for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omnilmm_lite.device import Device
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
+
+
+@dataclass(frozen=True)
+class Preset:
+    """`vision`, `resampler`, `decoder` say what everything but linear layers is computed and stored in.
+
+    `accuracy_level` is MatMulNBits': 0 multiplies in the activations' own format, 4 rounds them to int8.
+    """
+
+    name: str
+    summary: str
+    target: Device
+    vision: Precision
+    resampler: Precision
+    decoder: Precision
+    quantized: bool  # the decoder's linear layers, in the bits that its GPTQ checkpoint has
+    tower: LinearFormat = LinearFormat.FLOAT
+    int8_prefill: bool = False  # a second decoder graph, for prompts: four times as fast there, and 7 GB more
+    # The tower is loaded for each new picture and let go before the decoder is: the larger of the two is the peak.
+    time_shared: bool = False
+    accuracy_level: int = 0
+    lm_head_bits: int = 16  # 8: rounded to nearest, where the decoder is quantized at all
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="reference",
+            summary="fp32 throughout, for the CPU: what parity is measured on",
+            target=Device.CPU,
+            vision=FP32,
+            resampler=FP32,
+            decoder=FP32,
+            quantized=False,
+        ),
+        Preset(
+            name="cpu",
+            summary="tower and prompts in int8, answers in 4 bits, for the CPU: the fastest there",
+            target=Device.CPU,
+            vision=FP32,
+            resampler=FP32_FROM_FP16,
+            decoder=FP32_FROM_FP16,
+            quantized=True,
+            tower=LinearFormat.INT8,
+            int8_prefill=True,
+            time_shared=True,
+            accuracy_level=4,
+            lm_head_bits=8,
+        ),
+        Preset(
+            name="cpu-small",
+            summary="tower in int8, decoder in 4 bits, for a CPU with little memory",
+            target=Device.CPU,
+            vision=FP32,
+            resampler=FP32_FROM_FP16,
+            decoder=FP32_FROM_FP16,
+            quantized=True,
+            tower=LinearFormat.INT8,
+            time_shared=True,
+            accuracy_level=4,
+            lm_head_bits=8,
+        ),
+        Preset(
+            name="24gb",
+            summary="decoder in 4 bits, all else in fp16, for a CUDA card with 24 GB",
+            target=Device.CUDA,
+            vision=FP16,
+            resampler=FP16,
+            decoder=FP16,
+            quantized=True,
+        ),
+        Preset(
+            name="16gb",
+            summary="as 24gb, the last layer in 8 bits, for a CUDA card with 16 GB",
+            target=Device.CUDA,
+            vision=FP16,
+            resampler=FP16,
+            decoder=FP16,
+            quantized=True,
+            lm_head_bits=8,
+        ),
+        Preset(
+            name="12gb",
+            summary="tower in 8 bits, decoder in 4, for a CUDA card with 12 GB",
+            target=Device.CUDA,
+            vision=FP16,
+            resampler=FP16,
+            decoder=FP16,
+            quantized=True,
+            tower=LinearFormat.BITS8,
+            lm_head_bits=8,
+        ),
+        Preset(
+            name="8gb",
+            summary="as 12gb, tower and decoder in turns, for a CUDA card with 8 GB",
+            target=Device.CUDA,
+            vision=FP16,
+            resampler=FP16,
+            decoder=FP16,
+            quantized=True,
+            tower=LinearFormat.BITS8,
+            time_shared=True,
+            lm_head_bits=8,
+        ),
+    )
+}
+
+
+def find_preset(name: str) -> Preset:
+    """InputError names the presets there are."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise InputError(f"preset {name!r} is unknown: choose one of {', '.join(PRESETS)}") from None
