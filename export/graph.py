@@ -81,6 +81,9 @@ class GraphBuilder:
 
     # ---- constants ----
 
+    def has_constant(self, name: str) -> bool:
+        return name in self._initializers
+
     def constant(self, name: str, array: Array) -> str:
         """A tensor in its own dtype, whatever the precision: indices, shapes, packed codes."""
         if name in self._initializers:
@@ -201,6 +204,7 @@ CONTRIB_OPS = frozenset(
     {
         "BiasGelu",
         "GroupQueryAttention",
+        "MatMulIntegerToFloat",
         "MatMulNBits",
         "MultiHeadAttention",
         "QuickGelu",

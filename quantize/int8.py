@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quantize.gptq import quantize_weight
 from quantize.rotation import rotate
 
 WEIGHT_CODES = 127  # -127 .. 127, and -128 where GPTQ asks for it
@@ -37,13 +36,6 @@ class Int8Weight:
         """Every weight, float32 (out, in), to the nearest of its channel's 255 evenly spaced values."""
         scale = (weight.abs().amax(1) / WEIGHT_CODES).clamp_(min=LEAST_SCALE)
         return cls(torch.round(weight / scale[:, None]).to(torch.int8), scale)
-
-    @classmethod
-    def gptq(cls, weight: Tensor, hessian: Tensor) -> Int8Weight:
-        """Rounded so that the outputs for inputs of X^T X = `hessian` (in, in) change least."""
-        quantized = quantize_weight(weight, hessian, bits=8, group_size=-1, desc_act=True)
-        codes = torch.from_numpy(quantized.codes.astype("int16") - quantized.zeros)  # (out, in), -128 .. 127
-        return cls(codes.to(torch.int8), torch.from_numpy(quantized.scales[:, 0]))
 
     def dequantize(self) -> Tensor:
         """float32 (out, in)"""
@@ -87,15 +79,9 @@ class Int8Linear:
     rotation: int = 1  # block size of the Hadamard rotation that the input goes through first; 1: none
 
     @classmethod
-    def quantize(
-        cls, weight: Tensor, *, hessian: Tensor | None = None, grid: TokenGrid = SYMMETRIC, rotation: int = 1
-    ) -> Int8Linear:
-        """`weight` float32 (out, in). With `hessian`, X^T X (in, in) of the inputs before rotation, by GPTQ."""
-        weight = rotate(weight, rotation)
-        if hessian is None:
-            return cls(Int8Weight.round(weight), grid, rotation)
-        hessian = rotate(rotate(hessian, rotation).T, rotation)
-        return cls(Int8Weight.gptq(weight, hessian), grid, rotation)
+    def round(cls, weight: Tensor, *, grid: TokenGrid = SYMMETRIC, rotation: int = 1) -> Int8Linear:
+        """`weight` float32 (out, in), each value to the nearest after rotation; needs no data."""
+        return cls(Int8Weight.round(rotate(weight, rotation)), grid, rotation)
 
     def __call__(self, x: Tensor) -> Tensor:
         x = rotate(x, self.rotation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -27,6 +29,7 @@ from quantize.int8 import (
 )
 from quantize.rotation import hadamard, rotate, rotate_values
 from quantize.tower.stream import stream_divisors
+from quantize.tower.weights import gptq_int8, gptq_linear
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -122,7 +125,7 @@ def onnxruntime_linear(weight: Int8Weight, scale: Tensor, grid: TokenGrid, x: Te
 @pytest.mark.parametrize("width", [64, 1792, 15360])
 def test_every_bit_is_onnxruntimes(width: int, grid: TokenGrid) -> None:
     x = spread(19, width) if grid is SYMMETRIC else F.gelu(spread(19, width))
-    linear = Int8Linear.quantize(normal(24, width, seed=1), grid=grid)
+    linear = Int8Linear.round(normal(24, width, seed=1), grid=grid)
     scale = grid.scale(x)
     codes, y = onnxruntime_linear(linear.weight, scale, grid, x)
     assert torch.equal(grid.encode(x, scale), codes)
@@ -183,7 +186,7 @@ def test_rotation_saves_what_a_loud_channel_spoils() -> None:
     exact = x @ weight.T
 
     def error(rotation: int) -> float:
-        return float((Int8Linear.quantize(weight, rotation=rotation)(x) - exact).norm() / exact.norm())
+        return float((Int8Linear.round(weight, rotation=rotation)(x) - exact).norm() / exact.norm())
 
     assert error(64) < error(1) / 3
 
@@ -195,7 +198,8 @@ def test_gptq_beats_rounding_on_correlated_inputs(rotation: int) -> None:
     exact = x @ weight.T
 
     def error(hessian: Tensor | None) -> float:
-        linear = Int8Linear.quantize(weight, hessian=hessian, rotation=rotation)
+        round_weight = Int8Linear.round if hessian is None else partial(gptq_linear, hessian=hessian)
+        linear = round_weight(weight, rotation=rotation)
         rounded = rotate(x, rotation) @ linear.weight.dequantize().T  # activations as they are: weights' error alone
         return float((rounded - exact).norm())
 
@@ -204,7 +208,7 @@ def test_gptq_beats_rounding_on_correlated_inputs(rotation: int) -> None:
 
 def test_gptq_codes_fit_int8_and_mean_the_weight() -> None:
     weight = normal(8, 64)
-    rounded = Int8Weight.gptq(weight, torch.eye(64))
+    rounded = gptq_int8(weight, torch.eye(64))
     assert rounded.codes.dtype == torch.int8
     assert ((rounded.dequantize() - weight).abs() <= 0.6 * rounded.scale[:, None]).all()
 

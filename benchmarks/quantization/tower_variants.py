@@ -13,6 +13,7 @@ from benchmarks.quantization.tower_trunk import READING, Linear, Site
 from quantize.gptq import quantize_weight, round_to_nearest
 from quantize.grid import GridMethod
 from quantize.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight
+from quantize.tower.weights import gptq_linear
 
 ALPHAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SEARCH_TOKENS = 2048
@@ -51,8 +52,9 @@ def int8(
     """`stream` and `inner`: Hadamard blocks at qkv and fc1, and at fc2. `gptq`: where weights aren't just rounded."""
     rotation = stream if layer.site in READING else inner if layer.site is Site.FC2 else 1
     grid = AFTER_GELU if gelu_grid and layer.site is Site.FC2 else SYMMETRIC
-    hessian = layer.hessian if layer.site in gptq else None
-    return Int8Linear.quantize(layer.weight, hessian=hessian, grid=grid, rotation=rotation)
+    if layer.site in gptq:
+        return gptq_linear(layer.weight, layer.hessian, grid=grid, rotation=rotation)
+    return Int8Linear.round(layer.weight, grid=grid, rotation=rotation)
 
 
 def int8_weights_only(layer: Layer) -> Linear:
@@ -62,7 +64,7 @@ def int8_weights_only(layer: Layer) -> Linear:
 def smoothed(layer: Layer, *, alpha: float | None, sites: frozenset[Site] = frozenset(Site)) -> Linear:
     """SmoothQuant (Xiao et al. 2022): channels divided by absmax^alpha / weight absmax^(1 - alpha). None: searched."""
     if layer.site not in sites:
-        return Int8Linear.quantize(layer.weight)
+        return Int8Linear.round(layer.weight)
     if alpha is not None:
         return _divided(layer.weight, _smoothing(layer, alpha))
     sample = layer.inputs[:: max(1, len(layer.inputs) // SEARCH_TOKENS)]
@@ -101,7 +103,7 @@ def _smoothing(layer: Layer, alpha: float) -> Tensor:
 
 
 def _divided(weight: Tensor, scale: Tensor) -> Linear:
-    linear = Int8Linear.quantize(weight * scale)
+    linear = Int8Linear.round(weight * scale)
     return lambda x: linear(x / scale)
 
 

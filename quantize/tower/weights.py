@@ -1,0 +1,23 @@
+"""int8 weights by GPTQ: rounded so that a layer's outputs change least on what it reads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quantize.gptq import quantize_weight
+from quantize.int8 import SYMMETRIC, Int8Linear, Int8Weight, TokenGrid
+from quantize.rotation import rotate
+
+
+def gptq_int8(weight: Tensor, hessian: Tensor) -> Int8Weight:
+    """`weight` float32 (out, in), `hessian` X^T X (in, in) of its inputs."""
+    quantized = quantize_weight(weight, hessian, bits=8, group_size=-1, desc_act=True)
+    codes = torch.from_numpy(quantized.codes.astype("int16") - quantized.zeros)  # (out, in), -128 .. 127
+    return Int8Weight(codes.to(torch.int8), torch.from_numpy(quantized.scales[:, 0]))
+
+
+def gptq_linear(weight: Tensor, hessian: Tensor, *, grid: TokenGrid = SYMMETRIC, rotation: int = 1) -> Int8Linear:
+    """The same as a layer; `weight` and `hessian` are those of the inputs before rotation."""
+    rotated = rotate(rotate(hessian, rotation).T, rotation)
+    return Int8Linear(gptq_int8(rotate(weight, rotation), rotated), grid, rotation)
