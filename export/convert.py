@@ -135,6 +135,7 @@ def _write_manifest(
         target=preset.target,
         config=checkpoint.config,
         files=tuple(files),
+        time_shared=preset.time_shared,
         source={"folder": checkpoint.folder.resolve().name, "files": source},
         quantization=quantization,
         parity=parity.to_dict(),

@@ -52,6 +52,7 @@ class Manifest:
     config: OmniLMMConfig
     files: tuple[FileEntry, ...]
     graphs: Graphs = Graphs()
+    time_shared: bool = False  # the tower is let go after each picture: there is no room for it beside the decoder
     sampling: SamplingParams = field(default_factory=SamplingParams)
     source: dict[str, Any] = field(default_factory=dict)
     quantization: dict[str, Any] | None = None

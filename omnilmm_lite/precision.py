@@ -42,4 +42,3 @@ class LinearFormat(Enum):
     FLOAT = "float"  # in the graph's own precision
     INT8 = "int8"  # both sides of the product are 8-bit integers; activations are rounded while it runs. CPU only
     BITS8 = "8 bits"  # weights only, in groups of 128: MatMulNBits
-    BITS4 = "4 bits"

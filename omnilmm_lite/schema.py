@@ -13,6 +13,8 @@ from omnilmm_lite.errors import InputError
 
 T = TypeVar("T")
 
+SCALARS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
+
 
 class SchemaError(InputError):
     """A value is missing, unknown or of the wrong type; the text begins with the field's path."""
@@ -21,7 +23,7 @@ class SchemaError(InputError):
 def build(cls: type[T], data: object, where: str = "") -> T:
     """`data`, as json.loads gives it, as the dataclass `cls`. SchemaError names the first field that doesn't fit.
 
-    Fields may be str, int, float, Any, an Enum (by value), another dataclass, tuple[X, ...], dict[str, X] or X | None.
+    Fields may be str, bool, int, float, Any, an Enum (by value), another dataclass, tuple[X, ...], dict[str, X] or X | None.
     Every field must be there, with a default or without: what is written is always complete.
     """
     if not isinstance(data, dict):
@@ -62,8 +64,8 @@ def _scalar(kind: Any, data: object, where: str) -> Any:
             raise _wrong(where, f"one of {', '.join(choices)}", data)
         return choices[data]
     accepted = (int, float) if kind is float else kind
-    if isinstance(data, bool) or not isinstance(data, accepted):
-        raise _wrong(where, {str: "a string", int: "a whole number", float: "a number"}[kind], data)
+    if isinstance(data, bool) is not (kind is bool) or not isinstance(data, accepted):
+        raise _wrong(where, SCALARS[kind], data)
     if isinstance(data, str) and not _is_text(data):
         raise _wrong(where, "text without lone surrogates and zero characters", data)
     return data

@@ -6,10 +6,10 @@ an old path is a new picture.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,11 +38,21 @@ class VisionEncoder:
     """Opens its graphs at the first picture: a chat without one never pays for the tower."""
 
     def __init__(
-        self, config: OmniLMMConfig, open_graphs: Callable[[], tuple[InferenceSession, InferenceSession]]
+        self,
+        config: OmniLMMConfig,
+        open_graphs: Callable[[], tuple[InferenceSession, InferenceSession]],
+        *,
+        release_after: bool = False,
     ) -> None:
-        """`open_graphs` gives the sessions of the tower and of the resampler."""
+        """`open_graphs` gives the sessions of the tower and of the resampler; before it does, it may make room for
+        them. With `release_after` they are let go once a picture is encoded, for one that shares its memory with the
+        decoder; see `kept_open` for many pictures.
+        """
         self._config = config.vision
         self._open_graphs = open_graphs
+        self._release_after = release_after
+        self._graphs: tuple[InferenceSession, InferenceSession] | None = None
+        self._holders = 0
         self._cache: OrderedDict[str, ImageFeatures] = OrderedDict()
 
     def encode(self, image: Image.Image) -> ImageFeatures:
@@ -51,18 +61,28 @@ class VisionEncoder:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        features = ImageFeatures(key, self._run(preprocess(image, self._config)))
+        with self.kept_open():
+            features = ImageFeatures(key, self._run(preprocess(image, self._config)))
         self._cache[key] = features
         if len(self._cache) > CACHED_PICTURES:
             self._cache.popitem(last=False)
         return features
 
-    @cached_property
-    def _graphs(self) -> tuple[InferenceSession, InferenceSession]:
-        return self._open_graphs()
+    @contextlib.contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """The graphs, once a new picture needed them, stay open until the end of the block: for several pictures."""
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if self._release_after and not self._holders:
+                self._graphs = None
 
     def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, image_size, image_size) -> (queries, hidden)."""
+        if self._graphs is None:
+            self._graphs = self._open_graphs()
         tower, resampler = self._graphs
         with graph_errors("vision tower and resampler"):
             (patches,) = tower.run(["patches"], {"pixel_values": pixels})  # (1, patches, kv_dim)

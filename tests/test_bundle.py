@@ -205,6 +205,7 @@ def test_other_schema_versions_are_refused(copy: Path, version: object) -> None:
         (lambda data: data["files"][0].update(size=True), "files[0].size: expected a whole number, found True"),
         (lambda data: data["files"][0].update(size=1.5), "files[0].size: expected a whole number, found 1.5"),
         (lambda data: data["files"][0].update(path=7), "files[0].path: expected a string, found 7"),
+        (lambda data: data.update(time_shared=1), "time_shared: expected true or false, found 1"),
         (lambda data: data.update(files={"path": "x"}), "files: expected a list"),
         (lambda data: data.update(target="tpu"), "target: expected one of cpu, cuda, found 'tpu'"),
         (lambda data: data.update(config=[]), "config: expected an object, found []"),

@@ -1,0 +1,99 @@
+"""When the tower is open, and for how long."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from omnilmm_lite.config import OmniLMMConfig, ResamplerConfig, VisionConfig
+from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.vision import CACHED_PICTURES, VisionEncoder
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+CONFIG = OmniLMMConfig(vision=VisionConfig(image_size=14), resampler=ResamplerConfig(num_queries=4, hidden_size=8))
+
+
+class FakeSession:
+    """Gives the mean of what it gets, in the resampler's shape."""
+
+    def run(self, names: list[str], feeds: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        (values,) = feeds.values()
+        if np.isnan(values).any():
+            raise RuntimeError("out of memory")
+        return [np.full((1, 4, 8), values.mean(), dtype=np.float32)]
+
+
+class Opener:
+    """Counts how often the graphs were opened, and how many sessions are alive."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sessions: list[weakref.ref[FakeSession]] = []
+
+    def __call__(self) -> tuple[InferenceSession, InferenceSession]:
+        assert self.alive == 0
+        self.count += 1
+        graphs = FakeSession(), FakeSession()
+        self._sessions += [weakref.ref(session) for session in graphs]
+        return cast("tuple[InferenceSession, InferenceSession]", graphs)
+
+    @property
+    def alive(self) -> int:
+        return sum(session() is not None for session in self._sessions)
+
+
+def picture(grey: int) -> Image.Image:
+    return Image.new("RGB", (14, 14), (grey, grey, grey))
+
+
+def test_nothing_is_open_before_the_first_picture_and_everything_after_it() -> None:
+    opener = Opener()
+    encoder = VisionEncoder(CONFIG, opener)
+    assert opener.count == 0
+    for grey in (1, 2, 1):
+        encoder.encode(picture(grey))
+    assert (opener.count, opener.alive) == (1, 2)
+
+
+def test_a_time_shared_tower_is_gone_after_each_picture() -> None:
+    opener = Opener()
+    encoder = VisionEncoder(CONFIG, opener, release_after=True)
+    first = encoder.encode(picture(1))
+    assert (opener.count, opener.alive) == (1, 0)
+    assert encoder.encode(picture(1)) is first  # from memory: nothing is opened for it
+    assert opener.count == 1
+    encoder.encode(picture(2))
+    assert (opener.count, opener.alive) == (2, 0)
+
+
+def test_many_pictures_open_a_time_shared_tower_once() -> None:
+    opener = Opener()
+    encoder = VisionEncoder(CONFIG, opener, release_after=True)
+    with encoder.kept_open():
+        assert opener.count == 0  # and not at all where every picture is remembered
+        for grey in range(CACHED_PICTURES + 2):
+            encoder.encode(picture(grey))
+        with encoder.kept_open():
+            pass
+        assert (opener.count, opener.alive) == (1, 2)
+    assert opener.alive == 0
+
+
+def test_a_time_shared_tower_that_fails_is_gone_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    opener = Opener()
+    encoder = VisionEncoder(CONFIG, opener, release_after=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("omnilmm_lite.vision.preprocess", lambda *_: np.full((1, 3, 14, 14), np.nan, dtype=np.float32))
+        with pytest.raises(OmniLMMError, match=r"vision tower and resampler: .*out of memory") as caught:
+            encoder.encode(picture(1))
+    del caught  # its traceback holds the frames, and they the sessions
+    assert opener.alive == 0
+    encoder.encode(picture(1))
+    assert opener.count == 2
