@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite import __version__
+from omnilmm_lite.commands.bench import add_bench
 from omnilmm_lite.commands.inspect import add_inspect
 from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.errors import InputError, OmniLMMError
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
     _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
+    add_bench(commands.add_parser("bench", help="measure speed and memory, or check a device against the CPU"))
     measuring = commands.add_parser("quality", help="measure how far a bundle is from the model it was made from")
     add_quality_options(measuring)
     measuring.set_defaults(command=quality)

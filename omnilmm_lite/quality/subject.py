@@ -25,8 +25,8 @@ from omnilmm_lite.vision import ImageFeatures, VisionEncoder
 ANSWER_TOKENS = 64  # of a written answer at most
 
 
-class Subject(Protocol):
-    """One of the two models. Any thing that predicts may stand behind it, loaded whole or layer by layer."""
+class Form(Protocol):
+    """A form of a model: what says whether two of them give the same meaning to tokens and logits."""
 
     @property
     def name(self) -> str: ...
@@ -36,6 +36,10 @@ class Subject(Protocol):
 
     @property
     def tokenizer(self) -> Tokenizer: ...
+
+
+class Subject(Form, Protocol):
+    """One of the two models. Any thing that predicts may stand behind it, loaded whole or layer by layer."""
 
     def predict(self, samples: Sequence[Sample], progress: Progress) -> Iterator[NDArray[np.float32]]:
         """Each sample's teacher-forced logits (tokens, vocab), in order.
@@ -115,7 +119,7 @@ class BundleSubject:
             progress.step("")
 
 
-def check_comparable(subject: Subject, base: Subject) -> None:
+def check_comparable(subject: Form, base: Form) -> None:
     """InputError where the two give different ids to the same text, or their logits different meanings."""
     names = f"{subject.name} and {base.name} can't be compared"
     one, other = subject.config, base.config

@@ -1,0 +1,1 @@
+"""How fast a bundle runs on this machine, and whether two runs of one model agree."""

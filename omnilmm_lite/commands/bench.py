@@ -1,0 +1,90 @@
+"""`omnilmm-lite bench`: how fast a bundle runs here, and whether it computes the same as elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from omnilmm_lite.bench.settings import (
+    DEFAULT_DECODE_AT,
+    DEFAULT_NEW_TOKENS,
+    DEFAULT_PREFILL,
+    DEFAULT_REPEAT,
+    Settings,
+    parse_lengths,
+)
+
+if TYPE_CHECKING:
+    from omnilmm_lite.bundle import Bundle
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Measures loading, pictures, prompts, answers and memory, each several times after a warm-up. With --check, "
+        "instead: whether this device computes what OTHER gives on the CPU."
+    )
+    parser.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with every sample")
+    timing = parser.add_argument_group("timing")
+    timing.add_argument("--prefill", default=DEFAULT_PREFILL, metavar="N,N", help=f"lengths ({DEFAULT_PREFILL})")
+    timing.add_argument(
+        "--decode-at", default=DEFAULT_DECODE_AT, metavar="N,N", help=f"tokens of context ({DEFAULT_DECODE_AT})"
+    )
+    timing.add_argument("--repeat", type=int, default=DEFAULT_REPEAT, metavar="N", help=f"runs ({DEFAULT_REPEAT})")
+    timing.add_argument(
+        "--new-tokens", type=int, default=DEFAULT_NEW_TOKENS, metavar="N", help=f"a decode run ({DEFAULT_NEW_TOKENS})"
+    )
+    timing.add_argument(
+        "--bandwidth", type=float, metavar="GB/S", help="of the memory, for the floor (default: measured on the CPU)"
+    )
+    parser.add_argument(
+        "--check", metavar="OTHER", help="a bundle, perhaps the same one, that runs on the CPU: compare with it"
+    )
+    parser.set_defaults(command=bench)
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Measures, or compares, and prints what came out."""
+    settings = Settings(
+        prefill=parse_lengths("--prefill", args.prefill),
+        decode_at=parse_lengths("--decode-at", args.decode_at),
+        repeat=args.repeat,
+        new_tokens=args.new_tokens,
+        bandwidth=None if args.bandwidth is None else args.bandwidth * 1e9,
+    )
+    from omnilmm_lite.bundle import Bundle
+
+    bundle = Bundle.find(args.model)
+    if args.check is not None:
+        _check(bundle, Bundle.find(args.check), args)
+    else:
+        _measure(bundle, settings, args)
+
+
+def _measure(bundle: Bundle, settings: Settings, args: argparse.Namespace) -> None:
+    from omnilmm_lite.bench.measure import measure
+    from omnilmm_lite.bench.table import print_result
+    from omnilmm_lite.console import ConsoleProgress
+
+    with ConsoleProgress() as progress:
+        result = measure(bundle, args.device, args.threads, settings, progress)
+    if args.json:
+        print(json.dumps(result.to_dict()))
+    else:
+        print_result(result)
+
+
+def _check(bundle: Bundle, other: Bundle, args: argparse.Namespace) -> None:
+    from omnilmm_lite.bench.check import check
+    from omnilmm_lite.bench.check_table import print_check
+    from omnilmm_lite.console import ConsoleProgress
+
+    with ConsoleProgress() as progress:
+        report = check(bundle, other, args.device, args.threads, progress)
+    if args.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print_check(report)
