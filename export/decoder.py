@@ -1,4 +1,4 @@
-"""The decoder (Mistral) as ONNX, one graph for prefill and decode.
+"""The decoder (Mistral) as ONNX: a graph that serves both prefill and decode, or decode alone beside `export.prefill`.
 
     inputs_embeds          (1, tokens, hidden) float32
     seqlens_k              (1,) int32: tokens in the cache after this step, minus one
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -47,29 +48,44 @@ class DecoderWeights(Protocol):
         """Any other tensor, float32."""
 
 
+class Sublayers(Protocol):
+    """The linear layers' half of the decoder: both take and give (1, tokens, hidden)."""
+
+    def attention(self, graph: GraphBuilder, x: str, cache: list[str], layer: int) -> str: ...
+
+    def mlp(self, graph: GraphBuilder, x: str, layer: int) -> str: ...
+
+
 def build_decoder(
     config: DecoderConfig, weights: DecoderWeights, path: Path, precision: Precision, accuracy_level: int
 ) -> Iterator[str]:
     """Writes `path` and its data; yields a line after each stage, for progress."""
     with GraphBuilder(path, precision, accuracy_level=accuracy_level) as graph:
-        embeddings = graph.input("inputs_embeds", TensorProto.FLOAT, [1, "tokens", config.hidden_size])
-        rows = graph.input("logits_rows", TensorProto.INT64, ["rows"])
-        cache = _cache_inputs(graph, config, precision)
-        x = graph.op("Cast", embeddings, to=element_type(precision.compute))
-        branch = ""  # the last sublayer's output, not yet added to x
-        for i in range(config.num_hidden_layers):
-            name = f"model.layers.{i}"
-            x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.input_layernorm")
-            branch = _attention(graph, config, weights, normed, cache, i)
-            if i == config.num_hidden_layers - 1:
-                x, branch = (graph.op("Gather", value, rows, axis=1) for value in (x, branch))  # (1, rows, hidden)
-            x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.post_attention_layernorm")
-            branch = _mlp(graph, weights, config, normed, f"{name}.mlp")
-            yield f"layer {i + 1}/{config.num_hidden_layers}"
-        _, normed = _add_norm(graph, config, weights, x, branch, "model.norm")
-        logits = graph.linear(normed, weights.linear("lm_head"), "lm_head")
-        graph.output("logits", logits, TensorProto.FLOAT, [1, "rows", config.vocab_size])
-        graph.save()
+        yield from build_layers(graph, config, weights, FusedSublayers(config, weights))
+
+
+def build_layers(
+    graph: GraphBuilder, config: DecoderConfig, weights: DecoderWeights, sublayers: Sublayers
+) -> Iterator[str]:
+    """The graph around the sublayers: inputs, cache, residual stream, norms (from `weights`), lm_head (likewise)."""
+    embeddings = graph.input("inputs_embeds", TensorProto.FLOAT, [1, "tokens", config.hidden_size])
+    rows = graph.input("logits_rows", TensorProto.INT64, ["rows"])
+    cache = _cache_inputs(graph, config)
+    x = graph.op("Cast", embeddings, to=element_type(graph.precision.compute))
+    branch = ""  # the last sublayer's output, not yet added to x
+    for i in range(config.num_hidden_layers):
+        name = f"model.layers.{i}"
+        x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.input_layernorm")
+        branch = sublayers.attention(graph, normed, cache, i)
+        if i == config.num_hidden_layers - 1:
+            x, branch = (graph.op("Gather", value, rows, axis=1) for value in (x, branch))  # (1, rows, hidden)
+        x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.post_attention_layernorm")
+        branch = sublayers.mlp(graph, normed, i)
+        yield f"layer {i + 1}/{config.num_hidden_layers}"
+    _, normed = _add_norm(graph, config, weights, x, branch, "model.norm")
+    logits = graph.linear(normed, weights.linear("lm_head"), "lm_head")
+    graph.output("logits", logits, TensorProto.FLOAT, [1, "rows", config.vocab_size])
+    graph.save()
     yield "saved"
 
 
@@ -78,14 +94,14 @@ def num_stages(config: DecoderConfig) -> int:
     return config.num_hidden_layers + 1
 
 
-def _cache_inputs(graph: GraphBuilder, config: DecoderConfig, precision: Precision) -> list[str]:
+def _cache_inputs(graph: GraphBuilder, config: DecoderConfig) -> list[str]:
     """The operator's inputs behind the past: lengths and rotary tables. Also declares the cache's graph inputs."""
     for i in range(config.num_hidden_layers):
         for part in ("key", "value"):
-            graph.input(f"past.{i}.{part}", element_type(precision.compute), _cache_shape(config))
+            graph.input(f"past.{i}.{part}", element_type(graph.precision.compute), _cache_shape(config))
     cos, sin = rope_tables(config, torch.arange(config.max_position_embeddings))  # (positions, head_dim / 2)
     # not graph.weight: storing these narrower would move every rotary angle
-    dtype = precision.compute.numpy
+    dtype = graph.precision.compute.numpy
     return [
         graph.input("seqlens_k", TensorProto.INT32, [1]),
         graph.input("total_sequence_length", TensorProto.INT32, []),
@@ -112,17 +128,37 @@ def _add_norm(
     return total, normed
 
 
-def _attention(
-    graph: GraphBuilder, config: DecoderConfig, weights: DecoderWeights, x: str, cache: list[str], layer: int
-) -> str:
+@dataclass(frozen=True)
+class FusedSublayers:
+    """q, k, v as one product, and gate, up as one; in floats or in MatMulNBits, as the weights are."""
+
+    config: DecoderConfig
+    weights: DecoderWeights
+
+    def attention(self, graph: GraphBuilder, x: str, cache: list[str], layer: int) -> str:
+        name = f"model.layers.{layer}.self_attn"
+        qkv = stack([self.weights.linear(f"{name}.{part}_proj") for part in "qkv"])
+        qkv_states = graph.linear(x, qkv, f"{name}.qkv_proj")  # (1, tokens, q_dim + 2 kv_dim)
+        attended = cached_attention(graph, self.config, qkv_states, cache, layer)
+        return graph.linear(attended, self.weights.linear(f"{name}.o_proj"), f"{name}.o_proj")
+
+    def mlp(self, graph: GraphBuilder, x: str, layer: int) -> str:
+        name = f"model.layers.{layer}.mlp"
+        gate_up = stack([self.weights.linear(f"{name}.{part}_proj") for part in ("gate", "up")])
+        both = graph.linear(x, gate_up, f"{name}.gate_up_proj")
+        gate, up = graph.split(both, [self.config.intermediate_size] * 2, f"{name}.split")
+        gated = graph.op("Mul", graph.op("QuickGelu", gate, alpha=1.0), up)  # QuickGelu with alpha 1 is SiLU
+        return graph.linear(gated, self.weights.linear(f"{name}.down_proj"), f"{name}.down_proj")
+
+
+def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache: list[str], layer: int) -> str:
+    """qkv (1, tokens, q_dim + 2 kv_dim), without positions -> (1, tokens, q_dim); keys and values go to the cache."""
     name = f"model.layers.{layer}.self_attn"
-    qkv = stack([weights.linear(f"{name}.{part}_proj") for part in "qkv"])
-    qkv_states = graph.linear(x, qkv, f"{name}.qkv_proj")  # (1, tokens, q_dim + 2 kv_dim)
     past = [f"past.{layer}.key", f"past.{layer}.value"]
     present = [f"present.{layer}.key", f"present.{layer}.value"]
     graph.node(
         "GroupQueryAttention",
-        [qkv_states, "", "", *past, *cache],
+        [qkv, "", "", *past, *cache],
         [f"{name}.out", *present],
         name,
         num_heads=config.num_attention_heads,
@@ -130,18 +166,9 @@ def _attention(
         do_rotary=1,
         local_window_size=config.sliding_window or -1,
     )
-    onnx_type = element_type(graph.precision.compute)
     for output in present:
-        graph.declare_output(output, onnx_type, _cache_shape(config))
-    return graph.linear(f"{name}.out", weights.linear(f"{name}.o_proj"), f"{name}.o_proj")
-
-
-def _mlp(graph: GraphBuilder, weights: DecoderWeights, config: DecoderConfig, x: str, name: str) -> str:
-    gate_up = stack([weights.linear(f"{name}.{part}_proj") for part in ("gate", "up")])
-    both = graph.linear(x, gate_up, f"{name}.gate_up_proj")
-    gate, up = graph.split(both, [config.intermediate_size] * 2, f"{name}.split")
-    gated = graph.op("Mul", graph.op("QuickGelu", gate, alpha=1.0), up)  # QuickGelu with alpha 1 is SiLU
-    return graph.linear(gated, weights.linear(f"{name}.down_proj"), f"{name}.down_proj")
+        graph.declare_output(output, element_type(graph.precision.compute), _cache_shape(config))
+    return f"{name}.out"
 
 
 def stack(parts: list[Weight]) -> Weight:

@@ -81,8 +81,9 @@ class GraphBuilder:
 
     # ---- constants ----
 
-    def has_constant(self, name: str) -> bool:
-        return name in self._initializers
+    def shared_constant(self, name: str, array: Array) -> str:
+        """Like `constant`, but the same name may come again with the same array."""
+        return name if name in self._initializers else self.constant(name, array)
 
     def constant(self, name: str, array: Array) -> str:
         """A tensor in its own dtype, whatever the precision: indices, shapes, packed codes."""
@@ -126,6 +127,10 @@ class GraphBuilder:
         name = name or self._fresh(op_type)
         self.node(op_type, inputs, [name], name, **attributes)
         return name
+
+    def reshape(self, x: str, shape: Sequence[int]) -> str:
+        """`shape` may have a -1."""
+        return self.op("Reshape", x, self.shared_constant(f"shape.{shape}", np.asarray(shape, dtype=np.int64)))
 
     def split(self, x: str, sizes: Sequence[int], name: str) -> list[str]:
         """Splits the last axis."""

@@ -39,7 +39,7 @@ def round_rows(graph: GraphBuilder, x: str, grid: TokenGrid, rotation: int, name
     if rotation > 1:
         x = _rotate(graph, x, rotation)
     scale = _row_scale(graph, x, grid)  # (rows,)
-    zero = _constant(graph, f"int8.zero_point.{grid.zero_point}", np.asarray([grid.zero_point], dtype=np.uint8))
+    zero = graph.shared_constant(f"int8.zero_point.{grid.zero_point}", np.asarray([grid.zero_point], dtype=np.uint8))
     zeros = graph.op("Expand", zero, graph.op("Shape", scale))
     codes = graph.op("QuantizeLinear", x, scale, zeros, name=f"{name}/round", axis=0)
     return Int8Rows(codes, scale, zero)
@@ -50,22 +50,22 @@ def int8_product(graph: GraphBuilder, rows: Int8Rows, weight: Int8Weight, name: 
     inputs = [
         rows.codes,
         graph.constant(f"{name}.codes", weight.codes.T.numpy()),  # (in, out)
-        _constant(graph, "int8.one", np.asarray(1, dtype=np.float32)),
+        graph.shared_constant("int8.one", np.asarray(1, dtype=np.float32)),
         graph.constant(f"{name}.scale", weight.scale.numpy()),
         rows.zero_point,
-        _constant(graph, "int8.weight_zero_point", np.asarray(0, dtype=np.int8)),
+        graph.shared_constant("int8.weight_zero_point", np.asarray(0, dtype=np.int8)),
     ]
     return graph.op("MatMulIntegerToFloat", *inputs, name=f"{name}/matmul")
 
 
 def column(graph: GraphBuilder, scale: str) -> str:
     """(rows,) -> (rows, 1)."""
-    return graph.op("Unsqueeze", scale, _constant(graph, "int8.last_axis", np.asarray([-1], dtype=np.int64)))
+    return graph.op("Unsqueeze", scale, graph.shared_constant("int8.last_axis", np.asarray([-1], dtype=np.int64)))
 
 
 def _row_scale(graph: GraphBuilder, x: str, grid: TokenGrid) -> str:
     """`TokenGrid.scale`: (rows, in) -> (rows,)."""
-    axis = _constant(graph, "int8.last_axis", np.asarray([-1], dtype=np.int64))
+    axis = graph.shared_constant("int8.last_axis", np.asarray([-1], dtype=np.int64))
     highest = graph.op("ReduceMax", x, axis, keepdims=0)
     steps = ACTIVATION_CODES - grid.zero_point
     if grid.minimum is None:
@@ -73,19 +73,13 @@ def _row_scale(graph: GraphBuilder, x: str, grid: TokenGrid) -> str:
         highest, least = graph.op("Max", highest, lowest), LEAST_SCALE
     else:
         least = -grid.minimum / grid.zero_point
-    divisor = _constant(graph, f"int8.steps.{steps}", np.asarray(steps, dtype=np.float32))
-    bound = _constant(graph, f"int8.least_scale.{grid.zero_point}", np.asarray(least, dtype=np.float32))
+    divisor = graph.shared_constant(f"int8.steps.{steps}", np.asarray(steps, dtype=np.float32))
+    bound = graph.shared_constant(f"int8.least_scale.{grid.zero_point}", np.asarray(least, dtype=np.float32))
     return graph.op("Max", graph.op("Div", highest, divisor), bound)
 
 
 def _rotate(graph: GraphBuilder, x: str, block: int) -> str:
     """Blocks of columns become rows of one product with the Hadamard matrix."""
-    matrix = _constant(graph, f"int8.hadamard.{block}", hadamard(block).numpy())
-    split = _constant(graph, f"int8.blocks.{block}", np.asarray([-1, block], dtype=np.int64))
-    rotated = graph.op("MatMul", graph.op("Reshape", x, split), matrix)  # (rows * in / block, block)
+    matrix = graph.shared_constant(f"int8.hadamard.{block}", hadamard(block).numpy())
+    rotated = graph.op("MatMul", graph.reshape(x, [-1, block]), matrix)  # (rows * in / block, block)
     return graph.op("Reshape", rotated, graph.op("Shape", x))
-
-
-def _constant(graph: GraphBuilder, name: str, array: Array) -> str:
-    """One that many layers share."""
-    return name if graph.has_constant(name) else graph.constant(name, array)
