@@ -50,12 +50,15 @@ class VisionAttention(nn.Module):
         self.proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, tokens, hidden = x.shape
+        return self.proj(self.attend(x))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """What proj gets: (batch, tokens, hidden) -> the same shape."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])  # keys have no bias
-        qkv = F.linear(x, self.qkv.weight, bias).reshape(batch, tokens, 3, self.num_heads, -1)
+        qkv = (self.qkv(x) + bias).unflatten(-1, (3, self.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, head_dim)
         x = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(x.transpose(1, 2).reshape(batch, tokens, hidden))
+        return x.transpose(1, 2).flatten(2)
 
 
 class VisionMlp(nn.Module):
@@ -65,7 +68,11 @@ class VisionMlp(nn.Module):
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))  # the exact, erf GELU
+        return self.fc2(self.activate(x))
+
+    def activate(self, x: Tensor) -> Tensor:
+        """What fc2 gets: (batch, tokens, hidden) -> (batch, tokens, intermediate)."""
+        return F.gelu(self.fc1(x))  # the exact, erf GELU
 
 
 class VisionBlock(nn.Module):
@@ -103,11 +110,15 @@ class VisionTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(batch, 3, image_size, image_size) -> (batch, patches, hidden), the CLS token dropped."""
-        x = self.patch_embed(pixels)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.positions()
+        x = self.embed(pixels)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)[:, 1:]
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """(batch, 3, image_size, image_size) -> (batch, 1 + patches, hidden), what the first block gets."""
+        x = self.patch_embed(pixels)
+        return torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.positions()
 
 
 # ---- perceiver resampler ----

@@ -4,7 +4,8 @@
     patches      (batch, patches, hidden) float32, after the last norm, the CLS token dropped
 
 Operators are chosen for both onnxruntime's CPU and CUDA kernels: MultiHeadAttention adds the q and v biases itself,
-BiasGelu (exact erf) fuses the MLP's first bias. The blocks are residual post-norm, so no skip-norm fusion fits.
+BiasGelu (exact erf) fuses the MLP's first bias. The blocks are residual post-norm, so no skip-norm fusion fits. All
+but attention works on rows, one for each token of each picture, as int8 layers want.
 """
 
 from __future__ import annotations
@@ -13,36 +14,42 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from onnx import TensorProto
 
-from export.checkpoint import Checkpoint
 from export.graph import GraphBuilder, element_type
-from export.reference import VisionTower
-from export.streaming import load_module
+from export.int8 import column, int8_linear, int8_product, round_rows
+from export.reference import resample_grid
+from export.tower_weights import PREFIX, TowerWeights
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
+from quantize.int8 import Int8Linear
 
 # Largest difference to the reference, relative to the reference's largest value. fp32: summation order over 63 blocks.
 # Weights stored in fp16: each is off by up to 5e-4 of itself, at random. fp16: that for every activation, too; the
 # post-norm keeps it from growing along the blocks.
 TOLERANCE = {FP32: 1e-3, FP32_FROM_FP16: 5e-3, FP16: 3e-2}
+# An activation that lies between two codes may be rounded to either, and over the blocks such steps add up.
+TOLERANCE_INT8 = 5e-2
 
-PREFIX = "model.vision_tower"
 
-
-def build_vision(checkpoint: Checkpoint, path: Path, precision: Precision) -> Iterator[str]:
+def build_vision(config: VisionConfig, weights: TowerWeights, path: Path, precision: Precision) -> Iterator[str]:
     """Writes `path` and its data; yields a line after each stage, for progress."""
-    config = checkpoint.config.vision
     with GraphBuilder(path, precision) as graph:
         side = config.image_size
         pixels = graph.input("pixel_values", TensorProto.FLOAT, ["batch", 3, side, side])
-        x = _embed(graph, checkpoint, graph.op("Cast", pixels, to=element_type(precision.compute)))
+        x = _embed(graph, config, weights, graph.op("Cast", pixels, to=element_type(precision.compute)))
+        x = graph.reshape(x, [-1, config.hidden_size])  # (batch * tokens, hidden)
+        graph.seam()
         yield "patch embedding"
         for i in range(config.num_hidden_layers):
-            x = _block(graph, checkpoint, x, f"{PREFIX}.blocks.{i}")
+            x = _block(graph, config, weights, x, f"{PREFIX}.blocks.{i}")
+            graph.seam()
             yield f"block {i + 1}/{config.num_hidden_layers}"
-        x = _layer_norm(graph, checkpoint, x, f"{PREFIX}.norm")
-        x = _drop_cls(graph, x, config)
+        if weights.divisors is not None:
+            x = graph.op("Mul", x, graph.weight("divisors", weights.divisors))
+        x = _layer_norm(graph, config, weights, x, f"{PREFIX}.norm")
+        x = _drop_cls(graph, graph.reshape(x, [-1, 1 + config.num_patches, config.hidden_size]), config)
         graph.output("patches", x, TensorProto.FLOAT, ["batch", config.num_patches, config.hidden_size])
         graph.save()
     yield "saved"
@@ -53,51 +60,70 @@ def num_stages(config: VisionConfig) -> int:
     return config.num_hidden_layers + 2
 
 
-def _embed(graph: GraphBuilder, checkpoint: Checkpoint, pixels: str) -> str:
+def _embed(graph: GraphBuilder, config: VisionConfig, weights: TowerWeights, pixels: str) -> str:
     """Patches through the convolution, CLS before them, positions added. The position table is resampled here, once:
     the antialiased bicubic resize has no ONNX operator."""
-    config = checkpoint.config.vision
     name = f"{PREFIX}.patch_embed.proj"
-    kernel = graph.weight(f"{name}.weight", checkpoint.array(f"{name}.weight"))
-    bias = graph.weight(f"{name}.bias", checkpoint.array(f"{name}.bias"))
+    kernel = graph.weight(f"{name}.weight", weights.array(f"{name}.weight"))
+    bias = graph.weight(f"{name}.bias", weights.array(f"{name}.bias"))
     patch = [config.patch_size, config.patch_size]
     x = graph.op("Conv", pixels, kernel, bias, name=name, kernel_shape=patch, strides=patch)  # (batch, hidden, g, g)
     flat = graph.constant("patches.shape", np.asarray([0, config.hidden_size, -1], dtype=np.int64))
     x = graph.op("Transpose", graph.op("Reshape", x, flat), perm=[0, 2, 1])  # (batch, patches, hidden)
 
-    shell = load_module(checkpoint, PREFIX, lambda: VisionTower(config, blocks=()))
-    positions = shell.positions().numpy()  # (1, 1 + patches, hidden)
-    cls = shell.cls_token.numpy() + positions[:, :1]
-    x = graph.op("Add", x, graph.weight(f"{PREFIX}.pos_embed", positions[:, 1:]))
+    stored = weights.array(f"{PREFIX}.pos_embed")  # (1, 1 + position_grid^2, hidden)
+    table = resample_grid(torch.from_numpy(stored[0, 1:]), config.grid, antialias=True).numpy()  # (patches, hidden)
+    cls = weights.array(f"{PREFIX}.cls_token") + stored[:, :1]
+    x = graph.op("Add", x, graph.weight(f"{PREFIX}.pos_embed", table[None]))
     return graph.op("Concat", graph.over_batch(graph.weight(f"{PREFIX}.cls_token", cls), x), x, axis=1)
 
 
-def _block(graph: GraphBuilder, checkpoint: Checkpoint, x: str, name: str) -> str:
-    config = checkpoint.config.vision
-    hidden = config.hidden_size
-    q_bias, v_bias = checkpoint.array(f"{name}.attn.q_bias"), checkpoint.array(f"{name}.attn.v_bias")
+def _block(graph: GraphBuilder, config: VisionConfig, weights: TowerWeights, x: str, name: str) -> str:
+    """(rows, hidden) -> the same shape."""
+    hidden, tokens = config.hidden_size, 1 + config.num_patches
+    q_bias, v_bias = weights.array(f"{name}.attn.q_bias"), weights.array(f"{name}.attn.v_bias")
     bias = np.concatenate([q_bias, np.zeros_like(q_bias), v_bias])  # keys have none
+    q, k, v = (graph.reshape(each, [-1, tokens, hidden]) for each in _qkv(graph, weights, x, f"{name}.attn.qkv"))
+    attended = graph.attention(q, k, v, bias, config.num_attention_heads, f"{name}.attn")  # (batch, tokens, hidden)
+    attended = _linear(graph, weights, graph.reshape(attended, [-1, hidden]), f"{name}.attn.proj")
+    attended = graph.op("Add", attended, _bias(graph, weights, f"{name}.attn.proj"))
+    x = graph.op("Add", x, _layer_norm(graph, config, weights, attended, f"{name}.norm1"))
 
-    qkv = graph.linear(x, checkpoint.array(f"{name}.attn.qkv.weight"), f"{name}.attn.qkv")
-    q, k, v = graph.split(qkv, [hidden] * 3, f"{name}.attn.split")
-    attended = graph.attention(q, k, v, bias, config.num_attention_heads, f"{name}.attn")
-    attended = _linear(graph, checkpoint, attended, f"{name}.attn.proj")
-    x = graph.op("Add", x, _layer_norm(graph, checkpoint, attended, f"{name}.norm1"))
-
-    inner = graph.linear(x, checkpoint.array(f"{name}.mlp.fc1.weight"), f"{name}.mlp.fc1")
-    inner_bias = graph.weight(f"{name}.mlp.fc1.bias", checkpoint.array(f"{name}.mlp.fc1.bias"))
-    inner = graph.op("BiasGelu", inner, inner_bias)
-    out = _linear(graph, checkpoint, inner, f"{name}.mlp.fc2")
-    return graph.op("Add", x, _layer_norm(graph, checkpoint, out, f"{name}.norm2"))
-
-
-def _linear(graph: GraphBuilder, checkpoint: Checkpoint, x: str, name: str) -> str:
-    return graph.linear(x, checkpoint.array(f"{name}.weight"), name, checkpoint.array(f"{name}.bias"))
+    inner = graph.op(
+        "BiasGelu", _linear(graph, weights, x, f"{name}.mlp.fc1"), _bias(graph, weights, f"{name}.mlp.fc1")
+    )
+    out = _linear(graph, weights, inner, f"{name}.mlp.fc2")
+    out = graph.op("Add", out, _bias(graph, weights, f"{name}.mlp.fc2"))
+    return graph.op("Add", x, _layer_norm(graph, config, weights, out, f"{name}.norm2"))
 
 
-def _layer_norm(graph: GraphBuilder, checkpoint: Checkpoint, x: str, name: str) -> str:
-    scale, bias = checkpoint.array(f"{name}.weight"), checkpoint.array(f"{name}.bias")
-    return graph.layer_norm(x, scale, bias, checkpoint.config.vision.layer_norm_eps, name)
+def _qkv(graph: GraphBuilder, weights: TowerWeights, x: str, name: str) -> list[str]:
+    """Three of (rows, hidden). In int8 they are three products of the same rounded rows: that saves copying parts."""
+    weight = weights.linear(name)
+    if not isinstance(weight, Int8Linear):
+        return graph.split(graph.linear(x, weight, name), [weight.shape[0] // 3] * 3, f"{name}.split")
+    rows = round_rows(graph, x, weight.grid, weight.rotation, name)
+    scale = column(graph, rows.scale)
+    products = (
+        int8_product(graph, rows, part, f"{name}.{letter}")
+        for letter, part in zip("qkv", weight.weight.split(3), strict=True)
+    )
+    return [graph.op("Mul", product, scale) for product in products]
+
+
+def _linear(graph: GraphBuilder, weights: TowerWeights, x: str, name: str) -> str:
+    """Without bias."""
+    weight = weights.linear(name)
+    return int8_linear(graph, x, weight, name) if isinstance(weight, Int8Linear) else graph.linear(x, weight, name)
+
+
+def _bias(graph: GraphBuilder, weights: TowerWeights, name: str) -> str:
+    return graph.weight(f"{name}.bias", weights.array(f"{name}.bias"))
+
+
+def _layer_norm(graph: GraphBuilder, config: VisionConfig, weights: TowerWeights, x: str, name: str) -> str:
+    scale, bias = weights.array(f"{name}.weight"), weights.array(f"{name}.bias")
+    return graph.layer_norm(x, scale, bias, config.layer_norm_eps, name)
 
 
 def _drop_cls(graph: GraphBuilder, x: str, config: VisionConfig) -> str:

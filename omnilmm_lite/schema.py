@@ -23,8 +23,8 @@ class SchemaError(InputError):
 def build(cls: type[T], data: object, where: str = "") -> T:
     """`data`, as json.loads gives it, as the dataclass `cls`. SchemaError names the first field that doesn't fit.
 
-    Fields may be str, bool, int, float, Any, an Enum (by value), another dataclass, tuple[X, ...], dict[str, X] or X | None.
-    Every field must be there, with a default or without: what is written is always complete.
+    Fields may be str, bool, int, float, Any, an Enum (by value), another dataclass, tuple[X, ...], dict[str, X] or
+    X | None. Every field must be there, with a default or without: what is written is always complete.
     """
     if not isinstance(data, dict):
         raise _wrong(where, "an object", data)

@@ -41,6 +41,10 @@ class Int8Weight:
         """float32 (out, in)"""
         return self.codes * self.scale[:, None]
 
+    def split(self, parts: int) -> list[Int8Weight]:
+        """Equal runs of the outputs."""
+        return [Int8Weight(*run) for run in zip(self.codes.chunk(parts), self.scale.chunk(parts), strict=True)]
+
 
 @dataclass(frozen=True)
 class TokenGrid:

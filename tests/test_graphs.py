@@ -16,12 +16,12 @@ from export import decoder as decoder_graph
 from export import resampler as resampler_graph
 from export import vision as vision_graph
 from export.checkpoint import Checkpoint
-from export.convert import CheckpointWeights
-from export.decoder import build_decoder, stack
+from export.decoder import CheckpointWeights, build_decoder, stack
 from export.graph import CONTRIB, Weight
 from export.reference import OmniLMM
 from export.resampler import build_resampler
 from export.streaming import stream_model
+from export.tower_weights import CheckpointTower
 from export.vision import build_vision
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
@@ -81,7 +81,7 @@ def normal(*shape: int) -> NDArray[np.float32]:
 def test_vision_tower_for_one_picture_and_for_two(
     checkpoint: Checkpoint, reference: OmniLMM, tmp_path: Path, precision: Precision
 ) -> None:
-    for _ in build_vision(checkpoint, tmp_path / "vision.onnx", precision):
+    for _ in build_vision(checkpoint.config.vision, CheckpointTower(checkpoint), tmp_path / "vision.onnx", precision):
         pass
     session = open_session(tmp_path / "vision.onnx", Device.CPU)
     pixels = normal(2, 3, 112, 112)
@@ -112,7 +112,7 @@ def test_resampler_for_one_picture_and_for_two(
 def run_decoder(path: Path, ids: list[int], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits of all positions, (tokens, vocab): two thirds as a prompt, the rest token by token."""
     session = open_session(path, Device.CPU)
-    decoder = Decoder(WINDOWED.decoder, session, session, Device.CPU, context=64)
+    decoder = Decoder(WINDOWED.decoder, lambda: (session, session), Device.CPU, context=64)
     prompt = len(ids) * 2 // 3
     rows = [decoder.prefill_logits(ids[:prompt], embeddings[:prompt])]
     rows += [decoder.decode(ids[i], embeddings[i : i + 1])[None] for i in range(prompt, len(ids))]
@@ -176,7 +176,7 @@ def test_graphs_are_valid_and_hold_no_large_weight_inline(
 ) -> None:
     vision, resampler, decoder = (tmp_path / f"{name}.onnx" for name in ("vision", "resampler", "decoder"))
     weights = RoundedWeights(CheckpointWeights(checkpoint), 32, sym=False)
-    for _ in build_vision(checkpoint, vision, precision):
+    for _ in build_vision(checkpoint.config.vision, CheckpointTower(checkpoint), vision, precision):
         pass
     build_resampler(checkpoint, resampler, precision)
     for _ in build_decoder(checkpoint.config.decoder, weights, decoder, precision, 0):

@@ -1,0 +1,166 @@
+"""The tower to int8, in two passes over its blocks, each of which goes on where it was killed.
+
+First the fp32 stream of the calibration pictures runs through all blocks, and each block's statistics are kept: the
+vector that divides the stream is one for the whole tower, so no weight can be rounded before the last block was seen.
+Then each block's weights are rounded from its statistics alone. Rounding is so fitted to the exact stream and not to
+the one behind rounded blocks: that takes one run of the pictures instead of two, and what the blocks in front do to the
+stream, 1e-4 of it each, is far smaller than the difference between two pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from export.checkpoint import Checkpoint
+from export.durable import write_json, write_tensors
+from export.json_file import read_json
+from export.reference import VisionBlock, VisionTower
+from export.streaming import ModuleSource, load_module
+from export.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
+from omnilmm_lite.config import VisionConfig
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.image import load_image, pixel_hash, preprocess
+from omnilmm_lite.precision import LinearFormat
+from omnilmm_lite.presets import Preset
+from omnilmm_lite.progress import Progress
+from quantize.disk import GB, check_room, full_disk_said
+from quantize.tower.block import choose_inner, quantize_block
+from quantize.tower.int8_tower import Int8Block, Int8Tower
+from quantize.tower.pictures import calibration_pictures
+from quantize.tower.rounded import RoundedTower
+from quantize.tower.statistics import BlockStatistics
+from quantize.tower.stream import stream_divisors
+from quantize.work_folder import WorkFolder
+
+FOLDER = "tower"  # within the work folder
+WORK_FORMAT = 1  # raise it when the same arguments come to give other files
+WORST_COSINE = 0.99  # of a token: a block below is pointed out
+
+
+def quantized_tower(
+    checkpoint: Checkpoint, preset: Preset, calibration: Path | None, work_dir: Path, progress: Progress
+) -> tuple[TowerWeights, dict[str, Any] | None]:
+    """The tower as the preset wants it, and a report on it where it was calibrated.
+
+    `calibration`: the decoder's data; its pictures are taken, or the built-in ones where it has none.
+    """
+    if preset.tower is LinearFormat.INT8:
+        return quantize_tower(checkpoint, calibration_pictures(calibration), work_dir, progress)
+    tower = RoundedTower(checkpoint) if preset.tower is LinearFormat.BITS8 else CheckpointTower(checkpoint)
+    return tower, None
+
+
+def quantize_tower(
+    checkpoint: Checkpoint, pictures: Sequence[Path], work_dir: Path, progress: Progress
+) -> tuple[Int8Tower, dict[str, Any]]:
+    """The tower in int8, made or completed in `work_dir`, where its blocks stay, and the report on it.
+
+    InputError for a picture that can't be read, and where `work_dir` holds a tower of another checkpoint or other
+    pictures; OmniLMMError where the disk has no room.
+    """
+    config, folder = checkpoint.config.vision, work_dir / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    images = [load_image(picture) for picture in pictures]
+    hashes = " ".join(map(pixel_hash, images))
+    arguments = {"work_format": WORK_FORMAT, "checkpoint": checkpoint.fingerprint()}
+    WorkFolder(folder).check_arguments(arguments | {"calibration": hashlib.sha256(hashes.encode()).hexdigest()})
+    needed = needed_bytes(config, len(images))
+    check_room(folder, needed - sum(file.stat().st_size for file in folder.iterdir()))
+    run = _Run(checkpoint, folder, progress)
+    with full_disk_said(folder), torch.inference_mode():
+        progress.stage(f"vision tower's calibration, which needs {needed / GB:.1f} GB in {folder}", run.count)
+        divisors = run.observe(np.concatenate([preprocess(image, config) for image in images]))
+        progress.stage("vision tower in 8-bit integers", run.count)
+        blocks = [run.round(index, divisors) for index in range(run.count)]
+    report = {"pictures": len(images), "largest_divisor": float(divisors.max()), "blocks": blocks}
+    return Int8Tower(checkpoint, divisors.numpy(), run.read), report
+
+
+def needed_bytes(config: VisionConfig, pictures: int) -> int:
+    """What the work folder takes at most: blocks take the place of their statistics."""
+    hidden, tokens = config.hidden_size, 1 + config.num_patches
+    statistics = BlockStatistics.size(hidden, tokens)
+    block = hidden * (4 * hidden + 2 * config.intermediate_size) + 4 * (6 * hidden + config.intermediate_size)
+    states = 4 * pictures * tokens * hidden
+    return config.num_hidden_layers * max(statistics, block) + statistics + block + 2 * states
+
+
+class _Run:
+    """One go at it, from wherever an earlier one ended."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, progress: Progress) -> None:
+        self.checkpoint, self.folder, self.progress = checkpoint, folder, progress
+        self.config = checkpoint.config.vision
+        self.count = self.config.num_hidden_layers
+
+    def observe(self, pixels: np.ndarray[Any, np.dtype[np.float32]]) -> Tensor:
+        """Leaves every block's statistics in the folder; the vector that divides the stream, (hidden,)."""
+        file, states_file = (self.folder / f"{name}.safetensors" for name in ("divisors", "states"))
+        if file.is_file():
+            for index in range(self.count):
+                self.progress.step(f"block {index + 1}/{self.count}")
+            return load_file(file)["divisors"]
+        first, states = self._enter(states_file, pixels)
+        for index in range(self.count):
+            if index >= first:
+                statistics = BlockStatistics.gather(self._load(self.checkpoint, index), states)
+                write_tensors(self._statistics(index), statistics.to_tensors())
+                write_tensors(states_file, {"states": states.numpy(), "entering": np.asarray(index + 1)})
+            self.progress.step(f"block {index + 1}/{self.count}")
+        loudness = [load_file(self._statistics(index))["loudness"] for index in range(self.count)]
+        divisors = stream_divisors(torch.cat(loudness))
+        write_tensors(file, {"divisors": divisors.numpy()})
+        states_file.unlink(missing_ok=True)
+        return divisors
+
+    def _enter(self, file: Path, pixels: np.ndarray[Any, np.dtype[np.float32]]) -> tuple[int, Tensor]:
+        """The first block without statistics, and the stream (pictures, tokens, hidden) that enters it."""
+        if file.is_file():
+            tensors = load_file(file)
+            return int(tensors["entering"]), tensors["states"].clone()  # not the file's map: it is written over
+        shell = load_module(self.checkpoint, PREFIX, lambda: VisionTower(self.config, blocks=()))
+        return 0, shell.embed(torch.from_numpy(pixels))
+
+    def round(self, index: int, divisors: Tensor) -> dict[str, Any]:
+        """Leaves the block in the folder, in place of its statistics; the report on it."""
+        file, report_file = self._block(index), self._block(index).with_suffix(".json")
+        if not file.is_file():
+            exact = self._load(self.checkpoint, index)
+            statistics = BlockStatistics.from_tensors(load_file(self._statistics(index)))
+            try:
+                quantized = quantize_block(exact, statistics, divisors)
+            except InputError as error:
+                raise InputError(f"{PREFIX}.blocks.{index} can't be quantized: {error}") from error
+            tower = Int8Tower(self.checkpoint, divisors.numpy(), lambda _: quantized)
+            emulated = self._load(TowerModules(tower), index)
+            chosen, damage = choose_inner(exact, emulated, quantized, statistics.probe, divisors)
+            write_json(report_file, asdict(damage) | {"fc2_rotation": chosen.linears["mlp.fc2"].rotation})
+            write_tensors(file, chosen.to_tensors())
+        self._statistics(index).unlink(missing_ok=True)
+        report = read_json(report_file)
+        worst = report["worst_cosine"]
+        warning = "" if worst >= WORST_COSINE else f", below {WORST_COSINE}: look at this block"
+        self.progress.step(f"block {index + 1}/{self.count}: worst token's cosine {worst:.4f}{warning}")
+        return report
+
+    def read(self, index: int) -> Int8Block:
+        return Int8Block.read(self._block(index))
+
+    def _load(self, source: ModuleSource, index: int) -> VisionBlock:
+        return load_module(source, f"{PREFIX}.blocks.{index}", partial(VisionBlock, self.config))
+
+    def _statistics(self, index: int) -> Path:
+        return self.folder / f"statistics-{index:03}.safetensors"
+
+    def _block(self, index: int) -> Path:
+        return self.folder / f"block-{index:03}.safetensors"

@@ -1,0 +1,59 @@
+"""What calibration pictures bring to a block's linear layers, gathered while the fp32 stream passes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from export.reference import VisionBlock
+
+
+@dataclass(frozen=True)
+class BlockStatistics:
+    """fc2's Hessian is left out: 15360 wide, it would take 944 MB and minutes a block."""
+
+    qkv: Tensor  # X^T X / tokens of the layer's inputs: (hidden, hidden)
+    proj: Tensor
+    fc1: Tensor
+    loudness: Tensor  # each channel's largest absolute value where qkv and fc1 read the stream: (2, hidden)
+    probe: Tensor  # the first picture's stream on its way into the block: (1, tokens, hidden)
+
+    @classmethod
+    def gather(cls, block: VisionBlock, states: Tensor) -> BlockStatistics:
+        """Takes `states` (pictures, tokens, hidden) through the block, in place, one picture at a time."""
+        hidden = states.shape[-1]
+        qkv, proj, fc1 = (torch.zeros(hidden, hidden) for _ in range(3))
+        loudness = torch.zeros(2, hidden)
+        probe = states[:1].clone()
+        for state in states:  # (tokens, hidden)
+            _add(qkv, loudness[0], state)
+            mixed = block.attn.attend(state[None])[0]
+            proj.addmm_(mixed.T, mixed)
+            state += block.norm1(block.attn.proj(mixed))
+            _add(fc1, loudness[1], state)
+            state += block.norm2(block.mlp(state))
+        tokens = states.shape[0] * states.shape[1]
+        return cls(qkv.div_(tokens), proj.div_(tokens), fc1.div_(tokens), loudness, probe)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> BlockStatistics:
+        return cls(**tensors)
+
+    def to_tensors(self) -> dict[str, NDArray[Any]]:
+        return {name: tensor.numpy() for name, tensor in vars(self).items()}
+
+    @staticmethod
+    def size(hidden: int, tokens: int) -> int:
+        """Bytes in a file."""
+        return 4 * hidden * (3 * hidden + 2 + tokens)
+
+
+def _add(hessian: Tensor, loudness: Tensor, inputs: Tensor) -> None:
+    """In place; `inputs` (tokens, hidden)."""
+    hessian.addmm_(inputs.T, inputs)
+    torch.maximum(loudness, inputs.abs().amax(0), out=loudness)
