@@ -26,6 +26,7 @@ OPSET = 21  # LayerNormalization (17) and everything else used here; onnxruntime
 IR_VERSION = 10
 CONTRIB = "com.microsoft"
 ALIGNMENT = 4096  # page size: lets onnxruntime map a weight instead of reading it
+SEAMS = "omnilmm.seams"  # metadata of the graph: how many nodes lie before each seam
 INLINE_BYTES = 1024  # shape constants and the like stay in the .onnx file, where shape inference can see them
 
 Array: TypeAlias = NDArray[Any]
@@ -55,6 +56,7 @@ class GraphBuilder:
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._counts: dict[str, int] = {}
+        self._seams: list[int] = []
 
     def __enter__(self) -> GraphBuilder:
         return self
@@ -164,6 +166,10 @@ class GraphBuilder:
         biases = () if bias is None else (self.weight(f"{name}.bias", bias),)
         return self.op("MultiHeadAttention", query, key, value, *biases, name=name, num_heads=num_heads)
 
+    def seam(self) -> None:
+        """Marks the end of a block or layer: `export.segments` can run what lies between two seams by itself."""
+        self._seams.append(len(self._nodes))
+
     def _matmul_nbits(self, x: str, weight: QuantizedWeight, name: str) -> str:
         blob, scales, zero_points = pack_matmul_nbits(weight)
         # the operator's scales have the activations' format; they are small, so their storage is not narrowed
@@ -201,6 +207,8 @@ class GraphBuilder:
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="omnilmm-lite")
+        if self._seams:
+            helper.set_model_props(model, {SEAMS: " ".join(map(str, self._seams))})
         self.path.write_bytes(model.SerializeToString())
 
 
