@@ -121,12 +121,13 @@ def convert(args: argparse.Namespace) -> None:
     """Checkpoint -> (GPTQ checkpoint ->) bundle."""
     _check_convert_installed("conversion")
     from export.checkpoint import Checkpoint
-    from export.convert import CheckpointWeights, check_target, write_bundle
-    from export.decoder import DecoderWeights
+    from export.convert import check_target, write_bundle
+    from export.decoder import CheckpointWeights, DecoderWeights
     from omnilmm_lite.console import ConsoleProgress, print_conversion
     from omnilmm_lite.presets import find_preset
     from quantize.gptq_origin import take_folder
     from quantize.head import RoundedHead
+    from quantize.tower.run import quantized_tower
 
     args.out = args.out.resolve()  # `.` and `..` have no name of their own
     preset = find_preset(args.preset)
@@ -147,7 +148,10 @@ def convert(args: argparse.Namespace) -> None:
             weights, quantization = _quantize(checkpoint, preset, args, progress)
         if preset.quantized and preset.lm_head_bits == 8:
             weights = RoundedHead(weights)
-        manifest = write_bundle(checkpoint, weights, preset, args.out, progress, quantization)
+        tower, report = quantized_tower(checkpoint, preset, args.calibration, _work_dir(args), progress)
+        if report is not None:
+            quantization = {**(quantization or {}), "tower": report}
+        manifest = write_bundle(checkpoint, weights, preset, args.out, progress, quantization, tower)
     if args.json:
         print(json.dumps({"bundle": str(args.out), "preset": preset.name, "parity": manifest.parity}))
     else:
@@ -178,12 +182,16 @@ def _quantize(
     from quantize.run import quantize_checkpoint
 
     options = parse_options(args, preset)
-    work_dir = args.work_dir or args.out.with_name(f"{args.out.name}.work")
-    if work_dir.resolve().is_relative_to(args.out.resolve()):
-        raise InputError(f"{work_dir}: the work folder can't lie in the bundle; name one outside {args.out}")
-    folder, report = quantize_checkpoint(checkpoint, options, work_dir, progress)
+    folder, report = quantize_checkpoint(checkpoint, options, _work_dir(args), progress)
     progress.note(f"GPTQ checkpoint: {folder.folder}")
     return folder, report
+
+
+def _work_dir(args: argparse.Namespace) -> Path:
+    work_dir: Path = args.work_dir or args.out.with_name(f"{args.out.name}.work")
+    if work_dir.resolve().is_relative_to(args.out.resolve()):
+        raise InputError(f"{work_dir}: the work folder can't lie in the bundle; name one outside {args.out}")
+    return work_dir
 
 
 # ---- quality ----

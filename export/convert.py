@@ -13,34 +13,22 @@ import numpy as np
 from export import decoder as decoder_graph
 from export import vision as vision_graph
 from export.checkpoint import Checkpoint
-from export.decoder import DecoderWeights, build_decoder
+from export.decoder import CheckpointWeights, DecoderWeights, build_decoder
 from export.durable import durable_folder
-from export.graph import Array, Weight
 from export.parity import ParityReport, check_parity, num_steps
+from export.prefill import build_prefill
 from export.resampler import build_resampler
 from export.tokenizer import convert_tokenizer
+from export.tower_weights import CheckpointTower, TowerWeights
 from export.vision import build_vision
 from omnilmm_lite import __version__
 from omnilmm_lite.bundle import sha256
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.manifest import MANIFEST, FileEntry, Graphs, Manifest
+from omnilmm_lite.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
 
 EMBEDDING_ROWS = 1024  # copied at a time
-
-
-class CheckpointWeights:
-    """The decoder's weights as the checkpoint has them, in float32."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-
-    def linear(self, name: str) -> Weight:
-        return self._checkpoint.array(f"{name}.weight")
-
-    def array(self, name: str) -> Array:
-        return self._checkpoint.array(name)
 
 
 def check_target(out: Path) -> None:
@@ -58,17 +46,20 @@ def write_bundle(
     out: Path,
     progress: Progress,
     quantization: dict[str, Any] | None = None,
+    tower: TowerWeights | None = None,
 ) -> Manifest:
-    """Builds, checks and publishes the bundle at `out`. `quantization`: settings and report, for the manifest.
+    """Builds, checks and publishes the bundle at `out`. `quantization`: settings and report, for the manifest. `tower`:
+    its weights where they aren't the checkpoint's own.
 
     InputError where `out` is taken, ParityError where a graph is wrong; either leaves nothing at `out`.
     """
     check_target(out)
+    tower = tower or CheckpointTower(checkpoint)
     with durable_folder(out) as folder:
         _write_tokenizer(checkpoint, folder, progress)
-        _write_graphs(checkpoint, weights, preset, folder, progress)
+        _write_graphs(checkpoint, tower, weights, preset, folder, progress)
         progress.stage("parity with the reference", num_steps(checkpoint))
-        parity = check_parity(checkpoint, weights, folder, preset, progress.step)
+        parity = check_parity(checkpoint, tower, weights, folder, preset, progress.step)
         return _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, progress)
 
 
@@ -80,19 +71,29 @@ def _write_tokenizer(checkpoint: Checkpoint, folder: Path, progress: Progress) -
 
 
 def _write_graphs(
-    checkpoint: Checkpoint, weights: DecoderWeights, preset: Preset, folder: Path, progress: Progress
+    checkpoint: Checkpoint,
+    tower: TowerWeights,
+    weights: DecoderWeights,
+    preset: Preset,
+    folder: Path,
+    progress: Progress,
 ) -> None:
     graphs, config = Graphs(), checkpoint.config
     progress.stage("vision tower", vision_graph.num_stages(config.vision))
-    for line in build_vision(checkpoint, folder / graphs.vision, preset.vision):
+    for line in build_vision(config.vision, tower, folder / graphs.vision, preset.vision):
         progress.step(line)
     progress.stage("resampler", 1)
     build_resampler(checkpoint, folder / graphs.resampler, preset.resampler)
     progress.step("saved")
     progress.stage("decoder", decoder_graph.num_stages(config.decoder))
-    path = folder / graphs.prefill
+    path = folder / graphs.decode
     for line in build_decoder(config.decoder, weights, path, preset.decoder, preset.accuracy_level):
         progress.step(line)
+    if preset.int8_prefill:
+        progress.stage("decoder for prompts", decoder_graph.num_stages(config.decoder))
+        original, path = CheckpointWeights(checkpoint), folder / PREFILL
+        for line in build_prefill(config.decoder, original, weights, path, preset.decoder, preset.accuracy_level):
+            progress.step(line)
     progress.stage("embeddings", 1)
     _write_embeddings(checkpoint, folder / graphs.embeddings, preset)
     progress.step("saved")
@@ -139,6 +140,7 @@ def _write_manifest(
         source={"folder": checkpoint.folder.resolve().name, "files": source},
         quantization=quantization,
         parity=parity.to_dict(),
+        graphs=Graphs(prefill=PREFILL) if preset.int8_prefill else Graphs(),
         memory=_memory(checkpoint, preset, files),
     )
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -148,7 +150,7 @@ def _write_manifest(
 def _memory(checkpoint: Checkpoint, preset: Preset, files: list[FileEntry]) -> dict[str, int]:
     """Bytes by part: what lies on disk, and what each token of context adds to the KV cache."""
     decoder = checkpoint.config.decoder
-    parts = dict.fromkeys(("vision", "resampler", "decoder", "embeddings"), 0)
+    parts = dict.fromkeys(("vision", "resampler", "decoder", "prefill", "embeddings"), 0)
     for entry in files:
         part = entry.path.partition(".")[0]
         if part in parts:

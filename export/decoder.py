@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
+from export.checkpoint import Checkpoint
 from export.graph import Array, GraphBuilder, Weight, element_type
 from export.reference import rope_tables
 from omnilmm_lite.config import DecoderConfig
@@ -46,6 +47,19 @@ class DecoderWeights(Protocol):
 
     def array(self, name: str) -> Array:
         """Any other tensor, float32."""
+
+
+class CheckpointWeights:
+    """The decoder's weights as the checkpoint has them, in float32."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def linear(self, name: str) -> Weight:
+        return self._checkpoint.array(f"{name}.weight")
+
+    def array(self, name: str) -> Array:
+        return self._checkpoint.array(name)
 
 
 class Sublayers(Protocol):
@@ -81,6 +95,7 @@ def build_layers(
             x, branch = (graph.op("Gather", value, rows, axis=1) for value in (x, branch))  # (1, rows, hidden)
         x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.post_attention_layernorm")
         branch = sublayers.mlp(graph, normed, i)
+        graph.seam()
         yield f"layer {i + 1}/{config.num_hidden_layers}"
     _, normed = _add_norm(graph, config, weights, x, branch, "model.norm")
     logits = graph.linear(normed, weights.linear("lm_head"), "lm_head")

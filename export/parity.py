@@ -1,8 +1,9 @@
 """Holds freshly built graphs against the reference model, on a seeded picture and prompt.
 
-The reference runs in fp32 with one block or layer in memory at a time. A quantized decoder is compared with its own
-dequantized weights, so the tolerance catches mistakes in the graph and not the loss of quantization; that loss is
-measured beside it, as the distance between the dequantized and the original decoder's distributions.
+The reference runs in fp32 with one block or layer in memory at a time. A quantized graph is compared with its own
+weights, dequantized, or in int8's case with what integers give, so the tolerance catches mistakes in the graph and not
+the loss of quantization. That loss is measured beside it: the distance between the quantized and the original decoder's
+distributions, and between the towers' patches.
 """
 
 from __future__ import annotations
@@ -15,26 +16,28 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from export import decoder as decoder_graph
+from export import prefill as prefill_graph
 from export import resampler as resampler_graph
 from export import vision as vision_graph
 from export.checkpoint import Checkpoint
-from export.decoder import DecoderWeights
-from export.reference import DecoderLayer, OmniLMM, causal_mask, rope_tables
+from export.cosines import Cosines
+from export.decoder import CheckpointWeights, DecoderWeights
+from export.decoder_parity import Dequantized, Replacement, RoundedPrompts, decoder_logits
 from export.streaming import stream_model
+from export.tower_weights import TowerWeights, stream_tower
 from omnilmm_lite.conversations import seeded_picture
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.image import preprocess
-from omnilmm_lite.manifest import Graphs
+from omnilmm_lite.manifest import PREFILL, Graphs
+from omnilmm_lite.precision import LinearFormat
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.tokenizer import Tokenizer
-from quantize.weight import QuantizedWeight
 
 QUESTION = "What is interesting about this image?"
 
@@ -74,6 +77,8 @@ class Quality:
 class ParityReport:
     graphs: dict[str, Parity]
     quality: Quality | None  # None where nothing is quantized
+    prefill_quality: Quality | None  # of the graph for prompts, where there is one
+    tower_quality: Cosines | None  # the quantized tower's patches against the original's; likewise
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,7 +86,12 @@ class ParityReport:
 
 @torch.inference_mode()
 def check_parity(
-    checkpoint: Checkpoint, weights: DecoderWeights, folder: Path, preset: Preset, on_step: Callable[[str], None]
+    checkpoint: Checkpoint,
+    tower: TowerWeights,
+    weights: DecoderWeights,
+    folder: Path,
+    preset: Preset,
+    on_step: Callable[[str], None],
 ) -> ParityReport:
     """Checks the three graphs in `folder`, on the CPU; ParityError at the first that is off.
 
@@ -93,7 +103,8 @@ def check_parity(
 
     patches = reference.model.vision_tower(torch.from_numpy(pixels)).numpy()  # (1, patches, kv_dim)
     (found,) = open_session(folder / graphs.vision, Device.CPU).run(["patches"], {"pixel_values": pixels})
-    results["vision"] = compare(graphs.vision, found, patches, vision_graph.TOLERANCE[preset.vision])
+    own, tower_quality = _tower_patches(tower, checkpoint, pixels, patches)
+    results["vision"] = compare(graphs.vision, found, own, vision_tolerance(tower, preset))
     on_step("vision")
 
     features = reference.model.resampler(torch.from_numpy(patches)).numpy()  # (1, queries, hidden)
@@ -105,11 +116,22 @@ def check_parity(
     tokenizer = Tokenizer(folder / graphs.tokenizer)
     ids = encode_chat(tokenizer, [{"role": "user", "content": QUESTION}], checkpoint.config, image=True)
     embeddings = reference.embed(torch.tensor([ids]), torch.from_numpy(features))  # (1, tokens, hidden)
-    original, expected = _decoder_logits(reference, weights, embeddings, on_step)
-    tolerance = decoder_tolerance(preset)
-    results["decoder"] = compare(graphs.prefill, _run_decoder(checkpoint, folder, ids, embeddings), expected, tolerance)
-    quality = compare_distributions(original, expected) if preset.quantized else None
-    return ParityReport(results, quality)
+    forms: dict[str, Replacement] = {"original": lambda name: None}
+    if preset.quantized:
+        forms["decoder"] = Dequantized(weights)
+    if preset.int8_prefill:
+        forms["prefill"] = RoundedPrompts(CheckpointWeights(checkpoint), weights)
+    expected = decoder_logits(reference, forms, embeddings, on_step)
+    losses = {form: compare_distributions(expected["original"], logits) for form, logits in expected.items()}
+
+    rows = embeddings[0].numpy()
+    found = run_decoder(checkpoint, folder / graphs.decode, rows)
+    own_weights = expected.get("decoder", expected["original"])
+    results["decoder"] = compare(graphs.decode, found, own_weights, _tolerance(preset))
+    if preset.int8_prefill:
+        found = run_decoder(checkpoint, folder / PREFILL, rows)
+        results["prefill"] = compare(PREFILL, found, expected["prefill"], prefill_graph.TOLERANCE)
+    return ParityReport(results, losses.get("decoder"), losses.get("prefill"), tower_quality)
 
 
 def num_steps(checkpoint: Checkpoint) -> int:
@@ -117,7 +139,12 @@ def num_steps(checkpoint: Checkpoint) -> int:
     return 2 + checkpoint.config.decoder.num_hidden_layers
 
 
-def decoder_tolerance(preset: Preset) -> float:
+def vision_tolerance(tower: TowerWeights, preset: Preset) -> float:
+    int8 = tower.format is LinearFormat.INT8
+    return vision_graph.TOLERANCE_INT8 if int8 else vision_graph.TOLERANCE[preset.vision]
+
+
+def _tolerance(preset: Preset) -> float:
     if preset.quantized and preset.accuracy_level:
         return decoder_graph.TOLERANCE_INT8_ACTIVATIONS
     return decoder_graph.TOLERANCE[preset.decoder]
@@ -141,6 +168,16 @@ def compare_distributions(original: NDArray[np.float32], changed: NDArray[np.flo
     return Quality(len(original), float(kld.mean()), float(agreement))
 
 
+def _tower_patches(
+    tower: TowerWeights, checkpoint: Checkpoint, pixels: NDArray[np.float32], original: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], Cosines | None]:
+    """What the graph of these weights should give, and how near that is to the original's patches."""
+    if tower.format is LinearFormat.FLOAT:
+        return original, None
+    own = stream_tower(tower, checkpoint.config.vision)(torch.from_numpy(pixels))
+    return own.numpy(), Cosines.between(own, torch.from_numpy(original))
+
+
 def _compare_embeddings(checkpoint: Checkpoint, path: Path) -> Parity:
     """The table's rows, as the runtime reads them, at ids spread over the whole vocabulary."""
     config = checkpoint.config.decoder
@@ -149,50 +186,10 @@ def _compare_embeddings(checkpoint: Checkpoint, path: Path) -> Parity:
     return compare(path.name, EmbeddingTable(path, config)(ids), expected, EMBEDDING_TOLERANCE)
 
 
-def _decoder_logits(
-    reference: OmniLMM, weights: DecoderWeights, embeddings: Tensor, on_step: Callable[[str], None]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Logits of the original decoder and of the one that `weights` hold, (tokens, vocab) each, in one pass over the
-    checkpoint's layers."""
-    config = reference.config.decoder
-    tokens = embeddings.shape[1]
-    cos, sin = rope_tables(config, torch.arange(tokens))
-    mask = causal_mask(tokens, config.sliding_window)
-    original = changed = embeddings
-    for i, layer in enumerate(reference.model.layers):
-        original = layer(original, cos, sin, mask)
-        if _take_weights(layer, weights, f"model.layers.{i}") or changed is not original:
-            changed = layer(changed, cos, sin, mask)
-        else:
-            changed = original
-        on_step(f"decoder layer {i + 1}/{config.num_hidden_layers}")
-    norm, head = reference.model.norm, reference.lm_head
-    before = head(norm(original))[0].numpy()
-    _take_weight(head, weights, "lm_head")
-    return before, head(norm(changed))[0].numpy()
-
-
-def _take_weights(layer: DecoderLayer, weights: DecoderWeights, name: str) -> bool:
-    """Replaces the layer's linear weights by dequantized ones; whether there were any."""
-    replaced = False
-    for path, module in layer.named_modules():
-        if isinstance(module, torch.nn.Linear):
-            replaced |= _take_weight(module, weights, f"{name}.{path}")
-    return replaced
-
-
-def _take_weight(module: torch.nn.Linear, weights: DecoderWeights, name: str) -> bool:
-    weight = weights.linear(name)
-    if not isinstance(weight, QuantizedWeight):
-        return False
-    module.weight = torch.nn.Parameter(torch.from_numpy(weight.dequantize()), requires_grad=False)
-    return True
-
-
-def _run_decoder(checkpoint: Checkpoint, folder: Path, ids: list[int], embeddings: Tensor) -> NDArray[np.float32]:
-    """The graph's logits, (tokens, vocab): all but one token through prefill, the last through decode."""
-    session = open_session(folder / Graphs().prefill, Device.CPU)
-    decoder = Decoder(checkpoint.config.decoder, session, session, Device.CPU, context=len(ids))
-    rows = embeddings[0].numpy()
-    first = decoder.prefill_logits(ids[:-1], rows[:-1])
-    return np.concatenate([first, decoder.decode(ids[-1], rows[-1:])[None]])
+def run_decoder(checkpoint: Checkpoint, path: Path, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A decoder graph's logits (tokens, vocab) for (tokens, hidden): all but one token at once, the last by itself."""
+    session = open_session(path, Device.CPU)
+    keys = list(range(len(embeddings)))
+    decoder = Decoder(checkpoint.config.decoder, lambda: (session, session), Device.CPU, context=len(keys))
+    first = decoder.prefill_logits(keys[:-1], embeddings[:-1])
+    return np.concatenate([first, decoder.decode(keys[-1], embeddings[-1:])[None]])

@@ -22,6 +22,10 @@ from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.precision import Precision
 from quantize.int8 import SYMMETRIC, Int8Linear, Int8Weight
 
+# Largest difference to the same numbers in torch, relative to the largest logit: an activation that lies between two
+# codes may be rounded to either.
+TOLERANCE = 5e-2
+
 WIDEST_ROTATION = 64
 
 

@@ -7,7 +7,7 @@ prompt that begins like the last conversation only pays for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # Prefill runs in pieces of this many tokens: it bounds the activations' memory whatever the prompt's length.
 PREFILL_CHUNK = 512
+# Where prompts have a graph of their own, fewer new tokens than this still go through the one that decodes: it reads
+# half the bytes.
+SHORTEST_PREFILL = 4
 
 Array = NDArray[np.float32]
 
@@ -32,19 +35,28 @@ class Decoder:
     def __init__(
         self,
         config: DecoderConfig,
-        prefill: onnxruntime.InferenceSession,
-        decode: onnxruntime.InferenceSession,
+        open_graphs: Callable[[], tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]],
         device: Device,
         context: int,
     ) -> None:
-        """`context`: tokens that the cache has room for."""
+        """`open_graphs` gives the sessions for prefill and for decode, which may be the same one. `context`: tokens
+        that the cache has room for."""
         self.config = config
         self.context = context
-        self._prefill, self._decode = prefill, decode
+        self._open_graphs = open_graphs
+        self._graphs: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession] | None = None
         self._device = device
-        self._cache = _allocate_cache(prefill, config, device, context)
+        self._cache: dict[str, Any] = {}
         self._held: list[Hashable] = []  # one key a cached token
         self._version = 0
+
+    def open(self) -> None:
+        """Loads the graphs; the first step does so, too."""
+        self._sessions()
+
+    def release(self) -> None:
+        """Lets go of the graphs until the next step. The cache, and what it holds, stays."""
+        self._graphs = None
 
     @property
     def length(self) -> int:
@@ -74,30 +86,46 @@ class Decoder:
     def prefill(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
         """Appends tokens to the cache: keys and embeddings (tokens, hidden). Returns the last one's logits (vocab,)."""
         self._check_room(len(keys))
+        prefill, decode = self._sessions()
+        session = decode if len(keys) < SHORTEST_PREFILL else prefill
         for start in range(0, len(keys), PREFILL_CHUNK):
             chunk = slice(start, start + PREFILL_CHUNK)
-            logits = self._run(self._prefill, keys[chunk], embeddings[chunk], rows=np.asarray([-1]))
+            logits = self._run(session, keys[chunk], embeddings[chunk], rows=np.asarray([-1]))
         return _last(logits)
 
     def prefill_logits(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
         """Like `prefill`, but returns every token's logits: (tokens, vocab)."""
-        self._check_room(len(keys))
-        parts = []
-        for start in range(0, len(keys), PREFILL_CHUNK):
-            chunk = slice(start, start + PREFILL_CHUNK)
-            rows = np.arange(len(keys[chunk]))
-            parts.append(self._run(self._prefill, keys[chunk], embeddings[chunk], rows))
-        return np.concatenate(parts)
+        return self._all_logits(self._sessions()[0], keys, embeddings)
 
     def decode(self, key: Hashable, embedding: Array) -> Array:
         """Appends one token, embedding (1, hidden); returns its logits (vocab,)."""
         self._check_room(1)
-        return _last(self._run(self._decode, [key], embedding, rows=np.asarray([-1])))
+        return _last(self._run(self._sessions()[1], [key], embedding, rows=np.asarray([-1])))
+
+    def decode_logits(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
+        """Like `decode` for many tokens that are known beforehand, in one go: (tokens, vocab)."""
+        return self._all_logits(self._sessions()[1], keys, embeddings)
 
     def clear(self) -> None:
         """Forgets the conversation."""
         self._held.clear()
         self._version += 1
+
+    def _sessions(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
+        """For prefill and for decode."""
+        if self._graphs is None:
+            self._graphs = self._open_graphs()
+        if not self._cache:
+            self._cache = _allocate_cache(self._graphs[0], self.config, self._device, self.context)
+        return self._graphs
+
+    def _all_logits(self, session: onnxruntime.InferenceSession, keys: Sequence[Hashable], embeddings: Array) -> Array:
+        self._check_room(len(keys))
+        parts = []
+        for start in range(0, len(keys), PREFILL_CHUNK):
+            chunk = slice(start, start + PREFILL_CHUNK)
+            parts.append(self._run(session, keys[chunk], embeddings[chunk], rows=np.arange(len(keys[chunk]))))
+        return np.concatenate(parts)
 
     def _check_room(self, tokens: int) -> None:
         if self.length + tokens > self.context:

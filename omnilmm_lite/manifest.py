@@ -18,6 +18,7 @@ from omnilmm_lite.schema import build
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+PREFILL = "prefill.onnx"  # where prompts have a graph of their own
 
 
 @dataclass(frozen=True)

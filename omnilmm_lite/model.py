@@ -14,7 +14,7 @@ from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import AUTO, DeviceChoice, DeviceError, choose_device, fallback, open_session
+from omnilmm_lite.device import AUTO, Device, DeviceChoice, DeviceError, choose_device, fallback, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import TextModel
@@ -44,15 +44,25 @@ class Model:
         def session(name: str) -> InferenceSession:
             return open_session(bundle.path(name), choice.device, threads)
 
-        self.vision = VisionEncoder(manifest.config, lambda: (session(graphs.vision), session(graphs.resampler)))
-        prefill = session(graphs.prefill)
-        decode = prefill if graphs.decode == graphs.prefill else session(graphs.decode)
+        def decoder_graphs() -> tuple[InferenceSession, InferenceSession]:
+            prefill = session(graphs.prefill)
+            return prefill, prefill if graphs.decode == graphs.prefill else session(graphs.decode)
+
+        def tower_graphs() -> tuple[InferenceSession, InferenceSession]:
+            if manifest.time_shared:
+                self.text.decoder.release()
+            return session(graphs.vision), session(graphs.resampler)
+
+        self.vision = VisionEncoder(manifest.config, tower_graphs, release_after=manifest.time_shared)
         self.text = TextModel(
             config=manifest.config,
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
             embeddings=EmbeddingTable(bundle.path(graphs.embeddings), decoder),
-            decoder=Decoder(decoder, prefill, decode, choice.device, context),
+            decoder=Decoder(decoder, decoder_graphs, choice.device, context),
         )
+        # A card has to prove itself now, while the CPU can still be taken; on the CPU the tower may come first.
+        if choice.device is Device.CUDA or not manifest.time_shared:
+            self.text.decoder.open()
         self.load_s = time.perf_counter() - started
 
     @property
@@ -67,15 +77,26 @@ class Model:
         """Token ids of a conversation; see `omnilmm_lite.prompt.encode_chat`."""
         return encode_chat(self.text.tokenizer, messages, self.config, image=image)
 
-    def logits(self, ids: Sequence[int], features: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Teacher-forced logits of every position, float32 (tokens, vocab); what the cache held is forgotten."""
+    def logits(
+        self, ids: Sequence[int], features: NDArray[np.float32] | None = None, *, answer_start: int | None = None
+    ) -> NDArray[np.float32]:
+        """Teacher-forced logits of every position, float32 (tokens, vocab); what the cache held is forgotten.
+
+        A bundle may have two decoder graphs, one for prompts and one for answers. With `answer_start` the ids from that
+        index on go through the latter, as they do when an answer is generated; else all are taken as a prompt.
+        """
         vocab_size = self.config.decoder.vocab_size
         if len(ids) == 0 or not all(0 <= token < vocab_size for token in ids):
             raise InputError(f"ids: give one or more token ids, each from 0 to {vocab_size - 1}")
-        decoder = self.text.decoder
+        decoder, ids = self.text.decoder, list(ids)
+        end = len(ids) if answer_start is None else min(max(answer_start, 0), len(ids))
         decoder.clear()
         try:
-            return decoder.prefill_logits(list(ids), self.text.embed(list(ids), features))
+            embeddings = self.text.embed(ids, features)
+            parts = [decoder.prefill_logits(ids[:end], embeddings[:end])] if end else []
+            if end < len(ids):
+                parts.append(decoder.decode_logits(ids[end:], embeddings[end:]))
+            return np.concatenate(parts)
         finally:
             decoder.clear()  # the keys above don't say which picture the image tokens were
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export.checkpoint import Checkpoint
-from export.convert import CheckpointWeights
-from export.decoder import DecoderWeights, build_decoder
+from export.decoder import CheckpointWeights, DecoderWeights, build_decoder
 from export.reference import OmniLMM
 from export.streaming import load_module
 from omnilmm_lite.errors import InputError

@@ -15,7 +15,8 @@ import pytest
 import cli
 from export import convert, vision
 from export.checkpoint import Checkpoint
-from export.convert import CheckpointWeights, write_bundle
+from export.convert import write_bundle
+from export.decoder import CheckpointWeights
 from export.parity import ParityError, compare, compare_distributions
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.errors import InputError, OmniLMMError

@@ -20,8 +20,8 @@ from benchmarks.quantization.variants import PLAIN
 from examples.tiny import easy_vqa_data
 from examples.tiny.evaluate import ask
 from export.checkpoint import Checkpoint
-from export.convert import CheckpointWeights, write_bundle
-from export.decoder import DecoderWeights
+from export.convert import write_bundle
+from export.decoder import CheckpointWeights, DecoderWeights
 from export.durable import write_json
 from export.graph import Weight
 from export.json_file import read_json

@@ -101,7 +101,7 @@ class BundleSubject:
 
     def _logits(self, sample: Sample) -> NDArray[np.float32]:
         features = None if sample.image is None else self._features[sample.image].values
-        return self._model.logits(sample.ids, features)
+        return self._model.logits(sample.ids, features, answer_start=sample.answer_start)
 
     def _encode_pictures(self, samples: Sequence[Sample], progress: Progress) -> None:
         """Keeps the features and lets go of the tower, which may be most of the bundle, before tokens are run."""
