@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write the table, in markdown")
     parser.add_argument("--sequences", type=int, default=SEQUENCES, help=f"of {TOKENS} tokens, to calibrate on")
     parser.add_argument(
-        "--peer", type=Path, action="append", default=[], metavar="FOLDER",
-        help="a GPTQ folder made by peer_gptqmodel.py from the model and the calibration.npy in the work folder",
+        "--gptqmodel", type=Path, metavar="PYTHON",
+        help="of an environment with gptqmodel 7.7, whose variants are measured too; peer_gptqmodel.py says how",
     )  # fmt: skip
     args = parser.parse_args()
     results = run(args.work, args.sequences, args.gptqmodel)
