@@ -39,6 +39,7 @@ def measure_dialogue(model: Model, repeat: int, progress: Progress) -> tuple[Que
     waits: tuple[list[Wait], list[Wait]] = ([], [])
     for seed in range(FIRST_SEED, FIRST_SEED + repeat + 1):
         image = picture(seed)
+        model.text.decoder.clear()  # else the system's text would still be there
         started = time.perf_counter()
         chat = model.chat(image)
         waits[0].append(_ask(chat, texts[0], started, chat.vision_s))

@@ -1,0 +1,151 @@
+"""The plots of docs/performance.md, from what `omnilmm-lite bench --json` and `benchmarks.peers` found:
+
+    python -m benchmarks.plots --bench cpu.json --bench cpu-small.json --peers peers.json --out docs/images
+
+The peers ran the decoder alone. A bar for the tower in one of them is drawn, hatched, where its seconds are given:
+`--tower "llama.cpp=45"` (a prefix of the engine's name); say in the text where the number comes from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+Json = dict[str, Any]
+
+PARTS = {"picture": "tab:blue", "prompt": "tab:orange"}
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Until the first token, in seconds. None: this engine didn't see the picture."""
+
+    engine: str
+    picture: float | None
+    prompt: float
+    is_estimate: bool = False  # of the picture's seconds
+
+
+def plot_decode(benches: Sequence[Json], path: Path) -> None:
+    """Tokens a second against tokens of context, and the floor of each: what the memory's bandwidth allows."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for bench in benches:
+        rows = bench["decode"]
+        contexts = [row["context"] for row in rows]
+        (line,) = axes.plot(contexts, [row["tokens_per_s"] for row in rows], marker="o", label=_name(bench))
+        slowest, fastest = (
+            [row["steps"] / choose(row["series"]["samples_s"]) for row in rows] for choose in (max, min)
+        )
+        axes.fill_between(contexts, slowest, fastest, alpha=0.2, color=line.get_color())
+        if bench["bandwidth"] and all(row["bytes_per_token"] for row in rows):
+            limits = [bench["bandwidth"]["bytes_per_s"] / row["bytes_per_token"] for row in rows]
+            axes.plot(contexts, limits, linestyle="--", color=line.get_color(), label=f"{_name(bench)}: limit")
+    axes.set_xlabel("tokens of context")
+    axes.set_ylabel("decoded tokens a second")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    save(figure, path)
+
+
+def first_waits(benches: Sequence[Json], peers: Json | None, towers: dict[str, float]) -> list[Wait]:
+    """Peers get the prompt of the first bench, at the speed that they had with theirs."""
+    asked = [bench for bench in benches if bench["first_question"]]
+    waits = [
+        Wait(_name(bench), question["picture"]["median_s"], question["prefill"]["median_s"])
+        for bench in asked
+        for question in [bench["first_question"]]
+    ]
+    if peers is None or not asked:
+        return waits
+    tokens = asked[0]["first_question"]["prefill_tokens"]
+    for line in peers["summary"][1:]:
+        tower = next((seconds for name, seconds in towers.items() if line["engine"].startswith(name)), None)
+        waits.append(Wait(line["engine"], tower, tokens / line["prefill_tokens_per_s"], is_estimate=True))
+    return waits
+
+
+def plot_first_token(waits: Sequence[Wait], path: Path) -> None:
+    """Bars, one under the other, their parts side by side."""
+    figure = Figure(figsize=(8, 1.5 + 0.5 * len(waits)), layout="constrained")
+    axes = figure.subplots()
+    for place, wait in enumerate(waits):
+        start = wait.picture or 0.0
+        hatch = "//" if wait.is_estimate else None
+        axes.barh(place, start, color=PARTS["picture"], hatch=hatch, alpha=0.5 if hatch else 1.0)
+        axes.barh(place, wait.prompt, left=start, color=PARTS["prompt"])
+        note = "" if wait.picture is not None else " (picture not run)"
+        axes.text(start + wait.prompt, place, f" {start + wait.prompt:.1f} s{note}", va="center", fontsize="small")
+    axes.set_yticks(range(len(waits)), [wait.engine for wait in waits])
+    axes.invert_yaxis()
+    axes.margins(x=0.2)
+    axes.set_xlabel("seconds to the first token")
+    handles = [Patch(color=color, label=part) for part, color in PARTS.items()]
+    if any(wait.is_estimate and wait.picture is not None for wait in waits):
+        handles.append(Patch(facecolor=PARTS["picture"], hatch="//", alpha=0.5, label="picture, estimated"))
+    figure.legend(handles=handles, fontsize="small", loc="outside lower center", ncols=len(handles))
+    save(figure, path)
+
+
+def plot_floor(peers: Json, bandwidth: float, path: Path) -> None:
+    """Tokens a second against bytes read for each: nobody can be above the curve."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    sizes = [line["bytes_per_token"] / 1e9 for line in peers["summary"]]
+    span = np.linspace(0.8 * min(sizes), 1.2 * max(sizes), 100)
+    axes.plot(span, bandwidth / 1e9 / span, color="black", label=f"memory bandwidth, {bandwidth / 1e9:.1f} GB/s")
+    for size, line in zip(sizes, peers["summary"], strict=True):
+        share = line["decode_tokens_per_s"] * line["bytes_per_token"] / bandwidth
+        axes.plot(size, line["decode_tokens_per_s"], marker="o", linestyle="", label=f"{line['engine']}: {share:.0%}")
+    axes.set_xlabel("GB read for a token")
+    axes.set_ylabel(f"decoded tokens a second, at {peers['task']['context']} tokens of context")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """SVG, the same bytes from the same numbers."""
+    matplotlib.rcParams["svg.hashsalt"] = path.stem
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _name(bench: Json) -> str:
+    subject = bench["subject"]
+    return f"{subject['bundle']}, {subject['preset']}"
+
+
+def _tower(text: str) -> tuple[str, float]:
+    name, _, seconds = text.rpartition("=")
+    return name, float(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", type=Path, action="append", required=True, help="of `omnilmm-lite bench --json`")
+    parser.add_argument("--peers", type=Path, help="of `benchmarks.peers --out`")
+    parser.add_argument("--tower", type=_tower, action="append", default=[], metavar="ENGINE=SECONDS")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    args = parser.parse_args()
+    benches = [json.loads(path.read_text()) for path in args.bench]
+    peers = None if args.peers is None else json.loads(args.peers.read_text())
+    args.out.mkdir(parents=True, exist_ok=True)
+    plot_decode(benches, args.out / "performance-decode.svg")
+    plot_first_token(first_waits(benches, peers, dict(args.tower)), args.out / "performance-first-token.svg")
+    if peers is not None and benches[0]["bandwidth"]:
+        plot_floor(peers, benches[0]["bandwidth"]["bytes_per_s"], args.out / "performance-floor.svg")
+
+
+if __name__ == "__main__":
+    main()
