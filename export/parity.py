@@ -25,11 +25,12 @@ from export.checkpoint import Checkpoint
 from export.cosines import Cosines
 from export.decoder import CheckpointWeights, DecoderWeights
 from export.decoder_parity import Dequantized, Replacement, RoundedPrompts, decoder_logits
+from export.graph import Array
+from export.segments import open_pieces, run_in_pieces
 from export.streaming import stream_model
 from export.tower_weights import TowerWeights, stream_tower
+from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.conversations import seeded_picture
-from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.image import preprocess
@@ -95,20 +96,19 @@ def check_parity(
 ) -> ParityReport:
     """Checks the three graphs in `folder`, on the CPU; ParityError at the first that is off.
 
-    `on_step` is called after each graph and each decoder layer.
+    `on_step` is called after each piece of the tower, the resampler and each decoder layer of the reference.
     """
     graphs, results = Graphs(), {}
     reference = stream_model(checkpoint)
     pixels = preprocess(seeded_picture(checkpoint.config.vision.image_size), checkpoint.config.vision)
 
     patches = reference.model.vision_tower(torch.from_numpy(pixels)).numpy()  # (1, patches, kv_dim)
-    (found,) = open_session(folder / graphs.vision, Device.CPU).run(["patches"], {"pixel_values": pixels})
+    found = run_in_pieces(folder / graphs.vision, {"pixel_values": pixels}, lambda: on_step("vision"))["patches"]
     own, tower_quality = _tower_patches(tower, checkpoint, pixels, patches)
     results["vision"] = compare(graphs.vision, found, own, vision_tolerance(tower, preset))
-    on_step("vision")
 
     features = reference.model.resampler(torch.from_numpy(patches)).numpy()  # (1, queries, hidden)
-    (found,) = open_session(folder / graphs.resampler, Device.CPU).run(["features"], {"patches": patches})
+    found = run_in_pieces(folder / graphs.resampler, {"patches": patches})["features"]
     results["resampler"] = compare(graphs.resampler, found, features, resampler_graph.TOLERANCE[preset.resampler])
     on_step("resampler")
 
@@ -125,18 +125,19 @@ def check_parity(
     losses = {form: compare_distributions(expected["original"], logits) for form, logits in expected.items()}
 
     rows = embeddings[0].numpy()
-    found = run_decoder(checkpoint, folder / graphs.decode, rows)
+    found = run_decoder(checkpoint.config.decoder, folder / graphs.decode, rows)
     own_weights = expected.get("decoder", expected["original"])
     results["decoder"] = compare(graphs.decode, found, own_weights, _tolerance(preset))
     if preset.int8_prefill:
-        found = run_decoder(checkpoint, folder / PREFILL, rows)
+        found = run_decoder(checkpoint.config.decoder, folder / PREFILL, rows)
         results["prefill"] = compare(PREFILL, found, expected["prefill"], prefill_graph.TOLERANCE)
     return ParityReport(results, losses.get("decoder"), losses.get("prefill"), tower_quality)
 
 
 def num_steps(checkpoint: Checkpoint) -> int:
     """How often `check_parity` calls `on_step`."""
-    return 2 + checkpoint.config.decoder.num_hidden_layers
+    blocks, layers = checkpoint.config.vision.num_hidden_layers, checkpoint.config.decoder.num_hidden_layers
+    return (blocks + 2) + 1 + layers  # before the tower's blocks are the patches, behind them the last norm
 
 
 def vision_tolerance(tower: TowerWeights, preset: Preset) -> float:
@@ -186,10 +187,24 @@ def _compare_embeddings(checkpoint: Checkpoint, path: Path) -> Parity:
     return compare(path.name, EmbeddingTable(path, config)(ids), expected, EMBEDDING_TOLERANCE)
 
 
-def run_decoder(checkpoint: Checkpoint, path: Path, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A decoder graph's logits (tokens, vocab) for (tokens, hidden): all but one token at once, the last by itself."""
-    session = open_session(path, Device.CPU)
-    keys = list(range(len(embeddings)))
-    decoder = Decoder(checkpoint.config.decoder, lambda: (session, session), Device.CPU, context=len(keys))
-    first = decoder.prefill_logits(keys[:-1], embeddings[:-1])
-    return np.concatenate([first, decoder.decode(keys[-1], embeddings[-1:])[None]])
+def run_decoder(config: DecoderConfig, path: Path, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A decoder graph's logits (tokens, vocab) for (tokens, hidden): all but one token at once, the last by itself.
+    Each layer is loaded once, for both."""
+    tokens = len(embeddings)
+    shape = (1, config.num_key_value_heads, tokens, config.head_dim)
+    prompt, last = _decoder_feeds(embeddings[:-1], tokens - 1), _decoder_feeds(embeddings[-1:], tokens)
+    for piece in open_pieces(path):
+        past = {name: np.zeros(shape, dtype) for name, dtype in piece.inputs.items() if name.startswith("past.")}
+        prompt = piece.run(prompt | past)
+        last = piece.run(last | {name: prompt.pop(name.replace("past", "present")) for name in past})
+    return np.concatenate([prompt["logits"][0], last["logits"][0]])
+
+
+def _decoder_feeds(embeddings: NDArray[np.float32], total: int) -> dict[str, Array]:
+    """One step that ends with `total` tokens in the cache: logits for each of (tokens, hidden)."""
+    return {
+        "inputs_embeds": embeddings[None],
+        "logits_rows": np.arange(len(embeddings)),
+        "seqlens_k": np.asarray([total - 1], dtype=np.int32),
+        "total_sequence_length": np.asarray(total, dtype=np.int32),
+    }

@@ -1,0 +1,167 @@
+"""Runs a written graph piece by piece on the CPU, so that checking it takes the memory of one block or layer.
+
+onnxruntime loads a graph whole, and repacks many weights beside the ones it read. The builder marks where one block or
+layer ends (`GraphBuilder.seam`); what lies between two seams becomes a graph of its own that reads its weights from the
+same data file. The operators and their order are the whole graph's, so fp32 results are the same to the last bit. In
+fp16 they may differ by that format's rounding: the CPU computes its runs of operators in fp32, and a run ends at a
+seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from export.graph import SEAMS, Array
+from omnilmm_lite.device import Device, graph_errors, import_onnxruntime, providers, session_options
+from omnilmm_lite.errors import OmniLMMError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DATA_FOLDER = "session.model_external_initializers_file_folder_path"  # onnxruntime's key: where a graph in memory looks
+
+ELEMENT_TYPES = {  # onnxruntime's words for what may cross a seam
+    "tensor(float)": TensorProto.FLOAT,
+    "tensor(float16)": TensorProto.FLOAT16,
+    "tensor(int64)": TensorProto.INT64,
+    "tensor(int32)": TensorProto.INT32,
+    "tensor(uint8)": TensorProto.UINT8,
+}
+
+
+class Piece:
+    """A run of a graph's nodes, loaded; until the iteration over `open_pieces` goes on."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, name: str, finished: frozenset[str]) -> None:
+        """`finished`: inputs that no later piece reads."""
+        self._session = session
+        self._name = name
+        self._finished = finished
+        self.inputs: dict[str, np.dtype[np.generic]] = {
+            item.name: helper.tensor_dtype_to_np_dtype(_element_type(item)) for item in session.get_inputs()
+        }
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs once. `values` by name, without those that no later piece reads, and what this one adds to them:
+        what later pieces read, and outputs of the whole graph."""
+        names = [item.name for item in self._session.get_outputs()]
+        with graph_errors(self._name):
+            found = self._session.run(names, {name: values[name] for name in self.inputs})
+        kept = {name: value for name, value in values.items() if name not in self._finished}
+        return kept | dict(zip(names, found, strict=True))
+
+    def close(self) -> None:
+        """Frees the weights, though the loop that was given the piece still holds it."""
+        del self._session
+
+
+def run_in_pieces(
+    path: Path, feeds: Mapping[str, Array], on_piece: Callable[[], None] = lambda: None
+) -> dict[str, Array]:
+    """The graph's outputs by name. `on_piece` is called after each piece. OmniLMMError where the graph can't run."""
+    values = dict(feeds)
+    for piece in open_pieces(path):
+        values = piece.run(values)
+        on_piece()
+    return {name: value for name, value in values.items() if name not in feeds}
+
+
+def open_pieces(path: Path) -> Iterator[Piece]:
+    """The graph at `path` in the order of its nodes, one piece loaded at a time: each only until the next is asked for.
+
+    A graph without seams is one piece. OmniLMMError where onnxruntime can't load one.
+    """
+    model = onnx.load(path, load_external_data=False)
+    types = {item.name: item for item in (*model.graph.input, *model.graph.output)}
+    symbols = {dim.dim_param for item in types.values() for dim in item.type.tensor_type.shape.dim}
+    for number, cut in enumerate(_cuts(model, path), start=1):
+        name = f"{path.name}, piece {number}"
+        session = _open_session(_sub_model(model, cut, types), path.parent, name)
+        for item in session.get_outputs():
+            types.setdefault(item.name, _value_info(item, symbols))
+        piece = Piece(session, name, cut.finished)
+        del session  # the piece's alone, so that closing frees it
+        try:
+            yield piece
+        finally:
+            piece.close()
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A run of nodes and the values that go in and out."""
+
+    nodes: Sequence[onnx.NodeProto]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    finished: frozenset[str]
+
+
+def _cuts(model: onnx.ModelProto, path: Path) -> list[_Cut]:
+    nodes = list(model.graph.node)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    bounds = [0, *_seams(model, path), len(nodes)]
+    needed = {item.name for item in model.graph.output}  # by the caller or by a later piece
+    cuts = []
+    for start, end in reversed([*pairwise(bounds)]):
+        run = nodes[start:end]
+        made = {name for node in run for name in node.output}
+        read = dict.fromkeys(name for node in run for name in node.input if name)  # an ordered set
+        inputs = [name for name in read if name not in made and name not in constants]
+        outputs = [name for node in run for name in node.output if name in needed]
+        cuts.append(_Cut(run, inputs, outputs, frozenset(inputs) - needed))
+        needed.update(inputs)
+    return cuts[::-1]
+
+
+def _seams(model: onnx.ModelProto, path: Path) -> list[int]:
+    """How many nodes lie before each seam."""
+    text = {item.key: item.value for item in model.metadata_props}.get(SEAMS, "")
+    seams = [int(number) for number in text.split()]
+    bounds = [0, *seams, len(model.graph.node)]
+    if any(start >= end for start, end in pairwise(bounds)):
+        raise OmniLMMError(f"{path}: seams at {text} don't cut {len(model.graph.node)} nodes into runs")
+    return seams
+
+
+def _sub_model(model: onnx.ModelProto, cut: _Cut, types: Mapping[str, onnx.ValueInfoProto]) -> onnx.ModelProto:
+    read = {name for node in cut.nodes for name in node.input}
+    graph = helper.make_graph(
+        cut.nodes,
+        model.graph.name,
+        [types[name] for name in cut.inputs],
+        # what isn't an output of the whole graph has no type yet: onnxruntime infers it, and the next piece is told
+        [types.get(name, onnx.ValueInfoProto(name=name)) for name in cut.outputs],
+        initializer=[tensor for tensor in model.graph.initializer if tensor.name in read],
+    )
+    return helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+
+
+def _open_session(model: onnx.ModelProto, folder: Path, name: str) -> onnxruntime.InferenceSession:
+    ort = import_onnxruntime()
+    options = session_options(ort, None)
+    options.add_session_config_entry(DATA_FOLDER, str(folder))
+    with graph_errors(name):
+        return ort.InferenceSession(model.SerializeToString(), options, providers=providers(Device.CPU))
+
+
+def _value_info(item: onnxruntime.NodeArg, symbols: set[str]) -> onnx.ValueInfoProto:
+    """What onnxruntime inferred, as an input of the next piece. Only names of axes that the graph itself gives are
+    kept: onnxruntime makes some up, and those mean nothing in another graph."""
+    shape = [dim if isinstance(dim, int) or dim in symbols else None for dim in item.shape]
+    return helper.make_tensor_value_info(item.name, _element_type(item), shape or None)  # []: scalar or unknown
+
+
+def _element_type(item: onnxruntime.NodeArg) -> int:
+    try:
+        return ELEMENT_TYPES[item.type]
+    except KeyError:
+        raise OmniLMMError(f"{item.name}: a {item.type} can't cross a seam; move the seam") from None
