@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from omnilmm_lite import __version__
 from omnilmm_lite.commands.bench import add_bench
 from omnilmm_lite.commands.inspect import add_inspect
+from omnilmm_lite.commands.plan import add_plan
 from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.quality.options import add_quality_options
@@ -28,6 +29,7 @@ from quantize.options import add_quantization_options, given_options, parse_opti
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint
+    from omnilmm_lite.config import OmniLMMConfig
     from omnilmm_lite.console import ConsoleProgress
     from omnilmm_lite.presets import Preset
     from omnilmm_lite.quality.subject import Subject
@@ -83,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
     _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
+    add_plan(commands.add_parser("plan", help="say what a model will need, before it is downloaded"), checkpoint_config)
     add_bench(commands.add_parser("bench", help="measure speed and memory, or check a device against the CPU"))
     measuring = commands.add_parser("quality", help="measure how far a bundle is from the model it was made from")
     add_quality_options(measuring)
@@ -192,6 +195,31 @@ def _work_dir(args: argparse.Namespace) -> Path:
     if work_dir.resolve().is_relative_to(args.out.resolve()):
         raise InputError(f"{work_dir}: the work folder can't lie in the bundle; name one outside {args.out}")
     return work_dir
+
+
+# ---- plan ----
+
+
+def checkpoint_config(folder: Path) -> OmniLMMConfig:
+    """The model's config from config.json, and from the weights where they are there: they know the tower's shape.
+
+    InputError where config.json is no OmniLMM's.
+    """
+    from export.hf_config import model_config, read_config
+
+    fields = read_config(folder)
+    if not any((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
+        return model_config(folder, fields, {})
+    try:
+        from export.checkpoint import Checkpoint
+
+        return Checkpoint.open(folder).config
+    except InputError as error:  # a download that isn't finished
+        reason = str(error)
+    except ImportError as error:
+        reason = f"that needs the package {error.name}"
+    print(f"the weights were not looked at, sizes follow from config.json alone: {reason}", file=sys.stderr)
+    return model_config(folder, fields, {})
 
 
 # ---- quality ----

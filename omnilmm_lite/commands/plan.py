@@ -1,0 +1,115 @@
+"""`omnilmm-lite plan`: what a model will need, before anything is loaded or downloaded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnilmm_lite.errors import InputError
+
+if TYPE_CHECKING:
+    from omnilmm_lite.config import OmniLMMConfig
+    from omnilmm_lite.plan.memory import Plan
+    from omnilmm_lite.plan.subject import Subject
+    from omnilmm_lite.presets import Preset
+
+DEFAULT_PRESET = "cpu"  # convert's
+DEFAULT_SIZE = 24.0  # GB, of the bar
+LARGEST_SIZE = 1024.0
+
+ReadConfig = Callable[[Path], "OmniLMMConfig"]  # a checkpoint's folder -> its config
+
+
+def add_plan(parser: argparse.ArgumentParser, read_config: ReadConfig) -> None:
+    """`read_config` knows checkpoints, which the runtime does not."""
+    parser.description = (
+        "Memory and disk that a model takes, part by part, computed before anything is loaded. MODEL: a checkpoint's "
+        "folder, of which config.json is enough; a bundle's; or openbmb/OmniLMM-12B, openbmb/RLAIF-V-12B or tiny."
+    )
+    parser.add_argument("model", metavar="MODEL", help="checkpoint, bundle, or a published model's name")
+    presets = "what to convert it to (default: a bundle's own; with --vram, the best that fits; else cpu)"
+    parser.add_argument("--preset", metavar="P", help=presets)
+    parser.add_argument("--vram", type=float, metavar="GB", help="the card's memory; for CPU presets, the RAM")
+    parser.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print one JSON object, in bytes")
+    shown.add_argument("--markdown", action="store_true", help="print the table of all presets as Markdown")
+    parser.set_defaults(command=lambda args: plan(args, read_config))
+
+
+def plan(args: argparse.Namespace, read_config: ReadConfig) -> None:
+    """Computes and prints the plan of one preset, and the table of all where none was asked for."""
+    if args.vram is not None and not 0 < args.vram <= LARGEST_SIZE:
+        raise InputError(f"--vram: {args.vram:g} is out of range; give a card's memory in GB, such as 24")
+    from omnilmm_lite.plan.report import plan_object, verdicts
+    from omnilmm_lite.plan.show import markdown, print_plan, print_presets
+
+    chosen, plans = _plans(args, read_config)
+    judged = verdicts(chosen, args.vram)
+    if args.json:
+        print(json.dumps(plan_object(chosen, judged), ensure_ascii=False))
+    elif args.markdown:
+        print(markdown(plans))
+    else:
+        print_plan(chosen, judged, args.vram or DEFAULT_SIZE)
+        if len(plans) > 1:
+            print_presets(plans)
+
+
+def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, list[Plan]]:
+    """The plan to show, and those for the table."""
+    from omnilmm_lite.model import DEFAULT_CONTEXT
+    from omnilmm_lite.plan.memory import make_plan
+    from omnilmm_lite.plan.subject import Subject
+    from omnilmm_lite.plan.verdict import suited
+    from omnilmm_lite.presets import PRESETS, find_preset
+
+    wanted = None if args.preset is None else find_preset(args.preset)
+    finished, name, config = _find(args.model, read_config)
+    context = args.context
+    if context is None:
+        context = min(DEFAULT_CONTEXT, config.decoder.max_position_embeddings)
+    if finished is not None and wanted is None:
+        own = make_plan(finished, context)
+        return own, [own]
+
+    def planned(preset: Preset) -> Plan:
+        return make_plan(Subject.planned(name, config, preset), context)
+
+    if wanted is not None:
+        asked = planned(wanted)
+        return asked, [asked]
+    plans = [planned(preset) for preset in PRESETS.values()]
+    default = next(each for each in plans if each.subject.preset.name == DEFAULT_PRESET)
+    return (suited(plans, args.vram) if args.vram is not None else None) or default, plans
+
+
+def _find(model: str, read_config: ReadConfig) -> tuple[Subject | None, str, OmniLMMConfig]:
+    """The bundle, if it is one; the model's name and config. A folder goes before a name."""
+    from omnilmm_lite.bundle import BUILTIN_NAME, Bundle
+    from omnilmm_lite.manifest import MANIFEST
+    from omnilmm_lite.plan.subject import KNOWN, Subject
+
+    folder = Path(model)
+    exists = _is_folder(folder)
+    if not exists and model in KNOWN:
+        return None, model, KNOWN[model]
+    if (model == BUILTIN_NAME and not exists) or (exists and (folder / MANIFEST).is_file()):
+        bundle = Bundle.find(model)
+        return Subject.bundle(bundle.manifest.name, bundle), bundle.manifest.name, bundle.manifest.config
+    known = ", ".join([*KNOWN, BUILTIN_NAME])
+    if not exists:
+        raise InputError(f"{model}: there is no such folder, and no such name: {known} are known")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{model}: neither a checkpoint (config.json) nor a bundle ({MANIFEST}) is there; name one")
+    return None, folder.resolve().name, read_config(folder)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # too long a name, or one with a zero character
+        return False

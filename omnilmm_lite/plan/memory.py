@@ -1,0 +1,129 @@
+"""The plan: bytes by part, and the totals on the device, on the host and on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omnilmm_lite.device import Device
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.plan.tensor import TensorSize, loaded_bytes, loading_bytes
+from omnilmm_lite.plan.workspace import (
+    BASE,
+    CUDA_CONTEXT,
+    CUDA_HOST,
+    Need,
+    decoder_workspace,
+    tower_workspace,
+)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is in the device's memory at the same time, in bytes. `more`: what a later, longer turn may add."""
+
+    name: str
+    vision: int = 0
+    resampler: int = 0
+    decoder: int = 0
+    kv_cache: int = 0
+    workspace: int = 0
+    more: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.vision + self.resampler + self.decoder + self.kv_cache + self.workspace
+
+    @property
+    def most(self) -> int:
+        return self.total + self.more
+
+
+@dataclass(frozen=True)
+class Plan:
+    """On the CPU the device is the host: its memory is the same RAM, and the program's own comes on top."""
+
+    subject: Subject
+    context: int
+    phases: tuple[Phase, ...]  # one, or two that never meet
+
+    @property
+    def largest(self) -> Phase:
+        return max(self.phases, key=lambda phase: phase.total)
+
+    @property
+    def device_total(self) -> int:
+        """For one picture and one question; the KV cache counts in full."""
+        return self.largest.total
+
+    @property
+    def device_most(self) -> int:
+        """For prompts that fill the context, and more pictures."""
+        return max(phase.most for phase in self.phases)
+
+    @property
+    def host_base(self) -> int:
+        """The process without the model."""
+        return BASE + (CUDA_HOST if self.subject.preset.target is Device.CUDA else 0)
+
+    @property
+    def host_total(self) -> int:
+        """The process's peak of resident memory, for one picture and one question. Of the embeddings, which are mapped,
+        a question touches a few pages; they are the system's to take back, and not in here."""
+        return self.host_base + (self.device_total if self.subject.preset.target is Device.CPU else 0)
+
+    @property
+    def needed(self) -> int:
+        """What a card must have, or on the CPU the machine's RAM."""
+        return self.host_total if self.subject.preset.target is Device.CPU else self.device_total
+
+    @property
+    def needed_most(self) -> int:
+        return self.needed + self.device_most - self.device_total
+
+    def part(self, name: str) -> int:
+        """Of all phases: a part that two phases have is there once."""
+        size: int = max(getattr(phase, name) for phase in self.phases)
+        return size
+
+
+def make_plan(subject: Subject, context: int) -> Plan:
+    """InputError where the model has no such context."""
+    limit = subject.config.decoder.max_position_embeddings
+    if not 1 <= context <= limit:
+        raise InputError(f"--context: {context} is out of range; this model takes 1 to {limit} tokens")
+    preset, graphs = subject.preset, subject.graphs
+    tower = tower_workspace(subject.config, preset, kept=not preset.time_shared)
+    decoder = decoder_workspace(subject.config, preset, context)
+    loaded = {name: loaded_bytes(tensors, preset.target) for name, tensors in vars(graphs).items()}
+    towers = {"vision": loaded["vision"], "resampler": loaded["resampler"]}
+    decoders = {"decoder": loaded["decoder"] + loaded["prefill"], "kv_cache": kv_cache_bytes(subject, context)}
+    driver = CUDA_CONTEXT if preset.target is Device.CUDA else 0
+    while_loading = Need(*[loading_bytes((*graphs.decoder, *graphs.prefill), preset.target)] * 2)
+    decoder = Need(max(decoder.first, while_loading.first), max(decoder.most, while_loading.most))
+    if not preset.time_shared:
+        workspace = tower.first + decoder.first + driver
+        more = tower.most + decoder.most + driver - workspace
+        return Plan(subject, context, (Phase("all", **towers, **decoders, workspace=workspace, more=more),))
+    # The cache is made with the first question and outlives the decoder's graphs, so a second picture meets it. On a
+    # card it is there from the beginning.
+    cache = decoders["kv_cache"]
+    at_once = cache if preset.target is Device.CUDA else 0
+    later = tower.most - tower.first + cache - at_once
+    picture = Phase(
+        "picture", **towers, kv_cache=at_once, workspace=_while(graphs.vision, tower, preset.target, driver), more=later
+    )
+    answer = Phase("answer", **decoders, workspace=decoder.first + driver, more=decoder.most - decoder.first)
+    return Plan(subject, context, (picture, answer))
+
+
+def _while(tensors: tuple[TensorSize, ...], need: Need, device: Device, driver: int) -> int:
+    """Loading the largest tensor, or running: whichever takes more."""
+    return max(need.first, loading_bytes(tensors, device)) + driver
+
+
+def kv_cache_bytes(subject: Subject, context: int) -> int:
+    """Keys and values of every layer. In full: numpy asks for pages of 2 MiB, so a few tokens touch all of it."""
+    decoder = subject.config.decoder
+    values = 2 * decoder.num_hidden_layers * decoder.kv_dim * context
+    return values * subject.preset.decoder.compute.numpy.itemsize

@@ -1,0 +1,50 @@
+"""A plan as the object that --json prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from omnilmm_lite.plan.memory import Plan
+from omnilmm_lite.plan.tensor import data_bytes
+from omnilmm_lite.plan.verdict import SIZES, Verdict, judge
+
+PARTS = ("vision", "resampler", "decoder", "kv_cache", "workspace")
+
+
+def verdicts(plan: Plan, size: float | None) -> list[Verdict]:
+    """For the usual sizes, and for the user's own where it is none of them."""
+    extra = () if size is None or size in SIZES else (size,)
+    return [judge(plan, each) for each in (*extra, *SIZES)]
+
+
+def plan_object(plan: Plan, judged: Sequence[Verdict]) -> dict[str, Any]:
+    """Sizes in bytes. `parts` are what the engine holds of each; in two phases they are never all there at once."""
+    subject = plan.subject
+    names = ("vision", "resampler", "decoder", "prefill")
+    return {
+        "model": subject.name,
+        "preset": subject.preset.name,
+        "target": subject.preset.target.value,
+        "context": plan.context,
+        "parts": {name: plan.part(name) for name in PARTS} | {"embeddings": subject.embeddings},
+        "phases": {
+            phase.name: {name: getattr(phase, name) for name in (*PARTS, "total", "most")} for phase in plan.phases
+        },
+        "device_total": plan.device_total,
+        "device_most": plan.device_most,
+        "host_total": plan.host_total,
+        "disk_total": subject.disk.bundle,
+        "disk": {
+            "data": {name: data_bytes(getattr(subject.graphs, name)) for name in names},
+            "bundle": subject.disk.bundle,
+            "checkpoint": subject.disk.checkpoint,
+            "work": subject.disk.work,
+            "conversion": subject.disk.conversion,
+        },
+        "verdicts": {f"{each.size:g}": _verdict_object(each) for each in judged},
+    }
+
+
+def _verdict_object(verdict: Verdict) -> dict[str, Any]:
+    return {"fits": verdict.fits, "usable": verdict.usable, "spare": verdict.spare, "text": verdict.text}

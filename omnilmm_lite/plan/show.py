@@ -1,0 +1,134 @@
+"""A plan drawn in the terminal, and the table of all presets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from omnilmm_lite.device import Device
+from omnilmm_lite.plan.memory import Phase, Plan
+from omnilmm_lite.plan.report import PARTS
+from omnilmm_lite.plan.verdict import GIB, Verdict, judge, usable_bytes
+
+BAR_WIDTH = 60
+# Letters tell the parts apart where there are no colours.
+LOOKS = {
+    "vision": ("V", "white on blue"),
+    "resampler": ("R", "white on cyan"),
+    "decoder": ("D", "white on green"),
+    "kv_cache": ("K", "black on yellow"),
+    "workspace": ("W", "white on magenta"),
+}
+FREE = "·"
+NAMES = {
+    "vision": "tower",
+    "resampler": "resampler",
+    "decoder": "decoder",
+    "kv_cache": "KV cache",
+    "workspace": "workspace",
+}
+PHASES = {"all": "all at once", "picture": "while a picture is read", "answer": "while it answers"}
+TOTALS = ("device total", "host RAM", "disk")
+COMMON_SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128)  # GB, of cards and of RAM
+
+
+def gib(size: int) -> str:
+    """Two places, or three digits where that is nothing."""
+    return f"{size / GIB:.2f}" if not 0 < size < GIB // 100 else f"{size / GIB:.3g}"
+
+
+def print_plan(plan: Plan, judged: Sequence[Verdict], size: float) -> None:
+    """Bars against a card, or on the CPU the RAM, of `size` GB; then figures and verdicts."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    subject = plan.subject
+    where = "graphics memory" if subject.preset.target is Device.CUDA else "RAM"
+    console.print(
+        f"{subject.name}, preset {subject.preset.name} ({subject.preset.summary}), {plan.context} tokens of context"
+    )
+    scale = max(int(size * GIB), plan.device_total)
+    for phase in plan.phases:
+        console.print(f"{PHASES[phase.name]}: {gib(phase.total)} GiB of {size:g} GB")
+        console.print(draw_bar(phase, usable_bytes(size, subject.preset.target), scale))
+    console.print(_figures(plan))
+    estimated = (
+        "an estimate, never measured" if subject.preset.target is Device.CUDA else "a formula fitted to measurements"
+    )
+    console.print(
+        f"All of it is computed; workspace is {estimated}. Long prompts and more pictures: {gib(plan.device_most)} GiB."
+    )
+    for verdict in judged:
+        console.print(f"{verdict.size:3g} GB of {where}: {verdict.text}")
+
+
+def draw_bar(phase: Phase, usable: int, scale: int) -> Text:
+    """One row: the parts in the order of LOOKS, what is free of `usable` behind them; `scale` bytes are BAR_WIDTH."""
+    bar, end, drawn = Text(), 0, 0
+    for name, (letter, style) in LOOKS.items():
+        end += getattr(phase, name)
+        cells = round(end / scale * BAR_WIDTH) - drawn
+        bar.append(letter * cells, style)
+        drawn += cells
+    bar.append(FREE * max(0, round(usable / scale * BAR_WIDTH) - drawn))
+    return bar
+
+
+def _figures(plan: Plan) -> Table:
+    subject = plan.subject
+    table = Table("", "part", "GiB", "bytes", show_edge=False)
+    for name in PARTS:
+        letter, style = LOOKS[name]
+        size = plan.part(name)
+        table.add_row(Text(letter, style), NAMES[name], gib(size), f"{size:,}")
+    table.add_section()
+    rows = {
+        "device, at its peak": plan.device_total,
+        "host RAM": plan.host_total,
+        "embeddings, mapped from disk": subject.embeddings,
+        "disk: the bundle": subject.disk.bundle,
+    }
+    if not subject.is_bundle:
+        rows["disk: checkpoint, work folder and bundle"] = subject.disk.conversion
+    for name, size in rows.items():
+        table.add_row("", name, gib(size), f"{size:,}")
+    return table
+
+
+# ---- all presets ----
+
+
+def print_presets(plans: Sequence[Plan]) -> None:
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    table = Table("preset", *TOTALS, "verdict", show_edge=False)
+    for plan in plans:
+        table.add_row(plan.subject.preset.name, *_totals(plan), _short_verdict(plan))
+    console.print("\nall presets, in GiB")
+    console.print(table)
+
+
+def markdown(plans: Sequence[Plan]) -> str:
+    """The table for README.md, with every part."""
+    columns = ("preset", *NAMES.values(), *TOTALS, "verdict")
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for plan in plans:
+        parts = (gib(plan.part(name)) for name in PARTS)
+        cells = (f"`{plan.subject.preset.name}`", *parts, *_totals(plan), _short_verdict(plan))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _totals(plan: Plan) -> tuple[str, ...]:
+    """In the order of TOTALS."""
+    return gib(plan.device_total), gib(plan.host_total), gib(plan.subject.disk.bundle)
+
+
+def _short_verdict(plan: Plan) -> str:
+    """The smallest usual size that it fits."""
+    what = "card" if plan.subject.preset.target is Device.CUDA else "RAM"
+    for size in COMMON_SIZES:
+        verdict = judge(plan, size)
+        if verdict.fits:
+            return f"fits {size} GB {what}, {verdict.spare / GIB:.1f} to spare"
+    return f"more than {COMMON_SIZES[-1]} GB {what}"

@@ -1,0 +1,95 @@
+"""Whether a plan fits a card, or on the CPU a machine, and what to change where it doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omnilmm_lite.device import Device
+from omnilmm_lite.plan.memory import Plan, make_plan
+from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.presets import PRESETS, Preset
+
+GIB = 1 << 30
+SIZES = (24, 16, 12, 8)  # GB, as cards are sold; binary ones in fact
+
+# A card with 24 GB reports 23.5 to 24.0 GiB (24564 MiB on the GeForce RTX 4090), and a desktop on it takes some hundred
+# MB: 95 % is what we count on. Of a machine's RAM, the firmware, the system and a browser take 2 GiB.
+USABLE_OF_CARD = 0.95
+SYSTEM_RAM = 2 * GIB
+
+SHORTEST_CONTEXT = 1024  # below, a picture and its conversation hardly fit
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Bytes; `spare` is negative where something is missing. `advice` is empty where nothing needs to change."""
+
+    size: float  # GB
+    usable: int
+    spare: int
+    advice: str
+
+    @property
+    def fits(self) -> bool:
+        return self.spare >= 0
+
+    @property
+    def text(self) -> str:
+        room = f"{abs(self.spare) / GIB:.1f} GiB"
+        text = f"fits with {room} to spare" if self.fits else f"doesn't fit: {room} too much"
+        return f"{text}; {self.advice}" if self.advice else text
+
+
+def usable_bytes(size: float, device: Device) -> int:
+    """What a card, or a machine, of `size` GB leaves to the model."""
+    if device is Device.CUDA:
+        return int(size * GIB * USABLE_OF_CARD)
+    return max(0, int(size * GIB) - SYSTEM_RAM)
+
+
+def judge(plan: Plan, size: float) -> Verdict:
+    usable = usable_bytes(size, plan.subject.preset.target)
+    spare = usable - plan.needed
+    if spare < 0:
+        return Verdict(size, usable, spare, _advice(plan, usable, size))
+    missing = plan.needed_most - usable
+    advice = (
+        f"prompts that fill the context, or more pictures, take {missing / GIB:.1f} GiB more" if missing > 0 else ""
+    )
+    return Verdict(size, usable, spare, advice)
+
+
+def suited(plans: Sequence[Plan], size: float) -> Plan | None:
+    """The first of the presets for CUDA that fits a card of `size` GB; they come with the best quality first."""
+    cards = (plan for plan in plans if plan.subject.preset.target is Device.CUDA)
+    return next((plan for plan in cards if judge(plan, size).fits), None)
+
+
+def _advice(plan: Plan, usable: int, size: float) -> str:
+    """The longest context that fits, and the first preset that does."""
+    ways = []
+    context = plan.context // 2
+    while context >= SHORTEST_CONTEXT:
+        if make_plan(plan.subject, context).needed <= usable:
+            ways.append(f"--context {context}")
+            break
+        context //= 2
+    if preset := _fitting_preset(plan, usable):
+        ways.append(f"convert with --preset {preset.name}" if plan.subject.is_bundle else f"--preset {preset.name}")
+    if ways:
+        return "take " + " or ".join(ways)
+    if plan.subject.preset.target is Device.CUDA:
+        return "no preset fits such a card: take --preset cpu or cpu-small, which need none"
+    return f"no preset fits in {size:g} GB of RAM"
+
+
+def _fitting_preset(plan: Plan, usable: int) -> Preset | None:
+    """For the same device, and no larger than this one."""
+    subject = plan.subject
+    for preset in PRESETS.values():
+        if preset.target is not subject.preset.target or preset.name == subject.preset.name:
+            continue
+        if make_plan(Subject.planned(subject.name, subject.config, preset), plan.context).needed <= usable:
+            return preset
+    return None
