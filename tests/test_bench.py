@@ -66,8 +66,8 @@ def test_lengths_are_read_or_refused_in_one_line(text: str) -> None:
 
 
 def test_what_fits_no_context_is_dropped_with_a_note() -> None:
-    settings, notes = Settings((64, 101), (84, 85), new_tokens=16).within(100)
-    assert (settings.prefill, settings.decode_at) == ((64,), (84,))
+    settings, notes = Settings((100, 101), (84, 85), new_tokens=16).within(100)
+    assert (settings.prefill, settings.decode_at) == ((100,), (84,))
     assert len(notes) == 2
     assert "prefill of 101" in notes[0]
     assert "decode at 85" in notes[1]
