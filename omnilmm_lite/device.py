@@ -83,16 +83,19 @@ def fallback(reason: str) -> DeviceChoice:
     return DeviceChoice(Device.CPU, f"the bundle is built for CUDA, but {reason}", is_fallback=True)
 
 
-def open_session(path: Path, device: Device, threads: int | None = None) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, device: Device, threads: int | None = None, *, cuda_graph: bool = False
+) -> onnxruntime.InferenceSession:
     """A session for the graph at `path` that runs on `device`; DeviceError where it would run elsewhere.
 
-    OmniLMMError where onnxruntime can't load the graph at all.
+    `cuda_graph`: on a card, steps are recorded and replayed; see `omnilmm_lite.binding`. OmniLMMError where onnxruntime
+    can't load the graph at all.
     """
     ort = import_onnxruntime()
     options = session_options(ort, threads)
     try:
         # without enable_fallback=0 a CUDA error is printed on stdout, and the session quietly made for the CPU
-        session = ort.InferenceSession(str(path), options, providers=providers(device), enable_fallback=0)
+        session = ort.InferenceSession(str(path), options, providers=providers(device, cuda_graph), enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class
         if device is not Device.CPU:
             raise DeviceError(f"{path.name} can't run on {device.value}: {_first_line(error)}") from error
@@ -125,19 +128,24 @@ def session_options(ort: Any, threads: int | None) -> onnxruntime.SessionOptions
     if threads is not None:
         options.intra_op_num_threads = threads
     # not session.set_denormal_as_zero, which would speed random weights up: it changes the floating-point mode of the
-    # thread that makes the session, and with it what numpy computes in the program that loads us
+    # thread that makes the process's first session, and with it what numpy computes in the program that loads us
+    # not enable_cpu_mem_arena=False: it lowers what is held between runs, but not the peak
     return options
 
 
-def providers(device: Device) -> list[Any]:
+def providers(device: Device, cuda_graph: bool = False) -> list[Any]:
     """onnxruntime's provider list: exactly the device, plus the CPU that CUDA sessions need for shape arithmetic."""
     if device is Device.CPU:
         return [Device.CPU.provider]
     cuda = {
-        "arena_extend_strategy": "kSameAsRequested",  # the default doubles, and takes 18 GB for a 4 GB graph
+        "arena_extend_strategy": "kSameAsRequested",  # the default takes twice the memory: docs/gpu.md
+        # the one convolution, of the pixels, is not worth a search at the first picture, nor a large workspace
+        "cudnn_conv_algo_search": "HEURISTIC",
         "cudnn_conv_use_max_workspace": "0",
         "do_copy_in_default_stream": "1",
     }
+    if cuda_graph:
+        cuda["enable_cuda_graph"] = "1"
     return [(Device.CUDA.provider, cuda), Device.CPU.provider]
 
 

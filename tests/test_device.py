@@ -162,8 +162,21 @@ def test_a_cuda_session_bounds_its_arena_and_never_falls_back(install: Any) -> N
     (name, options), second = ort.arguments["providers"]
     assert (name, second) == (CUDA, CPU)
     assert options["arena_extend_strategy"] == "kSameAsRequested"
+    assert (options["cudnn_conv_algo_search"], options["cudnn_conv_use_max_workspace"]) == ("HEURISTIC", "0")
+    assert "enable_cuda_graph" not in options
     assert ort.arguments["enable_fallback"] == 0
     assert session.fallback is False
+
+
+def test_a_cuda_graph_is_recorded_only_where_it_is_asked_for(install: Any) -> None:
+    ort = install([CUDA, CPU], used=[CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CUDA, cuda_graph=True)
+    (_, options), _ = ort.arguments["providers"]
+    assert options["enable_cuda_graph"] == "1"
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
+    ort = install([CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CPU, cuda_graph=True)
+    assert ort.arguments["providers"] == [CPU]
 
 
 def test_a_session_that_silently_runs_on_the_cpu_is_refused(install: Any) -> None:
