@@ -95,9 +95,23 @@ class Int8Linear:
 
 
 def integer_product(steps: Tensor, codes: Tensor) -> Tensor:
-    """The exact product of whole numbers, (..., in) and (out, in), rounded to float32 once: (..., out)."""
+    """The exact product of whole numbers, (..., in) and (out, in), rounded to float32 once: (..., out).
+
+    `steps` int16, within 256 neighbouring numbers; `codes` int8.
+    """
+    if codes.shape[1] > EXACT_COLUMNS and torch.cpu.get_capabilities().get("avx512_vnni"):
+        return _by_integers(steps, codes)
     pairs = zip(steps.split(EXACT_COLUMNS, dim=-1), codes.split(EXACT_COLUMNS, dim=-1), strict=True)
     total = torch.zeros(*steps.shape[:-1], len(codes), dtype=torch.int32)
     for part, weight in pairs:
         total += (part.float() @ weight.float().T).to(torch.int32)
     return total.float()
+
+
+def _by_integers(steps: Tensor, codes: Tensor) -> Tensor:
+    """The same, many times as fast. Only with VNNI: without it oneDNN adds pairs in 16 bits, which may overflow. And
+    only for wide rows: torch 2.13 answers nonsense for one column."""
+    shift = max(0, int(steps.max()) - 127)  # brings them into int8
+    rows = (steps - shift).to(torch.int8).flatten(0, -2)
+    total = torch._int_mm(rows, codes.T) + shift * codes.sum(1, dtype=torch.int32)  # (rows, out), int32
+    return total.float().reshape(*steps.shape[:-1], len(codes))

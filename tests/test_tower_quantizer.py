@@ -70,12 +70,17 @@ def test_a_known_minimum_leaves_more_codes_to_the_other_side() -> None:
     assert grid.encode(x, scale).tolist() == [[255, 39], [56, 0]]
 
 
-def test_integers_add_up_exactly_at_the_towers_width() -> None:
+@pytest.mark.parametrize("capable", [True, False])
+def test_integers_add_up_exactly_at_the_towers_width(capable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not capable:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     steps = torch.full((1, 15360), 127, dtype=torch.int16)
     codes = torch.full((1, 15360), 127, dtype=torch.int8)
     codes[0, 7680:] = -127
     steps[0, 0], codes[0, 0] = 1, 2  # each half's sum, 7679 * 127^2 + 2, is too odd for float32; together: 2 - 127^2
     assert integer_product(steps, codes).item() == 2 - 127**2
+    shifted = steps + 104  # beyond int8, as GELU's outputs are
+    assert integer_product(shifted, codes).item() == 2 - 127**2 + 104 * (2 + 7679 * 127 - 7680 * 127)
 
 
 def test_divisors_are_how_much_louder_than_the_median_a_channel_is() -> None:
