@@ -38,7 +38,7 @@ class Ours:
 
 
 def load_ours(folder: Path, task: Task) -> Ours:
-    return Ours(load(folder, device="cpu", threads=task.threads), task)
+    return Ours(load(folder, device="cpu", context=task.room, threads=task.threads), task)
 
 
 if __name__ == "__main__":
