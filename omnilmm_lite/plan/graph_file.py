@@ -20,7 +20,8 @@ ATTRIBUTE_NAME, ATTRIBUTE_INT = 1, 3
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME = 1, 2, 8
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 16: 2}  # TensorProto.DataType: float, u/int8, ..., bfloat16
+# TensorProto.DataType: float, uint8, int8, uint16, int16, int32, int64, bool, float16, double, uint32, uint64, bfloat16
+ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 SCALES_INPUT = 2  # of MatMulNBits
 
 Value = int | bytes

@@ -39,7 +39,7 @@ TOWER_AGAIN, NBITS_AGAIN, INT8_AGAIN = 2.5, 7.0, 4.8
 # Attention's scores have a row for each head and token, as long as the cache; the system gives memory by the page.
 PAGE_FLOATS = 1024
 
-# Nothing below has been measured. A CUDA context with cuBLAS's and onnxruntime's kernels: 0.3 to 0.6 GiB are usual.
+# Nothing below has been measured. A CUDA context with cuBLAS's and onnxruntime's kernels: an assumption.
 CUDA_CONTEXT = 600 * MIB
 # On the host: the CUDA, cuBLAS and cuDNN libraries' pages and pinned buffers.
 CUDA_HOST = 1024 * MIB

@@ -1,0 +1,176 @@
+"""A plan's sizes are those of converted bundles, byte by byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from export import graph as export_graph
+from export.checkpoint import Checkpoint
+from export.convert import write_bundle
+from export.decoder import CheckpointWeights
+from export.graph import GraphBuilder, Weight
+from export.keys import expected_keys
+from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.device import Device
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.plan import disk, tensor
+from omnilmm_lite.plan.graph_file import read_graph
+from omnilmm_lite.plan.graphs import graph_tensors
+from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.plan.tensor import Role, TensorSize, data_bytes
+from omnilmm_lite.precision import FP32, LinearFormat
+from omnilmm_lite.presets import PRESETS, Preset
+from quantize.disk import checkpoint_bytes, spool_bytes
+from quantize.gptq import round_to_nearest
+from quantize.head import RoundedHead
+from quantize.packing import Layout
+from quantize.tower.run import needed_bytes, quantized_tower
+from tests.conftest import Quiet
+from tests.small_checkpoint import TINY
+
+INNER = "int8.hadamard.32"  # only where a block of the tower profits from it
+
+
+class Rounded(CheckpointWeights):
+    """A decoder in 4 bits, without the hour that GPTQ takes: the same sizes."""
+
+    def linear(self, name: str) -> Weight:
+        weight = super().linear(name)
+        assert isinstance(weight, np.ndarray)
+        return weight if name == "lm_head" else round_to_nearest(weight, bits=4, group_size=128, sym=False)
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def converted(
+    request: pytest.FixtureRequest, tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Preset, Bundle]:
+    preset = PRESETS[request.param]
+    weights = Rounded(tiny_checkpoint) if preset.quantized else CheckpointWeights(tiny_checkpoint)
+    head = RoundedHead(weights) if preset.quantized and preset.lm_head_bits == 8 else weights
+    folder = tmp_path_factory.mktemp("planned")
+    tower, _ = quantized_tower(tiny_checkpoint, preset, None, folder / "work", Quiet())
+    write_bundle(tiny_checkpoint, head, preset, folder / "out", Quiet(), tower=tower)
+    return preset, Bundle.open(folder / "out")
+
+
+def test_every_data_file_has_the_size_that_was_planned(converted: tuple[Preset, Bundle]) -> None:
+    preset, bundle = converted
+    planned, finished = Subject.planned("tiny", TINY, preset), Subject.bundle("tiny", bundle)
+    sizes = {entry.path: entry.size for entry in bundle.manifest.files}
+    files = bundle.manifest.graphs
+    graphs = {"vision": files.vision, "resampler": files.resampler, "decoder": files.decode, "prefill": files.prefill}
+    assert (files.prefill != files.decode) == preset.int8_prefill
+    for part, file in graphs.items():
+        found = {each.name: each for each in getattr(finished.graphs, part)}
+        tensors = [each for each in getattr(planned.graphs, part) if each.name in found or each.name != INNER]
+        if not tensors:
+            assert part == "prefill"
+            continue
+        assert data_bytes(tensors) == sizes[f"{file}.data"], file
+        for each in tensors:
+            assert found[each.name] == each
+        left_out = [each for name, each in found.items() if name not in {each.name for each in tensors}]
+        assert max(each.stored for each in left_out) <= 64  # shapes, axes and other constants that steer the graph
+    assert planned.embeddings == finished.embeddings == sizes[files.embeddings]
+    assert planned.disk.bundle == pytest.approx(finished.disk.bundle, rel=0.05)
+
+
+def test_a_bundle_is_planned_as_it_is(converted: tuple[Preset, Bundle]) -> None:
+    preset, bundle = converted
+    subject = Subject.bundle("tiny", bundle)
+    folder = bundle.folder
+    assert subject.disk.bundle == sum(path.stat().st_size for path in folder.iterdir())
+    assert subject.preset == preset
+
+
+def test_file_layout_is_the_converters() -> None:
+    assert (tensor.ALIGNMENT, tensor.INLINE_BYTES) == (export_graph.ALIGNMENT, export_graph.INLINE_BYTES)
+
+
+def test_the_published_checkpoint_has_its_published_size() -> None:
+    """1130 tensors of bf16: 23.2 GB, by the names and shapes that opening a checkpoint asks for."""
+    config = OmniLMMConfig()
+    planned = Subject.planned("x", config, PRESETS["cpu"])
+    values = sum(int(np.prod(shape)) for shape in expected_keys(config).values())
+    assert planned.disk.checkpoint == 2 * values
+    assert round(planned.disk.checkpoint / 1e9, 1) == 23.2
+
+
+def test_the_work_folder_is_what_the_quantizer_asks_for() -> None:
+    config = OmniLMMConfig()
+    spools = 2 * spool_bytes(config.decoder, disk.CALIBRATION_TOKENS)
+    assert disk.decoder_work(config.decoder) == checkpoint_bytes(config.decoder, {}, Layout(4, 128)) + spools
+    assert disk.tower_work(config.vision) == needed_bytes(config.vision, disk.PICTURES)
+    assert Subject.planned("x", config, PRESETS["reference"]).disk.work == 0
+
+
+def test_sizes_of_the_full_model_worked_out_on_paper() -> None:
+    """One decoder layer in 4 bits: 218,103,808 weights, a scale and half a byte for each 128 of them."""
+    config = OmniLMMConfig()
+    decoder = graph_tensors(config, PRESETS["24gb"]).decoder
+    layer = [each for each in decoder if each.name.startswith("model.layers.7.") and "norm" not in each.name]
+    weights = 2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096
+    assert sum(each.stored for each in layer) == weights // 2 + weights // 128 * 2 + weights // 128 // 2
+    vision = graph_tensors(config, PRESETS["cpu"]).vision
+    codes = sum(each.stored for each in vision if each.name.endswith(".codes"))
+    assert codes == 63 * (4 * 1792 * 1792 + 2 * 1792 * 15360)
+
+
+def test_widened_weights_and_scales_count_as_the_engine_holds_them() -> None:
+    graphs = graph_tensors(OmniLMMConfig(), PRESETS["cpu"])
+    assert all(each.computed == 2 * each.stored for each in graphs.resampler)
+    scales = next(each for each in graphs.decoder if each.name == "lm_head.scales")
+    assert scales.role is Role.GROUP_SCALES
+    assert scales.loaded(Device.CPU) == 3 * scales.stored
+    assert scales.loaded(Device.CUDA) == scales.stored
+
+
+# ---- .onnx files ----
+
+
+@settings(max_examples=30)
+@given(sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=6))
+def test_data_files_of_any_tensors(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
+    path = tmp_path_factory.mktemp("graph") / "any.onnx"
+    with GraphBuilder(path, FP32) as graph:
+        for index, size in enumerate(sizes):
+            graph.constant(f"tensor{index}", np.zeros(size, dtype=np.int16))
+        graph.save()
+    tensors = tuple(TensorSize(f"tensor{index}", 2 * size, 2 * size) for index, size in enumerate(sizes))
+    assert read_graph(path) == tensors
+    assert data_bytes(tensors) == path.with_name("any.onnx.data").stat().st_size
+
+
+def test_a_scalar_and_packed_dimensions(tmp_path: Path) -> None:
+    """protobuf lets a writer pack the dimensions into one field; onnx's own doesn't."""
+    scalar = helper.make_tensor("scalar", TensorProto.FLOAT, [], [1.0])
+    model = helper.make_model(helper.make_graph([], "g", [], [], initializer=[scalar]))
+    path = tmp_path / "scalar.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert read_graph(path) == (TensorSize("scalar", 4, 4),)
+
+    initializer = b"\x0a\x03\x80\x02\x03" + b"\x10\x01" + b"\x42\x01w"  # dims [256, 3] packed, float, "w"
+    graph = b"\x2a" + bytes([len(initializer)]) + initializer
+    path.write_bytes(b"\x3a" + bytes([len(graph)]) + graph)
+    assert read_graph(path) == (TensorSize("w", 4 * 768, 4 * 768),)
+
+
+@given(data=st.binary(max_size=60))
+def test_other_files_are_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("bytes") / "any.onnx"
+    path.write_bytes(data)
+    try:
+        read_graph(path)
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
+def test_every_tower_format_is_planned() -> None:
+    assert {preset.tower for preset in PRESETS.values()} == set(LinearFormat)
