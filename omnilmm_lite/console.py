@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,7 @@ from rich.table import Table
 from omnilmm_lite.manifest import FileEntry, Manifest
 
 WORST_LAYERS = 5  # shown
+WORST_COSINE = 0.99  # of a token: a block of the tower below is pointed out
 
 
 class ConsoleProgress:
@@ -92,6 +93,11 @@ def print_conversion(manifest: Manifest, out: Path) -> None:
 def _print_parity(console: Console, manifest: Manifest) -> None:
     for graph, parity in manifest.parity.get("graphs", {}).items():
         console.print(f"{graph}: within {parity['difference']:.1e} of the reference (allowed: {parity['tolerance']:g})")
+    if tower := manifest.parity.get("tower_quality"):
+        console.print(
+            f"quantized tower against the original: cosine of a patch {tower['mean_cosine']:.5f} in the mean, "
+            f"{tower['worst_cosine']:.4f} at worst"
+        )
     if quality := manifest.parity.get("quality"):
         console.print(
             f"4-bit decoder against the original, over {quality['tokens']} tokens: mean KLD {quality['mean_kld']:.4f}, "
@@ -100,7 +106,9 @@ def _print_parity(console: Console, manifest: Manifest) -> None:
 
 
 def _print_quantization(console: Console, quantization: Mapping[str, Any]) -> None:
-    """How the decoder was quantized, and where it hurts most."""
+    """How tower and decoder were quantized, and where it hurts most."""
+    if blocks := quantization.get("tower", {}).get("blocks"):
+        print_tower(console, blocks)
     if settings := quantization.get("settings"):
         console.print("quantization: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
     projections = quantization.get("projections", [])
@@ -115,6 +123,18 @@ def _print_quantization(console: Console, quantization: Mapping[str, Any]) -> No
         cells = (str(each["bits"]), f"{each['error_to_output']:.2%}", f"{times:.1f} times that")
         table.add_row(each["name"].removeprefix("model."), *cells)
     console.print(table)
+
+
+def print_tower(console: Console, blocks: Sequence[Mapping[str, Any]]) -> None:
+    """Its worst block in int8, by what each adds to the residual stream, and those that want looking at."""
+    worst = [block["worst_cosine"] for block in blocks]
+    least = min(worst)
+    console.print(
+        f"tower in int8: worst token's cosine in calibration {least:.4f}, "
+        f"in block {worst.index(least) + 1} of {len(worst)}"
+    )
+    if below := [str(number) for number, cosine in enumerate(worst, start=1) if cosine < WORST_COSINE]:
+        console.print(f"tower's blocks with a token below {WORST_COSINE}: {', '.join(below)}")
 
 
 def _model_table(manifest: Manifest) -> Table:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import cli
 from export import convert, vision
@@ -69,21 +70,33 @@ def test_a_converted_checkpoint_answers_like_the_public_code(tmp_path: Path, for
         np.testing.assert_allclose(logits[:, VOCAB_IDS], recorded[f"logits/{conversation}"], atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("preset", ["cpu", "24gb"])
-def test_quantized_presets_convert_and_answer(tmp_path: Path, preset: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also that another preset takes the same GPTQ checkpoint instead of quantizing again."""
+def test_quantized_presets_convert_and_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also that another preset takes the same GPTQ checkpoint and the same tower instead of quantizing again."""
     write_checkpoint(tmp_path / "checkpoint", size=TINY)
-    work = ["--work-dir", str(tmp_path / "work"), "--group-size", "32"]
-    arguments = ["convert", str(tmp_path / "checkpoint"), str(tmp_path / preset), "--preset", preset, *work, "--json"]
-    assert cli.main(arguments) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert printed["parity"]["quality"]["top1_agreement"] > 0.5
-    bundle = Bundle.open(tmp_path / preset)
-    bundle.verify()
-    assert bundle.manifest.quantization is not None
-    assert bundle.manifest.quantization["settings"]["group_size"] == 32
-    assert len(bundle.manifest.quantization["projections"]) == 7 * TINY.decoder.num_hidden_layers
-    assert load(tmp_path / preset).chat().ask("Hello?", greedy=True, max_new_tokens=3)
+    made: dict[Path, int] = {}
+    for preset in ("cpu", "cpu-small", "24gb", "12gb", "8gb"):
+        work = ["--work-dir", str(tmp_path / "work"), "--group-size", "32", "--answer-tokens", "0"]
+        folders = [str(tmp_path / "checkpoint"), str(tmp_path / preset)]
+        assert cli.main(["convert", *folders, "--preset", preset, *work, "--json"]) == 0
+        parity = json.loads(capsys.readouterr().out)["parity"]
+        assert parity["quality"]["top1_agreement"] > 0.5
+        assert (parity["tower_quality"] is None) == (preset == "24gb")
+        bundle = Bundle.open(tmp_path / preset)
+        bundle.verify()
+        quantization = bundle.manifest.quantization
+        assert quantization is not None
+        assert quantization["settings"]["group_size"] == 32
+        assert len(quantization["projections"]) == 7 * TINY.decoder.num_hidden_layers
+        assert len(quantization.get("tower", {}).get("blocks", [])) == (2 if preset.startswith("cpu") else 0)
+        assert bundle.manifest.time_shared == find_preset(preset).time_shared
+        assert load(tmp_path / preset).chat(golden_picture()).ask("Hello?", greedy=True, max_new_tokens=3)
+        found = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.safetensors")}
+        assert made in ({}, found)
+        made = found
+
+
+def golden_picture() -> Image.Image:
+    return seeded_picture(next(iter(golden_reference.GREEDY.values())))
 
 
 # ---- interruptions ----
@@ -151,7 +164,7 @@ def test_wrong_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert cli.main(["convert", str(tmp_path / "folder"), str(tmp_path / "out"), *arguments]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1, error
-    with pytest.raises(InputError, match=r"reference, cpu, 24gb"):
+    with pytest.raises(InputError, match="reference, cpu, cpu-small, 24gb"):
         find_preset("tpu")
 
 
@@ -201,7 +214,7 @@ def test_quality_by_hand() -> None:
 
 
 def test_every_preset_says_what_it_is() -> None:
-    assert list(PRESETS) == ["reference", "cpu", "24gb"]
+    assert list(PRESETS) == ["reference", "cpu", "cpu-small", "24gb", "16gb", "12gb", "8gb"]
     for name, preset in PRESETS.items():
         assert preset.name == name
         assert preset.summary

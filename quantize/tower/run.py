@@ -44,7 +44,6 @@ from quantize.work_folder import WorkFolder
 
 FOLDER = "tower"  # within the work folder
 WORK_FORMAT = 1  # raise it when the same arguments come to give other files
-WORST_COSINE = 0.99  # of a token: a block below is pointed out
 
 
 def quantized_tower(
@@ -148,9 +147,7 @@ class _Run:
             write_tensors(file, chosen.to_tensors())
         self._statistics(index).unlink(missing_ok=True)
         report = read_json(report_file)
-        worst = report["worst_cosine"]
-        warning = "" if worst >= WORST_COSINE else f", below {WORST_COSINE}: look at this block"
-        self.progress.step(f"block {index + 1}/{self.count}: worst token's cosine {worst:.4f}{warning}")
+        self.progress.step(f"block {index + 1}/{self.count}: worst token's cosine {report['worst_cosine']:.4f}")
         return report
 
     def read(self, index: int) -> Int8Block:

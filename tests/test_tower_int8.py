@@ -1,0 +1,343 @@
+"""The tower's way to int8: what calibration gathers, what is folded, what a block loses, being killed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import Tensor, nn
+
+from export.checkpoint import Checkpoint
+from export.cosines import Cosines
+from export.durable import write_tensors
+from export.graph import Array
+from export.reference import VisionBlock, VisionTower
+from export.streaming import load_module, stream_model
+from export.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
+from export.vision import build_vision
+from omnilmm_lite.config import VisionConfig
+from omnilmm_lite.console import print_tower
+from omnilmm_lite.conversations import PICTURES as BUILTIN
+from omnilmm_lite.conversations import seeded_picture
+from omnilmm_lite.device import Device, open_session
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.image import preprocess
+from omnilmm_lite.precision import FP16, FP32, LinearFormat, Precision
+from quantize.int8 import AFTER_GELU, Int8Linear
+from quantize.tower import run as run_module
+from quantize.tower.block import choose_inner, quantize_block
+from quantize.tower.int8_tower import Int8Block, Int8Tower
+from quantize.tower.pictures import PICTURES, calibration_pictures
+from quantize.tower.rounded import RoundedTower
+from quantize.tower.run import needed_bytes, quantize_tower
+from quantize.tower.statistics import BlockStatistics
+from tests.conftest import Quiet
+from tests.small_checkpoint import TINY, Form, write_checkpoint
+
+CONFIG = TINY.vision
+PIXELS = preprocess(seeded_picture(CONFIG.image_size), CONFIG)
+LOUD = (3, 50)  # channels of the stream
+
+
+@dataclass(frozen=True)
+class LoudCheckpoint(Checkpoint):
+    """A few channels of the stream are a hundred times as loud as the others, and read a hundredth as strongly."""
+
+    def tensor(self, name: str) -> Tensor:
+        tensor = super().tensor(name).clone()
+        own = name.removeprefix(f"{PREFIX}.")
+        if ".norm" in own:
+            tensor[list(LOUD)] *= 100
+        elif own.endswith(("qkv.weight", "fc1.weight")):
+            tensor[:, list(LOUD)] /= 100
+        return tensor
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two photographs that decode at once."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = []
+    for name in ("cat", "coins"):
+        paths.append(folder / f"{name}.png")
+        with Image.open(BUILTIN / f"{name}.jpg") as image:
+            image.resize((CONFIG.image_size, CONFIG.image_size)).save(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="module")
+def loud(tiny_checkpoint: Checkpoint) -> Checkpoint:
+    return LoudCheckpoint(**vars(tiny_checkpoint))
+
+
+@pytest.fixture(scope="module")
+def tower(loud: Checkpoint, pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Int8Tower:
+    return quantize_tower(loud, pictures, tmp_path_factory.mktemp("work"), Quiet())[0]
+
+
+@torch.inference_mode()
+def reference_patches(checkpoint: Checkpoint) -> Tensor:
+    patches: Tensor = stream_model(checkpoint).model.vision_tower(torch.from_numpy(PIXELS))
+    return patches
+
+
+# ---- what comes out ----
+
+
+@dataclass(frozen=True)
+class Unrounded(Int8Tower):
+    """Everything folded and nothing rounded: floats, times the divisors where they read the stream."""
+
+    def linear(self, name: str) -> TowerLinear:
+        weight = self.checkpoint.array(f"{name}.weight")
+        return weight * self.divisors if name.endswith(("qkv", "fc1")) else weight
+
+    def array(self, name: str) -> Array:
+        return self.checkpoint.array(name) if name.endswith("v_bias") else super().array(name)
+
+
+@torch.inference_mode()
+def test_folding_changes_nothing(loud: Checkpoint, tower: Int8Tower, tmp_path: Path) -> None:
+    unrounded = Unrounded(loud, tower.divisors, tower.block)
+    expected = reference_patches(loud)
+    own = stream_tower(unrounded, CONFIG)(torch.from_numpy(PIXELS))
+    torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-4)
+    for _ in build_vision(CONFIG, unrounded, tmp_path / "vision.onnx", FP32):
+        pass
+    (found,) = open_session(tmp_path / "vision.onnx", Device.CPU).run(["patches"], {"pixel_values": PIXELS})
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_loud_channels_are_divided_by_how_loud_they_are(loud: Checkpoint, tower: Int8Tower) -> None:
+    assert sorted(np.argsort(tower.divisors)[-len(LOUD) :]) == list(LOUD)
+    assert all(tower.divisors[list(LOUD)] >= 16)
+    own = stream_tower(tower, CONFIG)(torch.from_numpy(PIXELS))
+    assert Cosines.between(own, reference_patches(loud)).mean_cosine > 0.99  # 0.96 undivided
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@torch.inference_mode()
+def test_the_graph_computes_what_the_weights_say(tower: Int8Tower, blocks: int, tmp_path: Path) -> None:
+    """All but a few numbers to the last digits: where an activation lies between two codes, either may be taken."""
+    config = replace(CONFIG, num_hidden_layers=blocks)
+    for _ in build_vision(config, tower, tmp_path / "vision.onnx", FP32):
+        pass
+    (found,) = open_session(tmp_path / "vision.onnx", Device.CPU).run(["patches"], {"pixel_values": PIXELS})
+    expected = stream_tower(tower, config)(torch.from_numpy(PIXELS)).numpy()
+    difference = np.abs(found - expected) / np.abs(expected).max()
+    assert difference.max() < 1e-2
+    assert np.median(difference) < 1e-4
+
+
+@pytest.mark.parametrize("precision", [FP32, FP16], ids=str)
+@torch.inference_mode()
+def test_eight_bit_groups(tiny_checkpoint: Checkpoint, precision: Precision, tmp_path: Path) -> None:
+    rounded = RoundedTower(tiny_checkpoint)
+    for _ in build_vision(CONFIG, rounded, tmp_path / "vision.onnx", precision):
+        pass
+    (found,) = open_session(tmp_path / "vision.onnx", Device.CPU).run(["patches"], {"pixel_values": PIXELS})
+    expected = stream_tower(rounded, CONFIG)(torch.from_numpy(PIXELS))
+    largest = expected.abs().max().item()
+    np.testing.assert_allclose(found, expected.numpy(), atol=largest * (1e-5 if precision is FP32 else 1e-2))
+    assert 0.999 < Cosines.between(expected, reference_patches(tiny_checkpoint)).worst_cosine < 1 - 1e-6
+
+
+def test_weights_in_the_groups_and_blocks_that_divide_them(tiny_checkpoint: Checkpoint, tower: Int8Tower) -> None:
+    rounded = RoundedTower(tiny_checkpoint)
+    for part, columns, group in (("attn.qkv", 112, 16), ("mlp.fc2", 256, 128)):
+        weight = rounded.linear(f"{PREFIX}.blocks.0.{part}")
+        assert not isinstance(weight, (np.ndarray, Int8Linear))
+        assert (weight.bits, weight.group_size, weight.shape[1]) == (8, group, columns)
+    linears = {part: tower.linear(f"{PREFIX}.blocks.0.{part}") for part in ("attn.qkv", "attn.proj", "mlp.fc2")}
+    rotations = {part: linear.rotation for part, linear in linears.items() if isinstance(linear, Int8Linear)}
+    assert rotations == {"attn.qkv": 16, "attn.proj": 1, "mlp.fc2": 1}
+
+
+# ---- calibration ----
+
+
+@torch.inference_mode()
+def test_statistics_are_those_of_what_the_layers_read(tiny_checkpoint: Checkpoint) -> None:
+    block = load_module(tiny_checkpoint, f"{PREFIX}.blocks.0", lambda: VisionBlock(CONFIG))
+    states = torch.randn(2, 65, 112, generator=torch.Generator().manual_seed(0))
+    before = states.clone()
+    read: dict[str, list[Tensor]] = {"attn.qkv": [], "attn.proj": [], "mlp.fc1": []}
+    hooks = [
+        block.get_submodule(name).register_forward_pre_hook(lambda _, inputs, kept=kept: kept.append(inputs[0]))
+        for name, kept in read.items()
+    ]
+    after = block(before)
+    for hook in hooks:
+        hook.remove()
+    statistics = BlockStatistics.gather(block, states)
+
+    torch.testing.assert_close(states, after)
+    torch.testing.assert_close(statistics.probe, before[:1])
+    inputs = {name: kept[0].flatten(0, 1) for name, kept in read.items()}  # (tokens, hidden)
+    for name, hessian in (("attn.qkv", statistics.qkv), ("attn.proj", statistics.proj), ("mlp.fc1", statistics.fc1)):
+        torch.testing.assert_close(hessian, inputs[name].T @ inputs[name] / len(inputs[name]))
+    torch.testing.assert_close(
+        statistics.loudness, torch.stack([inputs[name].abs().amax(0) for name in ("attn.qkv", "mlp.fc1")])
+    )
+
+
+@pytest.mark.parametrize(("loudness", "rotation"), [(1, 1), (300, 32)])
+@torch.inference_mode()
+def test_fc2_is_rotated_where_units_of_the_mlp_are_loud(
+    tiny_checkpoint: Checkpoint, loudness: float, rotation: int
+) -> None:
+    """A loud unit takes the other units' codes away; what reads it is as much weaker, so the block does the same."""
+    block = load_module(tiny_checkpoint, f"{PREFIX}.blocks.0", lambda: VisionBlock(CONFIG))
+    block.mlp.fc1.bias[7] += loudness
+    block.mlp.fc2.weight[:, 7] /= loudness
+    states = torch.randn(1, 65, 112, generator=torch.Generator().manual_seed(0))
+    statistics = BlockStatistics.gather(block, states)
+    ones = torch.ones(112)
+    quantized = quantize_block(block, statistics, ones)
+
+    changed = {f"{PREFIX}.blocks.0.mlp.fc1.bias": block.mlp.fc1.bias.numpy()}
+    tower = Overlaid(tiny_checkpoint, ones.numpy(), lambda _: quantized, overlay=changed)
+    emulated = load_module(TowerModules(tower), f"{PREFIX}.blocks.0", lambda: VisionBlock(CONFIG))
+    chosen, cosines = choose_inner(block, emulated, quantized, statistics.probe, ones)
+    assert chosen.linears["mlp.fc2"].rotation == rotation
+    assert (chosen.linears["mlp.fc2"].grid is AFTER_GELU) == (rotation == 1)
+    assert cosines.worst_cosine > 0.99
+
+
+@dataclass(frozen=True)
+class Overlaid(Int8Tower):
+    """Some tensors are others than the checkpoint's."""
+
+    overlay: Mapping[str, Array] | None = None
+
+    def array(self, name: str) -> Array:
+        found = (self.overlay or {}).get(name)
+        return super().array(name) if found is None else found
+
+
+def test_a_block_survives_its_file(tower: Int8Tower, tmp_path: Path) -> None:
+    block = tower.block(0)
+    write_tensors(tmp_path / "block.safetensors", block.to_tensors())
+    again = Int8Block.read(tmp_path / "block.safetensors")
+    assert again.linears.keys() == block.linears.keys()
+    for part, linear in block.linears.items():
+        assert torch.equal(again.linears[part].weight.codes, linear.weight.codes)
+        assert torch.equal(again.linears[part].weight.scale, linear.weight.scale)
+        assert (again.linears[part].grid, again.linears[part].rotation) == (linear.grid, linear.rotation)
+
+
+# ---- pictures ----
+
+
+def test_the_built_in_photographs_stand_in_where_the_data_has_none(tmp_path: Path) -> None:
+    builtin = calibration_pictures(None)
+    assert len(builtin) == 7
+    assert all(path.parent == BUILTIN for path in builtin)
+    (tmp_path / "text.txt").write_text("no pictures here")
+    assert calibration_pictures(tmp_path / "text.txt") == builtin
+    (tmp_path / "chats.jsonl").write_text('{"question": "Why?", "answer": "So."}\n')
+    assert calibration_pictures(tmp_path / "chats.jsonl") == builtin
+
+
+def test_a_folder_gives_a_few_of_its_pictures(tmp_path: Path) -> None:
+    for number in range(20):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{number:02}.png")
+    chosen = calibration_pictures(tmp_path)
+    assert len(set(chosen)) == PICTURES
+    assert chosen == calibration_pictures(tmp_path)
+    assert len(calibration_pictures(tmp_path / "..")) == PICTURES  # deeper down as well
+
+
+# ---- the work folder ----
+
+
+class Interrupting:
+    """Progress that is interrupted at its `at`-th step."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def stage(self, name: str, steps: int) -> None: ...
+
+    def step(self, line: str) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / run_module.FOLDER).iterdir())}
+
+
+def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(
+    tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path
+) -> None:
+    _, whole = quantize_tower(tiny_checkpoint, pictures, tmp_path / "whole", Quiet())
+    for at in range(1, 2 * CONFIG.num_hidden_layers + 1):
+        with pytest.raises(KeyboardInterrupt):
+            quantize_tower(tiny_checkpoint, pictures, tmp_path / "killed", Interrupting(at))
+    _, report = quantize_tower(tiny_checkpoint, pictures, tmp_path / "killed", Quiet())
+    assert report == whole
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    names = set(contents(tmp_path / "whole"))
+    assert not any(name.startswith(("statistics", "states")) for name in names)  # gigabytes that nobody needs again
+
+
+def test_other_pictures_and_other_checkpoints_are_refused(
+    tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path
+) -> None:
+    quantize_tower(tiny_checkpoint, pictures, tmp_path, Quiet())
+    with pytest.raises(InputError, match="calibration: other data"):
+        quantize_tower(tiny_checkpoint, pictures[:1], tmp_path, Quiet())
+    other = Checkpoint.open(write_checkpoint(tmp_path / "other", form=Form.BIN, size=TINY, seed=1))
+    with pytest.raises(InputError, match="checkpoint: other data"):
+        quantize_tower(other, pictures, tmp_path, Quiet())
+
+
+def test_a_small_disk_is_said_before_any_work(
+    tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "needed_bytes", lambda *_: 10**18)
+    with pytest.raises(OmniLMMError, match=r"needs 1000000000\.0 GB there"):
+        quantize_tower(tiny_checkpoint, pictures, tmp_path, Quiet())
+    assert list(contents(tmp_path)) == ["arguments.json"]
+
+
+def test_the_room_that_is_announced_suffices(tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path) -> None:
+    largest = 0
+
+    class Watching(Quiet):
+        def step(self, line: str) -> None:
+            nonlocal largest
+            largest = max(largest, sum(map(len, contents(tmp_path).values())))
+
+    quantize_tower(tiny_checkpoint, pictures, tmp_path, Watching())
+    headers = 16 * 1024  # JSON and safetensors headers, which count at this size only
+    assert 0.4 * needed_bytes(CONFIG, 2) < largest < needed_bytes(CONFIG, 2) + headers
+    full = needed_bytes(VisionConfig(), 8)
+    assert 4e9 < full < 5e9  # 4.3 GB of codes at OmniLMM-12B's size
+
+
+def test_a_block_that_suffers_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = [{"worst_cosine": cosine} for cosine in (0.9991, 0.9871, 0.9999, 0.9899)]
+    print_tower(Console(width=200), blocks)
+    printed = capsys.readouterr().out
+    assert "worst token's cosine in calibration 0.9871, in block 2 of 4" in printed
+    assert "below 0.99: 2, 4" in printed
+    print_tower(Console(width=200), blocks[::2])
+    assert "below" not in capsys.readouterr().out
+
+
+def test_formats(tiny_checkpoint: Checkpoint, tower: Int8Tower) -> None:
+    assert tower.format is LinearFormat.INT8
+    assert RoundedTower(tiny_checkpoint).format is LinearFormat.BITS8
+    modules = stream_tower(RoundedTower(tiny_checkpoint), CONFIG)
+    assert isinstance(modules, VisionTower)
+    assert all(isinstance(block.mlp.fc1, nn.Linear) for block in modules.blocks)
