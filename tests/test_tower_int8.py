@@ -188,6 +188,23 @@ def test_statistics_are_those_of_what_the_layers_read(tiny_checkpoint: Checkpoin
     )
 
 
+@torch.inference_mode()
+def test_dividing_the_stream_before_calibration_or_after_it_gives_the_same_codes(tiny_checkpoint: Checkpoint) -> None:
+    """Divisors are known only when all blocks were seen; as powers of two they round nothing."""
+    divisors = 2.0 ** torch.randint(0, 6, (112,), generator=torch.Generator().manual_seed(1))
+    states = torch.randn(1, 65, 112, generator=torch.Generator().manual_seed(0))
+    block, divided = (load_module(tiny_checkpoint, f"{PREFIX}.blocks.0", lambda: VisionBlock(CONFIG)) for _ in range(2))
+    for layer in (divided.attn.qkv, divided.mlp.fc1):
+        layer.weight.mul_(divisors)
+    for norm in (divided.norm1, divided.norm2):
+        norm.weight.div_(divisors)
+        norm.bias.div_(divisors)
+    after = quantize_block(block, BlockStatistics.gather(block, states.clone()), divisors)
+    before = quantize_block(divided, BlockStatistics.gather(divided, states / divisors), torch.ones(112))
+    for part, linear in before.linears.items():
+        assert torch.equal(after.linears[part].weight.codes, linear.weight.codes), part
+
+
 @pytest.mark.parametrize(("loudness", "rotation"), [(1, 1), (300, 32)])
 @torch.inference_mode()
 def test_fc2_is_rotated_where_units_of_the_mlp_are_loud(
