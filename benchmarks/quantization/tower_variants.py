@@ -154,6 +154,13 @@ INT8 = (
         value_rotation=16,
     ),
     Variant(
+        "Hadamard 64, values 16, GELU grid, GPTQ but at fc2",
+        "8/8",
+        "a 64x64 product at qkv and fc1",
+        partial(int8, stream=64, gelu_grid=True, gptq=NOT_FC2),
+        value_rotation=16,
+    ),
+    Variant(
         "Hadamard 64, values 16, GELU grid, GPTQ",
         "8/8",
         "a 64x64 product at qkv and fc1",
