@@ -113,6 +113,10 @@ class VisionTower(nn.Module):
         x = self.embed(pixels)
         for block in self.blocks:
             x = block(x)
+        return self.finish(x)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """(batch, 1 + patches, hidden) -> (batch, patches, hidden), what the resampler gets."""
         return self.norm(x)[:, 1:]
 
     def embed(self, pixels: Tensor) -> Tensor:

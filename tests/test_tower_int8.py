@@ -17,6 +17,7 @@ from export.checkpoint import Checkpoint
 from export.cosines import Cosines
 from export.durable import write_tensors
 from export.graph import Array
+from export.parity import Parity, ParityError, run_int8_tower
 from export.reference import VisionBlock, VisionTower
 from export.streaming import load_module, stream_model
 from export.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
@@ -102,6 +103,17 @@ class Unrounded(Int8Tower):
         return self.checkpoint.array(name) if name.endswith("v_bias") else super().array(name)
 
 
+@dataclass(frozen=True)
+class Overlaid(Int8Tower):
+    """Some tensors are others than the checkpoint's."""
+
+    overlay: Mapping[str, Array] | None = None
+
+    def array(self, name: str) -> Array:
+        found = (self.overlay or {}).get(name)
+        return super().array(name) if found is None else found
+
+
 @torch.inference_mode()
 def test_folding_changes_nothing(loud: Checkpoint, tower: Int8Tower, tmp_path: Path) -> None:
     unrounded = Unrounded(loud, tower.divisors, tower.block)
@@ -134,6 +146,21 @@ def test_the_graph_computes_what_the_weights_say(tower: Int8Tower, blocks: int, 
     difference = np.abs(found - expected) / np.abs(expected).max()
     assert difference.max() < 1e-2
     assert np.median(difference) < 1e-4
+
+
+@torch.inference_mode()
+def test_parity_finds_a_mistake_in_one_block(tower: Int8Tower, tmp_path: Path) -> None:
+    for _ in build_vision(CONFIG, tower, tmp_path / "vision.onnx", FP32):
+        pass
+
+    def check(weights: Int8Tower) -> Parity:
+        return run_int8_tower(weights, CONFIG, tmp_path / "vision.onnx", PIXELS, lambda _: None)[1]
+
+    assert check(tower).difference < 1e-2
+    name = f"{PREFIX}.blocks.1.attn.q_bias"
+    other = Overlaid(**vars(tower), overlay={name: tower.array(name) + 0.2})
+    with pytest.raises(ParityError, match=r"vision\.onnx"):
+        check(other)
 
 
 @pytest.mark.parametrize("precision", [FP32, FP16], ids=str)
@@ -226,17 +253,6 @@ def test_fc2_is_rotated_where_units_of_the_mlp_are_loud(
     assert chosen.linears["mlp.fc2"].rotation == rotation
     assert (chosen.linears["mlp.fc2"].grid is AFTER_GELU) == (rotation == 1)
     assert cosines.worst_cosine > 0.99
-
-
-@dataclass(frozen=True)
-class Overlaid(Int8Tower):
-    """Some tensors are others than the checkpoint's."""
-
-    overlay: Mapping[str, Array] | None = None
-
-    def array(self, name: str) -> Array:
-        found = (self.overlay or {}).get(name)
-        return super().array(name) if found is None else found
 
 
 def test_a_block_survives_its_file(tower: Int8Tower, tmp_path: Path) -> None:
