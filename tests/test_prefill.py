@@ -64,7 +64,7 @@ def test_the_graph_computes_what_torch_computes_with_the_same_integers(
     tiny_checkpoint: Checkpoint, graphs: Path, embeddings: Array
 ) -> None:
     original = CheckpointWeights(tiny_checkpoint)
-    found = run_decoder(tiny_checkpoint, graphs / "prefill.onnx", embeddings)
+    found = run_decoder(tiny_checkpoint.config.decoder, graphs / "prefill.onnx", embeddings)
     emulated = expected(tiny_checkpoint, RoundedPrompts(original, original), embeddings)
     exact = expected(tiny_checkpoint, lambda name: None, embeddings)
     assert relative(found, emulated) < TOLERANCE / 5  # small and shallow: little adds up
@@ -136,4 +136,4 @@ def test_lm_head_is_the_decode_graphs_own(tiny_checkpoint: Checkpoint, tmp_path:
     for _ in build_prefill(tiny_checkpoint.config.decoder, original, rounded, path, FP32, accuracy_level=0):
         pass
     emulated = expected(tiny_checkpoint, RoundedPrompts(original, rounded), embeddings)
-    assert relative(run_decoder(tiny_checkpoint, path, embeddings), emulated) < TOLERANCE / 5
+    assert relative(run_decoder(tiny_checkpoint.config.decoder, path, embeddings), emulated) < TOLERANCE / 5

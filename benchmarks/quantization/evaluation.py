@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,11 @@ class Evaluation:
             top1_agreement=summary.top1_agreement.value,
             seconds=seconds,
         )
+
+    def logits(self) -> Iterator[NDArray[np.float32]]:
+        """The original's, (tokens, vocab) of each sequence."""
+        head = self.model.tensor("lm_head.weight")
+        return ((hidden @ head.T).numpy() for hidden in self._original)
 
     @torch.inference_mode()
     def _scores(self, weights: Mapping[str, Tensor]) -> tuple[Scores, NDArray[np.int64]]:
