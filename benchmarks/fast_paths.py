@@ -44,8 +44,8 @@ class Route:
 
 ROUTES = (
     Route("4-bit weights, fp32 activations", "exact.onnx", "exact.onnx"),
-    Route("4-bit weights, int8 activations (`cpu-small`)", "decoder.onnx", "decoder.onnx"),
-    Route("the same with lm_head in 8 bits", "head.onnx", "head.onnx"),
+    Route("4-bit weights, int8 activations", "decoder.onnx", "decoder.onnx"),
+    Route("the same with lm_head in 8 bits (`cpu-small`)", "head.onnx", "head.onnx"),
     Route("prompt in int8, answer as above (`cpu`)", "prefill.onnx", "head.onnx"),
 )
 
