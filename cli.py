@@ -114,7 +114,8 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder with config.json and the weights")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
-    parser.add_argument("--preset", default="cpu", help="target: reference, cpu (default), cpu-small, 24gb, 16gb, 12gb, 8gb")
+    targets = "target: reference, cpu (default), cpu-small, 24gb, 16gb, 12gb, 8gb"
+    parser.add_argument("--preset", default="cpu", help=targets)
     add_quantization_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object about the finished bundle")
     parser.set_defaults(command=convert)
