@@ -46,7 +46,8 @@ ROUTES = (
     Route("4-bit weights, fp32 activations", "exact.onnx", "exact.onnx"),
     Route("4-bit weights, int8 activations", "decoder.onnx", "decoder.onnx"),
     Route("the same with lm_head in 8 bits (`cpu-small`)", "head.onnx", "head.onnx"),
-    Route("prompt in int8, answer as above (`cpu`)", "prefill.onnx", "head.onnx"),
+    Route("prompt in int8 made from the 4-bit weights, answer as above (`cpu`)", "prefill.onnx", "head.onnx"),
+    Route("prompt in int8 made from the fp32 weights, answer as above", "finer.onnx", "head.onnx"),
 )
 
 
@@ -92,12 +93,13 @@ def summary(scores: Sequence[Scores]) -> Summary:
 
 
 def build(model: SmolLM2, weights: DecoderWeights, folder: Path) -> None:
-    config, original, head = model.config.decoder, Original(model), RoundedHead(weights)
+    config, head = model.config.decoder, RoundedHead(weights)
     graphs: dict[str, Iterator[str]] = {
         "exact.onnx": build_decoder(config, weights, folder / "exact.onnx", FP32, accuracy_level=0),
         "decoder.onnx": build_decoder(config, weights, folder / "decoder.onnx", FP32, accuracy_level=4),
         "head.onnx": build_decoder(config, head, folder / "head.onnx", FP32, accuracy_level=4),
-        "prefill.onnx": build_prefill(config, original, head, folder / "prefill.onnx", FP32, accuracy_level=4),
+        "prefill.onnx": build_prefill(config, head, folder / "prefill.onnx", FP32, accuracy_level=4),
+        "finer.onnx": build_prefill(config, Original(model), folder / "finer.onnx", FP32, accuracy_level=4),
     }
     for steps in graphs.values():
         for _ in steps:

@@ -13,7 +13,8 @@ import numpy as np
 from export import decoder as decoder_graph
 from export import vision as vision_graph
 from export.checkpoint import Checkpoint
-from export.decoder import CheckpointWeights, DecoderWeights, build_decoder
+from export.cuda_operators import check_cuda_graph
+from export.decoder import DecoderWeights, build_decoder
 from export.durable import durable_folder
 from export.parity import ParityReport, check_parity, num_steps
 from export.prefill import build_prefill
@@ -23,6 +24,7 @@ from export.tower_weights import CheckpointTower, TowerWeights
 from export.vision import build_vision
 from omnilmm_lite import __version__
 from omnilmm_lite.bundle import sha256
+from omnilmm_lite.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.presets import Preset
@@ -58,7 +60,10 @@ def write_bundle(
     with durable_folder(out) as folder:
         _write_tokenizer(checkpoint, folder, progress)
         _write_graphs(checkpoint, tower, weights, preset, folder, progress)
-        progress.stage("parity with the reference", num_steps(checkpoint))
+        if preset.target is Device.CUDA:
+            for name in (Graphs().vision, Graphs().resampler, Graphs().decode):
+                check_cuda_graph(folder / name)
+        progress.stage("parity with the reference", num_steps(checkpoint, preset))
         parity = check_parity(checkpoint, tower, weights, folder, preset, progress.step)
         return _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, progress)
 
@@ -91,8 +96,8 @@ def _write_graphs(
         progress.step(line)
     if preset.int8_prefill:
         progress.stage("decoder for prompts", decoder_graph.num_stages(config.decoder))
-        original, path = CheckpointWeights(checkpoint), folder / PREFILL
-        for line in build_prefill(config.decoder, original, weights, path, preset.decoder, preset.accuracy_level):
+        path = folder / PREFILL
+        for line in build_prefill(config.decoder, weights, path, preset.decoder, preset.accuracy_level):
             progress.step(line)
     progress.stage("embeddings", 1)
     _write_embeddings(checkpoint, folder / graphs.embeddings, preset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.decoder import DecoderWeights
+from export.int8_module import Int8Module
 from export.prefill import int8_layer
 from export.reference import OmniLMM, causal_mask, rope_tables
-from quantize.int8 import Int8Linear
 from quantize.weight import QuantizedWeight
 
 Array = NDArray[np.float32]
@@ -35,24 +36,14 @@ class Dequantized:
 
 @dataclass(frozen=True)
 class RoundedPrompts:
-    """The layers of `export.prefill`: int8 made of `original`'s weights, with lm_head from `weights`."""
+    """The layers of `export.prefill`: int8 made of what `weights` stand for, lm_head as it is."""
 
-    original: DecoderWeights
     weights: DecoderWeights
 
     def __call__(self, name: str) -> nn.Module | None:
         if name == "lm_head":
             return Dequantized(self.weights)(name)
-        return _Int8Module(int8_layer(self.original, name))
-
-
-class _Int8Module(nn.Module):
-    def __init__(self, linear: Int8Linear) -> None:
-        super().__init__()
-        self.linear = linear
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x)
+        return Int8Module(int8_layer(self.weights, name))
 
 
 def decoder_logits(
@@ -74,6 +65,19 @@ def decoder_logits(
         head = replacement("lm_head") or reference.lm_head
         logits[form] = head(reference.model.norm(streams[form]))[0].numpy()
     return logits
+
+
+def decoder_modules(reference: OmniLMM, replacement: Replacement, tokens: int) -> Iterator[Callable[[Tensor], Tensor]]:
+    """One form's layers, each loaded until the next is asked for, (1, tokens, hidden) -> the same shape; at last norm
+    and lm_head: -> (1, tokens, vocab)."""
+    config = reference.config.decoder
+    cos, sin = rope_tables(config, torch.arange(tokens))
+    mask = causal_mask(tokens, config.sliding_window)
+    for i, layer in enumerate(reference.model.layers):
+        with _replaced(layer, f"model.layers.{i}.", replacement):
+            yield partial(layer, cos=cos, sin=sin, mask=mask)
+    head = replacement("lm_head") or reference.lm_head
+    yield lambda x: head(reference.model.norm(x))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ quantized and the original decoder's distributions, and between the towers' patc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -25,9 +25,10 @@ from export import resampler as resampler_graph
 from export import vision as vision_graph
 from export.checkpoint import Checkpoint
 from export.cosines import Cosines
-from export.decoder import CheckpointWeights, DecoderWeights
-from export.decoder_parity import Dequantized, Replacement, RoundedPrompts, decoder_logits
+from export.decoder import DecoderWeights
+from export.decoder_parity import Dequantized, Replacement, RoundedPrompts, decoder_logits, decoder_modules
 from export.graph import Array
+from export.reference import OmniLMM
 from export.segments import open_pieces, run_in_pieces
 from export.streaming import stream_model
 from export.tower_weights import TowerWeights, stream_tower
@@ -127,25 +128,25 @@ def check_parity(
     forms: dict[str, Replacement] = {"original": lambda name: None}
     if preset.quantized:
         forms["decoder"] = Dequantized(weights)
-    if preset.int8_prefill:
-        forms["prefill"] = RoundedPrompts(CheckpointWeights(checkpoint), weights)
     expected = decoder_logits(reference, forms, embeddings, on_step)
-    losses = {form: compare_distributions(expected["original"], logits) for form, logits in expected.items()}
+    quality = compare_distributions(expected["original"], expected["decoder"]) if preset.quantized else None
 
     rows = embeddings[0].numpy()
     found = run_decoder(checkpoint.config.decoder, folder / graphs.decode, rows)
     own_weights = expected.get("decoder", expected["original"])
     results["decoder"] = compare(graphs.decode, found, own_weights, _tolerance(preset))
+    prefill_quality = None
     if preset.int8_prefill:
-        found = run_decoder(checkpoint.config.decoder, folder / PREFILL, rows)
-        results["prefill"] = compare(PREFILL, found, expected["prefill"], prefill_graph.TOLERANCE)
-    return ParityReport(results, losses.get("decoder"), losses.get("prefill"), tower_quality)
+        found, results["prefill"] = run_int8_prefill(reference, weights, folder / PREFILL, rows, on_step)
+        prefill_quality = compare_distributions(expected["original"], found)
+    return ParityReport(results, quality, prefill_quality, tower_quality)
 
 
-def num_steps(checkpoint: Checkpoint) -> int:
+def num_steps(checkpoint: Checkpoint, preset: Preset) -> int:
     """How often `check_parity` calls `on_step`."""
     blocks, layers = checkpoint.config.vision.num_hidden_layers, checkpoint.config.decoder.num_hidden_layers
-    return (blocks + 2) + 1 + layers  # before the tower's blocks are the patches, behind them the last norm
+    # before the tower's blocks are the patches, behind them the last norm; behind the prompts' layers is lm_head
+    return (blocks + 2) + 1 + layers + (layers + 1 if preset.int8_prefill else 0)
 
 
 def _tolerance(preset: Preset) -> float:
@@ -212,6 +213,36 @@ def run_int8_tower(
         worst = max(worst, parity.difference)
         on_step("vision")
     return values["patches"], Parity(worst, vision_graph.TOLERANCE_INT8)
+
+
+def run_int8_prefill(
+    reference: OmniLMM,
+    weights: DecoderWeights,
+    path: Path,
+    embeddings: NDArray[np.float32],
+    on_step: Callable[[str], None],
+) -> tuple[NDArray[np.float32], Parity]:
+    """The graph's logits (tokens, vocab) for (tokens, hidden), and the largest difference of any layer's output from
+    what integers give for the same input: as `run_int8_tower`, and for its reason."""
+    config, tokens = reference.config.decoder, len(embeddings)
+    shape = (1, config.num_key_value_heads, tokens, config.head_dim)
+    values, worst = _decoder_feeds(embeddings, tokens), 0.0
+    modules = decoder_modules(reference, RoundedPrompts(weights), tokens)
+    for piece, module in zip(open_pieces(path), modules, strict=True):
+        expected = module(torch.from_numpy(_stream(values))).numpy()
+        past = {name: np.zeros(shape, dtype) for name, dtype in piece.inputs.items() if name.startswith("past.")}
+        values = {name: value for name, value in piece.run(values | past).items() if not name.startswith("present.")}
+        parity = compare(path.name, _stream(values), expected, prefill_graph.TOLERANCE)
+        worst = max(worst, parity.difference)
+        on_step("decoder for prompts")
+    return values["logits"][0], Parity(worst, prefill_graph.TOLERANCE)
+
+
+def _stream(values: Mapping[str, Array]) -> NDArray[np.float32]:
+    """(1, tokens, hidden): what crosses a decoder's seam is the stream and a branch that isn't added to it yet. At the
+    graph's end, its logits."""
+    total: NDArray[np.float32] = np.sum([value for value in values.values() if value.ndim == 3], axis=0)
+    return total
 
 
 def run_decoder(config: DecoderConfig, path: Path, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,8 +1,9 @@
 """The decoder for prompts, in 8-bit integers: several times as fast with many tokens as 4-bit weights are, on a CPU.
 
-The same inputs and outputs as `export.decoder`, the same cache. Weights come from the checkpoint and are rounded to 8
-bits each output channel, so that a prompt is read more exactly than the 4 bits that write the answer could. Rotation in
-blocks keeps loud channels from costing the others their resolution. Norms and lm_head are the decode graph's own.
+The same inputs and outputs as `export.decoder`, the same cache, the same weights: what 4 bits stand for is rounded once
+more, to 8 bits each output channel. Made from the checkpoint's weights instead, prompts would come nearer to the
+original, but answers would not: GPTQ has fitted their weights to a cache written by its own (docs/performance.md).
+Rotation in blocks keeps loud channels from costing the others their resolution.
 """
 
 from __future__ import annotations
@@ -11,47 +12,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from export.decoder import DecoderWeights, build_layers, cached_attention
 from export.graph import GraphBuilder
 from export.int8 import column, int8_linear, int8_product, round_rows
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.precision import Precision
 from quantize.int8 import SYMMETRIC, Int8Linear, Int8Weight
+from quantize.weight import QuantizedWeight
 
-# Largest difference to the same numbers in torch, relative to the largest logit: an activation that lies between two
-# codes may be rounded to either.
-TOLERANCE = 5e-2
+# Largest difference of a layer's output to the same integers in torch, relative to its largest value: an activation
+# that lies between two codes may be rounded to either.
+TOLERANCE = 1e-2
 
 WIDEST_ROTATION = 64
 
 
 def build_prefill(
-    config: DecoderConfig,
-    original: DecoderWeights,
-    weights: DecoderWeights,
-    path: Path,
-    precision: Precision,
-    accuracy_level: int,
+    config: DecoderConfig, weights: DecoderWeights, path: Path, precision: Precision, accuracy_level: int
 ) -> Iterator[str]:
-    """Writes `path` and its data. `original`: the linear layers in float32; `weights`: lm_head and the norms.
-
-    Yields as many lines as `export.decoder.build_decoder`.
-    """
+    """Writes `path` and its data; yields as many lines as `export.decoder.build_decoder`."""
     with GraphBuilder(path, precision, accuracy_level=accuracy_level) as graph:
-        yield from build_layers(graph, config, weights, Int8Sublayers(config, original))
+        yield from build_layers(graph, config, weights, Int8Sublayers(config, weights))
 
 
 def int8_layer(weights: DecoderWeights, name: str) -> Int8Linear:
     """One linear layer of the decoder as the graph computes it."""
     weight = weights.linear(name)
-    if not isinstance(weight, np.ndarray):
-        raise OmniLMMError(f"{name}: 8 bits are made from a float weight, not from a quantized one")
-    rotation = min(WIDEST_ROTATION, weight.shape[1] & -weight.shape[1])
-    return Int8Linear.round(torch.from_numpy(weight), rotation=rotation)
+    dense = weight.dequantize() if isinstance(weight, QuantizedWeight) else weight
+    rotation = min(WIDEST_ROTATION, dense.shape[1] & -dense.shape[1])
+    return Int8Linear.round(torch.from_numpy(dense), rotation=rotation)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from export.checkpoint import Checkpoint
 from export.graph import Array, Weight
+from export.int8_module import Int8Module
 from export.reference import VisionBlock, VisionTower
 from export.streaming import Module, StreamedModules, load_module
 from omnilmm_lite.config import VisionConfig
@@ -56,19 +57,6 @@ class CheckpointTower:
 
     def array(self, name: str) -> Array:
         return self.checkpoint.array(name)
-
-
-class Int8Module(nn.Module):
-    """Takes an nn.Linear's place."""
-
-    def __init__(self, linear: Int8Linear, bias: nn.Parameter | None) -> None:
-        super().__init__()
-        self.linear = linear
-        self.bias = bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.linear(x)
-        return y if self.bias is None else y + self.bias
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from omnilmm_lite.device import Device
 from omnilmm_lite.errors import InputError
@@ -31,89 +31,64 @@ class Preset:
     lm_head_bits: int = 16  # 8: rounded to nearest, where the decoder is quantized at all
 
 
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            name="reference",
-            summary="fp32 throughout, for the CPU: what parity is measured on",
-            target=Device.CPU,
-            vision=FP32,
-            resampler=FP32,
-            decoder=FP32,
-            quantized=False,
-        ),
-        Preset(
-            name="cpu",
-            summary="tower and prompts in int8, answers in 4 bits, for the CPU: the fastest there",
-            target=Device.CPU,
-            vision=FP32,
-            resampler=FP32_FROM_FP16,
-            decoder=FP32_FROM_FP16,
-            quantized=True,
-            tower=LinearFormat.INT8,
-            int8_prefill=True,
-            time_shared=True,
-            accuracy_level=4,
-            lm_head_bits=8,
-        ),
-        Preset(
-            name="cpu-small",
-            summary="tower in int8, decoder in 4 bits, for a CPU with little memory",
-            target=Device.CPU,
-            vision=FP32,
-            resampler=FP32_FROM_FP16,
-            decoder=FP32_FROM_FP16,
-            quantized=True,
-            tower=LinearFormat.INT8,
-            time_shared=True,
-            accuracy_level=4,
-            lm_head_bits=8,
-        ),
-        Preset(
-            name="24gb",
-            summary="decoder in 4 bits, all else in fp16, for a CUDA card with 24 GB",
-            target=Device.CUDA,
-            vision=FP16,
-            resampler=FP16,
-            decoder=FP16,
-            quantized=True,
-        ),
-        Preset(
-            name="16gb",
-            summary="as 24gb, the last layer in 8 bits, for a CUDA card with 16 GB",
-            target=Device.CUDA,
-            vision=FP16,
-            resampler=FP16,
-            decoder=FP16,
-            quantized=True,
-            lm_head_bits=8,
-        ),
-        Preset(
-            name="12gb",
-            summary="tower in 8 bits, decoder in 4, for a CUDA card with 12 GB",
-            target=Device.CUDA,
-            vision=FP16,
-            resampler=FP16,
-            decoder=FP16,
-            quantized=True,
-            tower=LinearFormat.BITS8,
-            lm_head_bits=8,
-        ),
-        Preset(
-            name="8gb",
-            summary="as 12gb, tower and decoder in turns, for a CUDA card with 8 GB",
-            target=Device.CUDA,
-            vision=FP16,
-            resampler=FP16,
-            decoder=FP16,
-            quantized=True,
-            tower=LinearFormat.BITS8,
-            time_shared=True,
-            lm_head_bits=8,
-        ),
-    )
-}
+_REFERENCE = Preset(
+    name="reference",
+    summary="fp32 throughout, for the CPU: what parity is measured on",
+    target=Device.CPU,
+    vision=FP32,
+    resampler=FP32,
+    decoder=FP32,
+    quantized=False,
+)
+_CPU = Preset(
+    name="cpu",
+    summary="tower and prompts in int8, answers in 4 bits, for the CPU: the fastest there",
+    target=Device.CPU,
+    vision=FP32,
+    resampler=FP32_FROM_FP16,
+    decoder=FP32_FROM_FP16,
+    quantized=True,
+    tower=LinearFormat.INT8,
+    int8_prefill=True,
+    time_shared=True,
+    accuracy_level=4,
+    lm_head_bits=8,
+)
+_CPU_SMALL = replace(
+    _CPU,
+    name="cpu-small",
+    summary="tower in int8, decoder in 4 bits, for a CPU with little memory",
+    int8_prefill=False,
+)
+_24GB = Preset(
+    name="24gb",
+    summary="decoder in 4 bits, all else in fp16, for a CUDA card with 24 GB",
+    target=Device.CUDA,
+    vision=FP16,
+    resampler=FP16,
+    decoder=FP16,
+    quantized=True,
+)
+_16GB = replace(
+    _24GB,
+    name="16gb",
+    summary="as 24gb, the last layer in 8 bits, for a CUDA card with 16 GB",
+    lm_head_bits=8,
+)
+_12GB = replace(
+    _16GB,
+    name="12gb",
+    summary="tower in 8 bits, decoder in 4, for a CUDA card with 12 GB",
+    tower=LinearFormat.BITS8,
+)
+_8GB = replace(
+    _12GB,
+    name="8gb",
+    summary="as 12gb, tower and decoder in turns, for a CUDA card with 8 GB",
+    time_shared=True,
+)
+
+PRESETS = {preset.name: preset for preset in (_REFERENCE, _CPU, _CPU_SMALL, _24GB, _16GB, _12GB, _8GB)}
 
 
 def find_preset(name: str) -> Preset:

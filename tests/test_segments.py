@@ -135,8 +135,8 @@ def test_a_4_bit_decoder_gives_the_same_bits(checkpoint: Checkpoint, tmp_path: P
 
 def test_an_int8_prefill_graph_gives_the_same_bits(checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "prefill.onnx"
-    plain = CheckpointWeights(checkpoint)
-    exhaust(build_prefill(DEEPER.decoder, plain, FourBits(plain), path, FP32_FROM_FP16, 4))
+    weights = FourBits(CheckpointWeights(checkpoint))
+    exhaust(build_prefill(DEEPER.decoder, weights, path, FP32_FROM_FP16, 4))
     embeddings = normal(TOKENS, DEEPER.decoder.hidden_size)
     assert np.array_equal(run_decoder(DEEPER.decoder, path, embeddings), run_decoder_whole(path, embeddings))
 
