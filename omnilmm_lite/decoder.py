@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.device import Device, graph_errors, import_onnxruntime
 from omnilmm_lite.errors import ContextFullError, InputError
+from omnilmm_lite.memory import return_freed_memory
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -57,6 +58,7 @@ class Decoder:
     def release(self) -> None:
         """Lets go of the graphs until the next step. The cache, and what it holds, stays."""
         self._graphs = None
+        return_freed_memory()
 
     @property
     def length(self) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.binding import encode_pictures
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
@@ -22,7 +24,7 @@ from omnilmm_lite.image import ImageSource, load_image
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.tokenizer import Tokenizer
-from omnilmm_lite.vision import VisionEncoder
+from omnilmm_lite.vision import Encode, VisionEncoder
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -48,12 +50,13 @@ class Model:
             prefill = session(graphs.prefill)
             return prefill, prefill if graphs.decode == graphs.prefill else session(graphs.decode)
 
-        def tower_graphs() -> tuple[InferenceSession, InferenceSession]:
+        def open_tower() -> Encode:
             if manifest.time_shared:
                 self.text.decoder.release()
-            return session(graphs.vision), session(graphs.resampler)
+            tower, resampler = session(graphs.vision), session(graphs.resampler)
+            return partial(encode_pictures, tower, resampler, device=choice.device)
 
-        self.vision = VisionEncoder(manifest.config, tower_graphs, release_after=manifest.time_shared)
+        self.vision = VisionEncoder(manifest.config, open_tower, release_after=manifest.time_shared)
         self.text = TextModel(
             config=manifest.config,
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),

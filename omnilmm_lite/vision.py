@@ -10,18 +10,18 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.device import graph_errors
 from omnilmm_lite.image import pixel_hash, preprocess
+from omnilmm_lite.memory import return_freed_memory
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+# Pixels (1, 3, image_size, image_size) -> features (1, queries, hidden), both float32.
+Encode: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 CACHED_PICTURES = 16  # 4 MB each for the full-size model
 
@@ -40,18 +40,18 @@ class VisionEncoder:
     def __init__(
         self,
         config: OmniLMMConfig,
-        open_graphs: Callable[[], tuple[InferenceSession, InferenceSession]],
+        open_tower: Callable[[], Encode],
         *,
         release_after: bool = False,
     ) -> None:
-        """`open_graphs` gives the sessions of the tower and of the resampler; before it does, it may make room for
-        them. With `release_after` they are let go once a picture is encoded, for one that shares its memory with the
-        decoder; see `kept_open` for many pictures.
+        """`open_tower` loads the tower and the resampler; before it does, it may make room for them. With
+        `release_after` they are let go once a picture is encoded, for a tower that shares its memory with the decoder;
+        see `kept_open` for many pictures.
         """
         self._config = config.vision
-        self._open_graphs = open_graphs
+        self._open_tower = open_tower
         self._release_after = release_after
-        self._graphs: tuple[InferenceSession, InferenceSession] | None = None
+        self._encode: Encode | None = None
         self._holders = 0
         self._cache: OrderedDict[str, ImageFeatures] = OrderedDict()
 
@@ -77,16 +77,13 @@ class VisionEncoder:
         finally:
             self._holders -= 1
             if self._release_after and not self._holders:
-                self._graphs = None
+                self._encode = None
+                return_freed_memory()
 
     def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(1, 3, image_size, image_size) -> (queries, hidden)."""
-        if self._graphs is None:
-            self._graphs = self._open_graphs()
-        tower, resampler = self._graphs
-        with graph_errors("vision tower and resampler"):
-            (patches,) = tower.run(["patches"], {"pixel_values": pixels})  # (1, patches, kv_dim)
-            (features,) = resampler.run(["features"], {"patches": patches})  # (1, queries, hidden)
-        values: NDArray[np.float32] = features[0]
+        if self._encode is None:
+            self._encode = self._open_tower()
+        values = self._encode(pixels)[0]
         values.flags.writeable = False  # shared with the cache
         return values

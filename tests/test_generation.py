@@ -18,7 +18,7 @@ from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.generation import Answer, FinishReason, Prompt, TextModel, cache_keys
 from omnilmm_lite.image import load_image, preprocess
 from omnilmm_lite.sampling import SamplingParams
-from omnilmm_lite.vision import CACHED_PICTURES, VisionEncoder
+from omnilmm_lite.vision import CACHED_PICTURES, Encode, VisionEncoder
 from tests.small_checkpoint import TINY
 
 if TYPE_CHECKING:
@@ -220,28 +220,18 @@ def test_cache_keys_tell_pictures_apart(model: Model) -> None:
 # ---- pictures ----
 
 
-class Graph:
-    """Stands for a session: counts its runs, gives what `function` makes of the input."""
-
-    def __init__(self, function: Any) -> None:
-        self.function, self.runs = function, 0
-
-    def run(self, names: list[str], feeds: dict[str, Array]) -> list[Array]:
-        self.runs += 1
-        (value,) = feeds.values()
-        return [self.function(value)]
-
-
 class CountedVision:
     def __init__(self) -> None:
-        self.opened = 0
-        self.tower: Any = Graph(lambda pixels: pixels.mean(axis=(2, 3))[:, None])  # (1, 1, 3)
-        self.resampler: Any = Graph(lambda patches: patches.copy())
+        self.opened = self.runs = 0
         self.encoder = VisionEncoder(TINY, self._open)
 
-    def _open(self) -> tuple[Any, Any]:
+    def _open(self) -> Encode:
         self.opened += 1
-        return self.tower, self.resampler
+        return self._encode
+
+    def _encode(self, pixels: Array) -> Array:
+        self.runs += 1
+        return pixels.mean(axis=(2, 3))[:, None]  # (1, 1, 3)
 
 
 def test_the_same_pixels_are_encoded_once_whatever_their_path(tmp_path: Path) -> None:
@@ -250,7 +240,7 @@ def test_the_same_pixels_are_encoded_once_whatever_their_path(tmp_path: Path) ->
     picture(0).save(tmp_path / "a.png")
     picture(0).save(tmp_path / "b.bmp")
     features = [vision.encoder.encode(load_image(tmp_path / name)) for name in ("a.png", "b.bmp", "a.png")]
-    assert (vision.opened, vision.tower.runs, vision.resampler.runs) == (1, 1, 1)
+    assert (vision.opened, vision.runs) == (1, 1)
     assert features[0] is features[1] is features[2]
 
 
@@ -261,7 +251,7 @@ def test_a_changed_file_at_the_same_path_is_a_new_picture(tmp_path: Path) -> Non
     for seed in (0, 1):
         picture(seed).save(path)
         values.append(vision.encoder.encode(load_image(path)).values)
-    assert vision.tower.runs == 2
+    assert vision.runs == 2
     assert np.abs(values[0] - values[1]).max() > 0
 
 
@@ -271,11 +261,11 @@ def test_the_pictures_seen_longest_ago_are_forgotten() -> None:
         vision.encoder.encode(picture(seed))
     vision.encoder.encode(picture(0))  # now the latest
     vision.encoder.encode(picture(CACHED_PICTURES))  # takes the place of picture 1
-    before = vision.tower.runs
+    before = vision.runs
     vision.encoder.encode(picture(0))
-    assert vision.tower.runs == before
+    assert vision.runs == before
     vision.encoder.encode(picture(1))
-    assert vision.tower.runs == before + 1
+    assert vision.runs == before + 1
 
 
 def test_remembered_features_can_not_be_changed_by_a_caller(model: Model) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.binding import encode_pictures
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.device import open_session
 from omnilmm_lite.errors import InputError
@@ -112,7 +114,8 @@ class BundleSubject:
         bundle, device = self._model.bundle, self._model.device.device
         graphs = bundle.manifest.graphs
         paths = bundle.path(graphs.vision), bundle.path(graphs.resampler)
-        encoder = VisionEncoder(self.config, lambda: (open_session(paths[0], device), open_session(paths[1], device)))
+        tower, resampler = (open_session(path, device) for path in paths)
+        encoder = VisionEncoder(self.config, lambda: partial(encode_pictures, tower, resampler, device=device))
         progress.stage(f"pictures, {self.name}", len(new))
         for image in new:
             self._features[image] = encoder.encode(load_image(image))
