@@ -2,7 +2,7 @@
 
 The same inputs and outputs as `export.decoder`, the same cache, the same weights: what 4 bits stand for is rounded once
 more, to 8 bits each output channel. Made from the checkpoint's weights instead, prompts would come nearer to the
-original, but answers would not: GPTQ has fitted their weights to a cache written by its own (docs/performance.md).
+original, and answers were measured to get worse: GPTQ fits weights to a cache written by its own (docs/performance.md).
 Rotation in blocks keeps loud channels from costing the others their resolution.
 """
 

@@ -84,6 +84,6 @@ class VisionEncoder:
         """(1, 3, image_size, image_size) -> (queries, hidden)."""
         if self._encode is None:
             self._encode = self._open_tower()
-        values = self._encode(pixels)[0]
+        values: NDArray[np.float32] = self._encode(pixels)[0]
         values.flags.writeable = False  # shared with the cache
         return values

@@ -231,7 +231,8 @@ class CountedVision:
 
     def _encode(self, pixels: Array) -> Array:
         self.runs += 1
-        return pixels.mean(axis=(2, 3))[:, None]  # (1, 1, 3)
+        features: Array = pixels.mean(axis=(2, 3))[:, None]  # (1, 1, 3)
+        return features
 
 
 def test_the_same_pixels_are_encoded_once_whatever_their_path(tmp_path: Path) -> None:
