@@ -20,6 +20,7 @@ from export.int8 import column, int8_linear, int8_product, round_rows
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.precision import Precision
 from quantize.int8 import SYMMETRIC, Int8Linear, Int8Weight
+from quantize.rotation import widest_block
 from quantize.weight import QuantizedWeight
 
 # Largest difference of a layer's output to the same integers in torch, relative to its largest value: an activation
@@ -41,8 +42,7 @@ def int8_layer(weights: DecoderWeights, name: str) -> Int8Linear:
     """One linear layer of the decoder as the graph computes it."""
     weight = weights.linear(name)
     dense = weight.dequantize() if isinstance(weight, QuantizedWeight) else weight
-    rotation = min(WIDEST_ROTATION, dense.shape[1] & -dense.shape[1])
-    return Int8Linear.round(torch.from_numpy(dense), rotation=rotation)
+    return Int8Linear.round(torch.from_numpy(dense), rotation=widest_block(dense.shape[1], WIDEST_ROTATION))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch import Tensor
 from export.cosines import Cosines
 from export.reference import VisionBlock
 from quantize.int8 import AFTER_GELU, Int8Linear
-from quantize.rotation import rotate, rotate_values
-from quantize.tower.int8_tower import Int8Block, widest_rotation
+from quantize.rotation import rotate, rotate_values, widest_block
+from quantize.tower.int8_tower import Int8Block
 from quantize.tower.statistics import BlockStatistics
 from quantize.tower.weights import gptq_linear
 
@@ -25,8 +25,8 @@ def quantize_block(block: VisionBlock, statistics: BlockStatistics, divisors: Te
     """GPTQ where the Hessian is small, rounding to nearest at fc2. The block is left as it is."""
     attention, mlp = block.attn, block.mlp
     hidden = len(divisors)
-    stream = widest_rotation(hidden, STREAM_ROTATION)
-    values = widest_rotation(hidden // attention.num_heads, VALUE_ROTATION)
+    stream = widest_block(hidden, STREAM_ROTATION)
+    values = widest_block(hidden // attention.num_heads, VALUE_ROTATION)
     q, k, v = (attention.qkv.weight * divisors).chunk(3)
     v, v_bias, proj = rotate_values(v, attention.v_bias, attention.proj.weight, values)
     folded = divisors * divisors[:, None]
@@ -59,7 +59,7 @@ def choose_inner(
 
     weight = exact.mlp.fc2.weight
     plain = quantized.linears["mlp.fc2"]
-    rotated = Int8Linear.round(weight, rotation=widest_rotation(weight.shape[1], INNER_ROTATION))
+    rotated = Int8Linear.round(weight, rotation=widest_block(weight.shape[1], INNER_ROTATION))
     before, after = damage(plain), damage(rotated)
     if 1 - before.mean_cosine <= WORTH_ROTATING * (1 - after.mean_cosine):
         return quantized, before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +90,3 @@ def _place(name: str) -> tuple[int, str]:
 def _writes_the_stream(name: str) -> bool:
     own = name.removeprefix(f"{PREFIX}.")
     return own.startswith(("cls_token", "pos_embed", "patch_embed.")) or ".norm1." in own or ".norm2." in own
-
-
-def widest_rotation(columns: int, limit: int) -> int:
-    """The largest power of two that divides the columns, `limit` at most."""
-    return math.gcd(columns, limit)

@@ -9,7 +9,7 @@ from export.graph import Array
 from export.tower_weights import TowerLinear
 from omnilmm_lite.precision import LinearFormat
 from quantize.gptq import round_to_nearest
-from quantize.tower.int8_tower import widest_rotation
+from quantize.rotation import widest_block
 
 BITS = 8
 GROUP_SIZE = 128  # or the largest power of two below it that divides the row
@@ -28,7 +28,7 @@ class RoundedTower:
 
     def linear(self, name: str) -> TowerLinear:
         weight = self.checkpoint.array(f"{name}.weight")
-        group_size = widest_rotation(weight.shape[1], GROUP_SIZE)
+        group_size = widest_block(weight.shape[1], GROUP_SIZE)
         return round_to_nearest(weight, bits=BITS, group_size=group_size)
 
     def array(self, name: str) -> Array:
