@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite import __version__
 from omnilmm_lite.commands.bench import add_bench
+from omnilmm_lite.commands.doctor import add_doctor
 from omnilmm_lite.commands.inspect import add_inspect
 from omnilmm_lite.commands.plan import add_plan
 from omnilmm_lite.commands.run import add_run
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
     add_plan(commands.add_parser("plan", help="say what a model will need, before it is downloaded"), checkpoint_config)
+    add_doctor(commands.add_parser("doctor", help="say what this machine has, and which device is used and why"))
     add_bench(commands.add_parser("bench", help="measure speed and memory, or check a device against the CPU"))
     measuring = commands.add_parser("quality", help="measure how far a bundle is from the model it was made from")
     add_quality_options(measuring)

@@ -1,0 +1,115 @@
+"""What this machine has for running bundles, and what stands in the way."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from omnilmm_lite.bench.machine import Machine
+from omnilmm_lite.bundle import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.device import AUTO, Device, choose_device, import_onnxruntime, open_session
+from omnilmm_lite.errors import OmniLMMError
+
+ENGINES = ("onnxruntime", "onnxruntime-gpu")  # they install the same module
+CONVERT_PACKAGES = ("onnx", "safetensors", "sentencepiece", "torch")
+NVIDIA_SMI = ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+NVIDIA_SMI_SECONDS = 10  # a driver that hangs must not hang the doctor
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One device as onnxruntime sees it. `works`: a session was made there; `detail` says why not."""
+
+    device: str
+    works: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    machine: Machine
+    packages: dict[str, str | None]  # None: not installed
+    gpus: tuple[str, ...]  # name, driver version, memory, as the driver's own tool says them
+    providers: tuple[Provider, ...]
+    bundle: str
+    auto: str | None  # the device that `auto` takes, None where the bundle can't be opened
+    auto_reason: str
+    problems: tuple[str, ...]
+
+
+def diagnose(bundle: str | Path | None = None) -> Diagnosis:
+    """Looks at everything, and hashes the bundle. InputError where no onnxruntime is installed."""
+    machine = Machine.read()
+    packages = {name: _version(name) for name in (*ENGINES, *CONVERT_PACKAGES)}
+    problems = []
+    if all(packages[name] for name in ENGINES):
+        problems.append("onnxruntime and onnxruntime-gpu are both installed and overwrite each other: uninstall both, "
+                        "then install omnilmm-lite[cpu] or omnilmm-lite[gpu]")  # fmt: skip
+    gpus = _gpus()
+    providers = tuple(_try_device(device) for device in Device)
+    works = {provider.device: provider.works for provider in providers}
+    if not works[Device.CPU.value]:
+        problems.append(f"the CPU can't run a graph: {providers[0].detail}")
+    if gpus and not works[Device.CUDA.value]:
+        problems.append(f"there is an NVIDIA card, but it can't be used: {providers[1].detail}")
+    name, auto = str(bundle or BUILTIN_NAME), None
+    try:
+        opened = Bundle.find(bundle)
+        opened.verify()
+        choice = choose_device(AUTO, opened.manifest.target)
+        auto, reason = choice.device.value, choice.reason
+        if choice.device is Device.CUDA and not works[Device.CUDA.value]:
+            auto, reason = Device.CPU.value, f"the bundle is built for CUDA, but {providers[1].detail}"
+    except OmniLMMError as error:
+        reason = str(error)
+        problems.append(reason)
+    return Diagnosis(machine, packages, gpus, providers, name, auto, reason, tuple(problems))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _try_device(device: Device) -> Provider:
+    """Makes a session for the built-in resampler: what onnxruntime says about itself isn't believed."""
+    ort = import_onnxruntime()
+    if device.provider not in ort.get_available_providers():
+        return Provider(device.value, False, f"this onnxruntime ({ort.__version__}) is built without it")
+    try:
+        if device is Device.CUDA:
+            choose_device(device.value, device)  # finds the libraries of the nvidia-* packages first
+        open_session(BUILTIN / BUILTIN_NAME / "resampler.onnx", device)
+    except OmniLMMError as error:
+        missing = _missing_library(Path(ort.__file__).parent / "capi") if device is Device.CUDA else None
+        return Provider(device.value, False, f"{missing} is missing" if missing else str(error))
+    return Provider(device.value, True, "a graph was opened on it")
+
+
+def _missing_library(folder: Path) -> str | None:
+    """The library that the CUDA provider in `folder` can't be loaded without, by the loader's own message."""
+    try:
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+    except OSError as error:
+        match = re.match(r"(\S+?): cannot open shared object file", str(error))
+        return Path(match[1]).name if match else None
+    return None
+
+
+def _gpus() -> tuple[str, ...]:
+    """One line a card; none where the driver's tool is missing or fails."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    try:
+        done = subprocess.run([tool, *NVIDIA_SMI], capture_output=True, text=True, timeout=NVIDIA_SMI_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip()) if done.returncode == 0 else ()
