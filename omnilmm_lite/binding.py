@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.device import Device, graph_errors, import_onnxruntime
+from omnilmm_lite.device import Device, import_onnxruntime
+from omnilmm_lite.interrupt import run_graph
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -32,13 +33,11 @@ def encode_pictures(
     first = tower.io_binding()
     first.bind_cpu_input("pixel_values", np.ascontiguousarray(pixels))
     first.bind_output("patches", device.value)
-    with graph_errors("vision tower"):
-        tower.run_with_iobinding(first)
+    run_graph(tower, first, "vision tower")
     second = resampler.io_binding()
     second.bind_ortvalue_input("patches", first.get_outputs()[0])
     second.bind_output("features", "cpu")
-    with graph_errors("resampler"):
-        resampler.run_with_iobinding(second)
+    run_graph(resampler, second, "resampler")
     features: Array = second.get_outputs()[0].numpy()
     return features
 
@@ -89,8 +88,7 @@ class FixedStep:
         """One token's embedding (1, hidden), behind `held` tokens of the cache -> its logits (vocab,)."""
         self._embedding.update_inplace(np.ascontiguousarray(embedding)[None])  # (1, 1, hidden)
         self._length.update_inplace(np.asarray([held], dtype=np.int32))  # tokens after this step, minus one
-        with graph_errors("decoder"):
-            self._session.run_with_iobinding(self._binding, self._options)
+        run_graph(self._session, self._binding, "decoder", self._options)
         logits: Array = self._logits.numpy()[0, 0].copy()  # on the CPU, numpy() is the buffer itself
         return logits
 

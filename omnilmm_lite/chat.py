@@ -24,6 +24,8 @@ class SamplingOptions(TypedDict, total=False):
     top_p: float
     min_p: float
     repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
     max_new_tokens: int
     seed: int | None
 

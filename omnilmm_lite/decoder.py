@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.device import Device, graph_errors, import_onnxruntime
+from omnilmm_lite.device import Device, import_onnxruntime
 from omnilmm_lite.errors import ContextFullError, InputError
+from omnilmm_lite.interrupt import run_graph
 from omnilmm_lite.memory import return_freed_memory
 
 if TYPE_CHECKING:
@@ -153,8 +154,7 @@ class Decoder:
         logits: Array = np.empty((1, len(rows), self.config.vocab_size), dtype=np.float32)
         # bound to host memory: on a card this is the step's one copy back
         binding.bind_output("logits", "cpu", 0, np.float32, list(logits.shape), logits.ctypes.data)
-        with graph_errors("decoder"):
-            session.run_with_iobinding(binding)
+        run_graph(session, binding, "decoder")
         # only now: the rows that an interrupted step wrote lie behind what is held, and are written again
         self._held.extend(keys)
         answer: Array = logits[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,12 +16,13 @@ from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.prompt import image_span
 from omnilmm_lite.sampling import Sampler, SamplingParams
+from omnilmm_lite.stop_strings import StopStrings
 from omnilmm_lite.tokenizer import Tokenizer
 from omnilmm_lite.vision import ImageFeatures
 
 
 class FinishReason(Enum):
-    STOP = "stop"  # the model ended its answer
+    STOP = "stop"  # the model ended its answer, or said a stop string
     LENGTH = "length"  # max_new_tokens, or the context is full
 
 
@@ -87,7 +88,8 @@ class Answer:
     `tokens`, `text`, `timings` grow with it; `finish_reason` is None until the end.
     """
 
-    def __init__(self, model: TextModel, prompt: Prompt, params: SamplingParams) -> None:
+    def __init__(self, model: TextModel, prompt: Prompt, params: SamplingParams, stop: Sequence[str] = ()) -> None:
+        """`stop`: the answer ends before the first of these strings."""
         room = model.decoder.context - len(prompt.ids)
         if room < 1:
             raise ContextFullError(
@@ -101,15 +103,20 @@ class Answer:
         self._model, self._prompt = model, prompt
         self._max_new_tokens = min(params.max_new_tokens, room)
         self._sampler = Sampler(params)
+        self._stop = stop
         self._cache_version = -1
 
     def __iter__(self) -> Iterator[str]:
         detokenizer = self._model.tokenizer.detokenizer()
+        stop = StopStrings(self._stop)
         for token in self._token_ids():
-            if piece := detokenizer.push(token):
+            if piece := stop.push(detokenizer.push(token)):
                 self.text += piece
                 yield piece
-        if piece := detokenizer.finish():
+            if stop.found:
+                self.finish_reason = FinishReason.STOP
+                return
+        if piece := stop.push(detokenizer.finish()) + stop.finish():
             self.text += piece
             yield piece
 

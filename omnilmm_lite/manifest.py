@@ -18,6 +18,8 @@ from omnilmm_lite.schema import build
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+# Bundles that were made before these were known mean them as they are here: off.
+LATER_SAMPLING = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 PREFILL = "prefill.onnx"  # where prompts have a graph of their own
 
 
@@ -82,6 +84,8 @@ class Manifest:
                 f"{where}: the bundle has schema version {reprlib.repr(version)}, this omnilmm-lite reads "
                 f"{SCHEMA_VERSION}: update omnilmm-lite, or convert the checkpoint again"
             )
+        if isinstance(sampling := data.get("sampling"), dict):
+            data["sampling"] = {**LATER_SAMPLING, **sampling}
         try:
             manifest = build(cls, data)
             _check_sizes(manifest.config)

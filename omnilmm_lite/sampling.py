@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,8 @@ class SamplingParams:
     top_p: float = 0.9  # 1: off
     min_p: float = 0.0  # 0: off
     repetition_penalty: float = 1.1  # 1: off
+    presence_penalty: float = 0.0  # taken once from the logit of each token that was said; 0: off
+    frequency_penalty: float = 0.0  # taken each time it was said; 0: off
     max_new_tokens: int = 1024
     seed: int | None = None  # None draws differently each time
 
@@ -31,6 +35,8 @@ class SamplingParams:
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1 (off)"),
             "min_p": (0 <= self.min_p <= 1, "from 0 (off) to 1"),
             "repetition_penalty": (0 < self.repetition_penalty < math.inf, "above 0 (1: off)"),
+            "presence_penalty": (-2 <= self.presence_penalty <= 2, "from -2 to 2 (0: off)"),
+            "frequency_penalty": (-2 <= self.frequency_penalty <= 2, "from -2 to 2 (0: off)"),
             "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
             "seed": (self.seed is None or self.seed >= 0, "0 or more"),
         }
@@ -49,7 +55,7 @@ class SamplingParams:
 
 
 class Sampler:
-    """Draws the tokens of one answer, and remembers them for the repetition penalty.
+    """Draws the tokens of one answer, and remembers them for the penalties.
 
     The prompt is no part of that memory: the reference generates from embeddings, so its penalty sees only what it
     has generated.
@@ -58,14 +64,15 @@ class Sampler:
     def __init__(self, params: SamplingParams) -> None:
         self._params = params
         self._random = np.random.default_rng(params.seed)
-        self._generated: set[int] = set()
+        self._generated: Counter[int] = Counter()  # how often each was said
 
     def next(self, logits: NDArray[np.float32]) -> int:
         """The next token's id from the last position's logits, float32 (vocab,), which stay as they are.
 
         OmniLMMError where the best logit is no finite number.
         """
-        scores = penalize_repetition(logits, self._generated, self._params.repetition_penalty)
+        scores = penalize_repetition(logits, self._generated.keys(), self._params.repetition_penalty)
+        scores = penalize_frequency(scores, self._generated, self._params)
         best = int(scores.argmax())
         if not np.isfinite(scores[best]):
             raise OmniLMMError(
@@ -78,11 +85,11 @@ class Sampler:
             cumulative = probabilities.cumsum()
             drawn = cumulative.searchsorted(self._random.random() * cumulative[-1], side="right")
             token_id = int(ids[drawn])
-        self._generated.add(token_id)
+        self._generated[token_id] += 1
         return token_id
 
 
-def penalize_repetition(logits: NDArray[np.float32], seen: set[int], penalty: float) -> NDArray[np.float32]:
+def penalize_repetition(logits: NDArray[np.float32], seen: Collection[int], penalty: float) -> NDArray[np.float32]:
     """Logits (vocab,) in which each id of `seen` is less likely once, however often it came; a copy if any changes."""
     if penalty == 1 or not seen:
         return logits
@@ -90,6 +97,21 @@ def penalize_repetition(logits: NDArray[np.float32], seen: set[int], penalty: fl
     ids = np.fromiter(seen, dtype=np.intp, count=len(seen))
     scores = logits[ids]
     penalized[ids] = np.where(scores < 0, scores * np.float32(penalty), scores / np.float32(penalty))
+    return penalized
+
+
+def penalize_frequency(
+    logits: NDArray[np.float32], counts: Mapping[int, int], params: SamplingParams
+) -> NDArray[np.float32]:
+    """Logits (vocab,) less the presence penalty, and less the frequency penalty as often as a token came; a copy if any
+    changes. Source: OpenAI's API reference, "frequency and presence penalties".
+    """
+    if not counts or not (params.presence_penalty or params.frequency_penalty):
+        return logits
+    penalized = logits.copy()
+    ids = np.fromiter(counts.keys(), dtype=np.intp, count=len(counts))
+    times = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
+    penalized[ids] -= np.float32(params.presence_penalty) + times * np.float32(params.frequency_penalty)
     return penalized
 
 

@@ -55,8 +55,8 @@ class WatchedSession:
     def io_binding(self) -> WatchedBinding:
         return WatchedBinding(self._session.io_binding(), self.log)
 
-    def run_with_iobinding(self, binding: WatchedBinding) -> None:
-        self._session.run_with_iobinding(binding._binding)
+    def run_with_iobinding(self, binding: WatchedBinding, options: Any = None) -> None:
+        self._session.run_with_iobinding(binding._binding, options)
 
 
 # ---- pictures ----

@@ -50,7 +50,7 @@ class WatchedSession:
     def io_binding(self) -> WatchedBinding:
         return WatchedBinding(self._session.io_binding())
 
-    def run_with_iobinding(self, binding: WatchedBinding) -> None:
+    def run_with_iobinding(self, binding: WatchedBinding, options: Any = None) -> None:
         self.runs.append(binding.addresses)
         if self.error is not None:
             raise self.error

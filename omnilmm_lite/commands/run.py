@@ -30,6 +30,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument("--min-p", type=float, metavar="P", help="tokens at least P times as likely as the best")
     repetition = "above 1: what the answer has said becomes less likely"
     sampling.add_argument("--repetition-penalty", type=float, metavar="R", help=repetition)
+    presence = "taken once from the score of what the answer has said (0: off)"
+    sampling.add_argument("--presence-penalty", type=float, metavar="A", help=presence)
+    sampling.add_argument("--frequency-penalty", type=float, metavar="A", help="taken each time it was said (0: off)")
     sampling.add_argument("--seed", type=int, metavar="N", help="draw the same answer each time")
     sampling.add_argument("--max-new-tokens", type=int, metavar="N", help="the answer's greatest length")
     machine = parser.add_argument_group("model and machine")

@@ -1,0 +1,133 @@
+"""Stopping the model from another thread, within milliseconds, whatever it is doing.
+
+A graph of the full model runs for many seconds (a picture on a CPU, a long prompt). Neither Ctrl-C nor a client that
+has left can end a call into onnxruntime. Its own run options can: between two operators it looks at a flag.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
+
+from omnilmm_lite.device import graph_errors, import_onnxruntime
+from omnilmm_lite.errors import OmniLMMError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+T = TypeVar("T")
+
+
+class Interrupted(OmniLMMError):
+    """What ran was stopped on purpose. The model is as good as new; what the KV cache held before is still there."""
+
+
+class Interrupt:
+    """A switch that any thread may set, once; it stays set."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_set = False
+        self._running: onnxruntime.RunOptions | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        """Ends the graph that runs under this interrupt, and every one that is about to."""
+        with self._lock:
+            self._is_set = True
+            if self._running is not None:
+                self._running.terminate = True
+
+    def check(self) -> None:
+        """Interrupted, if it is set: for loops that run no graph."""
+        if self._is_set:
+            raise Interrupted("stopped")
+
+    @contextlib.contextmanager
+    def watching(self, options: onnxruntime.RunOptions) -> Iterator[None]:
+        """While the block runs a graph with `options`, `set` ends it."""
+        with self._lock:
+            self.check()
+            self._running = options
+        try:
+            yield
+        except OmniLMMError:
+            self.check()  # what onnxruntime says of a run that was ended is an error like any other
+            raise
+        finally:
+            with self._lock:
+                self._running = None
+
+
+_active: ContextVar[Interrupt | None] = ContextVar("active", default=None)
+
+
+@contextlib.contextmanager
+def interruptible(interrupt: Interrupt) -> Iterator[None]:
+    """What this thread runs in the block ends with Interrupted once `interrupt` is set."""
+    token = _active.set(interrupt)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def run_graph(
+    session: onnxruntime.InferenceSession,
+    binding: onnxruntime.IOBinding,
+    what: str,
+    options: onnxruntime.RunOptions | None = None,
+) -> None:
+    """Runs a session on what is bound, under the thread's interrupt if it has one.
+
+    OmniLMMError with `what` in front for whatever onnxruntime raises; Interrupted where it was stopped.
+    """
+    interrupt = _active.get()
+    options = options or import_onnxruntime().RunOptions()
+    with interrupt.watching(options) if interrupt else contextlib.nullcontext(), graph_errors(what):
+        session.run_with_iobinding(binding, options)
+
+
+def in_background(produce: Callable[[], Iterable[T]]) -> Iterator[T]:
+    """`produce`'s items, made in a thread of their own, so that this one stays free for Ctrl-C.
+
+    Leaving the loop, by whatever way, interrupts the thread and waits for its end, a few milliseconds. What it raised
+    is raised here.
+    """
+    interrupt = Interrupt()
+    items: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            with interruptible(interrupt):
+                for item in produce():
+                    items.put((item,))
+                    interrupt.check()
+            items.put(None)
+        except BaseException as error:  # carried over to the thread that waits
+            items.put(error)
+
+    thread = threading.Thread(target=work, name="answer", daemon=True)
+    thread.start()
+    try:
+        while (item := _wait(items)) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+    finally:
+        interrupt.set()
+        thread.join()
+
+
+def _wait(items: queue.SimpleQueue[T]) -> T:
+    """The next item. Waits in short turns: on Windows a longer wait would not hear Ctrl-C."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return items.get(timeout=0.1)
