@@ -7,12 +7,12 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from omnilmm_lite.commands.sampling_options import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from omnilmm_lite.chat import SamplingOptions
     from omnilmm_lite.model import Model
 
 
@@ -22,19 +22,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--prompt", help="the question")
     parser.add_argument("--system", metavar="TEXT", help="replaces the model's own system text")
     parser.add_argument("--json", action="store_true", help="print one JSON object with the answer and its timings")
-    sampling = parser.add_argument_group("sampling (defaults: the bundle's, which are the reference's)")
-    sampling.add_argument("--greedy", action="store_true", help="always the likeliest token: the same answer each time")
-    sampling.add_argument("--temperature", type=float, metavar="T", help="higher is more varied; 0 is --greedy")
-    sampling.add_argument("--top-p", type=float, metavar="P", help="the likeliest tokens that hold this share (1: all)")
-    sampling.add_argument("--top-k", type=int, metavar="K", help="the K likeliest tokens (0: all)")
-    sampling.add_argument("--min-p", type=float, metavar="P", help="tokens at least P times as likely as the best")
-    repetition = "above 1: what the answer has said becomes less likely"
-    sampling.add_argument("--repetition-penalty", type=float, metavar="R", help=repetition)
-    presence = "taken once from the score of what the answer has said (0: off)"
-    sampling.add_argument("--presence-penalty", type=float, metavar="A", help=presence)
-    sampling.add_argument("--frequency-penalty", type=float, metavar="A", help="taken each time it was said (0: off)")
-    sampling.add_argument("--seed", type=int, metavar="N", help="draw the same answer each time")
-    sampling.add_argument("--max-new-tokens", type=int, metavar="N", help="the answer's greatest length")
+    add_sampling_options(parser)
     machine = parser.add_argument_group("model and machine")
     machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
     machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
@@ -64,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     if prompt is None:
         from omnilmm_lite.repl import Repl
 
-        Repl(model, pictures[0], args.system, _sampling_options(args)).run()
+        Repl(model, pictures[0], args.system, sampling_options(args)).run()
     elif args.json:
         answers = [_answer(model, picture, prompt, args, stream=False) for picture in pictures]
         print(json.dumps(answers[0] if len(answers) == 1 else {"answers": answers}, ensure_ascii=False))
@@ -95,7 +83,7 @@ def _answer(
     from omnilmm_lite.memory import peak_rss_bytes
 
     chat = model.chat(picture, args.system)
-    answer = chat.answer(prompt, sampling_params(model.sampling, _sampling_options(args)))
+    answer = chat.answer(prompt, sampling_params(model.sampling, sampling_options(args)))
     for piece in chat.follow(prompt, answer):
         if stream:
             print(piece, end="", flush=True)
@@ -118,14 +106,3 @@ def _answer(
         "device": model.device.device.value,
         "peak_rss_bytes": peak_rss_bytes(),
     }
-
-
-def _sampling_options(args: argparse.Namespace) -> SamplingOptions:
-    """What the command line says about sampling, and nothing of what it leaves open."""
-    from omnilmm_lite.chat import SamplingOptions
-
-    names = SamplingOptions.__annotations__
-    given = {name: getattr(args, name) for name in names}
-    # not `in (None, False)`: 0 equals False, and `--seed 0` or `--top-k 0` would be lost
-    options: Any = {name: value for name, value in given.items() if value is not None and value is not False}
-    return SamplingOptions(**options)  # type: ignore[typeddict-item]  # argparse gave the types
