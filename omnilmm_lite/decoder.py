@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.device import Device, import_onnxruntime
+from omnilmm_lite.device import Device, import_onnxruntime, run_graph
 from omnilmm_lite.errors import ContextFullError, InputError
-from omnilmm_lite.interrupt import run_graph
 from omnilmm_lite.memory import return_freed_memory
 
 if TYPE_CHECKING:

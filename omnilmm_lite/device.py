@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.interrupt import ended_by
 
 # onnxruntime >= 1.29 for Linux reports usage to its vendor unless this is set before the library loads.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -93,16 +94,10 @@ def open_session(
     """
     ort = import_onnxruntime()
     options = session_options(ort, threads)
-    try:
+    # loading gigabytes takes seconds, and a thread's interrupt ends that, too
+    with ended_by(lambda: options.set_load_cancellation_flag(True)), _load_errors(path, device):
         # without enable_fallback=0 a CUDA error is printed on stdout, and the session quietly made for the CPU
         session = ort.InferenceSession(str(path), options, providers=providers(device, cuda_graph), enable_fallback=0)
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        if device is not Device.CPU:
-            raise DeviceError(f"{path.name} can't run on {device.value}: {_first_line(error)}") from error
-        raise OmniLMMError(
-            f"{path}: onnxruntime can't load this graph: {_first_line(error)}; `omnilmm-lite inspect --verify` says "
-            "whether the bundle is whole"
-        ) from error
     used = session.get_providers()[0]
     if used != device.provider:
         raise DeviceError(
@@ -111,6 +106,38 @@ def open_session(
         )
     session.disable_fallback()  # else a later CUDA error would silently re-create the session on the CPU
     return session
+
+
+@contextlib.contextmanager
+def _load_errors(path: Path, device: Device) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        if device is not Device.CPU:
+            raise DeviceError(f"{path.name} can't run on {device.value}: {_first_line(error)}") from error
+        raise OmniLMMError(
+            f"{path}: onnxruntime can't load this graph: {_first_line(error)}; `omnilmm-lite inspect --verify` says "
+            "whether the bundle is whole"
+        ) from error
+
+
+def run_graph(
+    session: onnxruntime.InferenceSession,
+    binding: onnxruntime.IOBinding,
+    what: str,
+    options: onnxruntime.RunOptions | None = None,
+) -> None:
+    """Runs a session on what is bound, under the thread's interrupt if it has one.
+
+    OmniLMMError with `what` in front for whatever onnxruntime raises; Interrupted where it was stopped.
+    """
+    options = options or import_onnxruntime().RunOptions()
+
+    def stop() -> None:
+        options.terminate = True
+
+    with ended_by(stop), graph_errors(what):
+        session.run_with_iobinding(binding, options)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Stopping the model from another thread, within milliseconds, whatever it is doing.
 
 A graph of the full model runs for many seconds (a picture on a CPU, a long prompt). Neither Ctrl-C nor a client that
-has left can end a call into onnxruntime. Its own run options can: between two operators it looks at a flag.
+has left can end a call into onnxruntime. Flags of its own can, at which it looks between two operators.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from omnilmm_lite.device import graph_errors, import_onnxruntime
 from omnilmm_lite.errors import OmniLMMError
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 T = TypeVar("T")
 
@@ -32,38 +28,38 @@ class Interrupt:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._is_set = False
-        self._running: onnxruntime.RunOptions | None = None
+        self._stop: Callable[[], None] | None = None
 
     @property
     def is_set(self) -> bool:
         return self._is_set
 
     def set(self) -> None:
-        """Ends the graph that runs under this interrupt, and every one that is about to."""
+        """Ends what runs under this interrupt, and everything that is about to."""
         with self._lock:
             self._is_set = True
-            if self._running is not None:
-                self._running.terminate = True
+            if self._stop is not None:
+                self._stop()
 
     def check(self) -> None:
-        """Interrupted, if it is set: for loops that run no graph."""
+        """Interrupted, if it is set: for loops that call nothing long."""
         if self._is_set:
             raise Interrupted("stopped")
 
     @contextlib.contextmanager
-    def watching(self, options: onnxruntime.RunOptions) -> Iterator[None]:
-        """While the block runs a graph with `options`, `set` ends it."""
+    def watching(self, stop: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, `set` calls `stop`, which makes the block fail with some OmniLMMError."""
         with self._lock:
             self.check()
-            self._running = options
+            self._stop = stop
         try:
             yield
         except OmniLMMError:
-            self.check()  # what onnxruntime says of a run that was ended is an error like any other
+            self.check()  # what a library says of a call that was ended is an error like any other
             raise
         finally:
             with self._lock:
-                self._running = None
+                self._stop = None
 
 
 _active: ContextVar[Interrupt | None] = ContextVar("active", default=None)
@@ -79,20 +75,10 @@ def interruptible(interrupt: Interrupt) -> Iterator[None]:
         _active.reset(token)
 
 
-def run_graph(
-    session: onnxruntime.InferenceSession,
-    binding: onnxruntime.IOBinding,
-    what: str,
-    options: onnxruntime.RunOptions | None = None,
-) -> None:
-    """Runs a session on what is bound, under the thread's interrupt if it has one.
-
-    OmniLMMError with `what` in front for whatever onnxruntime raises; Interrupted where it was stopped.
-    """
+def ended_by(stop: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+    """A block that the thread's interrupt, if it has one, ends by calling `stop`."""
     interrupt = _active.get()
-    options = options or import_onnxruntime().RunOptions()
-    with interrupt.watching(options) if interrupt else contextlib.nullcontext(), graph_errors(what):
-        session.run_with_iobinding(binding, options)
+    return contextlib.nullcontext() if interrupt is None else interrupt.watching(stop)
 
 
 def in_background(produce: Callable[[], Iterable[T]]) -> Iterator[T]:
