@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite import __version__
 from omnilmm_lite.commands.bench import add_bench
+from omnilmm_lite.commands.caption import add_caption
 from omnilmm_lite.commands.doctor import add_doctor
 from omnilmm_lite.commands.inspect import add_inspect
 from omnilmm_lite.commands.plan import add_plan
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"omnilmm-lite {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
+    add_caption(commands.add_parser("caption", help="describe every picture of a folder, a line of JSON each"))
     _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
     add_plan(commands.add_parser("plan", help="say what a model will need, before it is downloaded"), checkpoint_config)

@@ -1,0 +1,1 @@
+"""Describing a folder of pictures, one line of JSON a picture."""

@@ -1,0 +1,75 @@
+"""Which files of a folder are pictures to describe, in an order that doesn't change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from omnilmm_lite.errors import InputError
+
+# of the formats that `omnilmm_lite.image` reads
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which files are taken. Patterns are held against the name and against the path below the folder; case is equal.
+
+    Without `include`, a picture's ending decides. A folder that `exclude` matches is not entered.
+    """
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    recursive: bool = True
+
+    def takes(self, path: str) -> bool:
+        """Whether the file at `path` (relative, posix) is a picture to describe."""
+        if self.excludes(path):
+            return False
+        return _matches(path, self.include) if self.include else path.lower().endswith(ENDINGS)
+
+    def excludes(self, path: str) -> bool:
+        return _matches(path, self.exclude)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Paths below the folder, posix, sorted; and the folders that could not be read."""
+
+    paths: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def list_pictures(folder: Path, chosen: Filter, leave_out: Sequence[Path] = ()) -> Listing:
+    """The pictures of `folder`, without hidden ones and those of `leave_out`.
+
+    Links to files are taken, links to folders are not entered, so no loop of links can trap it. InputError where the
+    folder isn't there, or has no picture.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; name one that holds pictures")
+    unreadable: list[str] = []
+    own = {path.absolute() for path in leave_out}
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(str(error.filename))):
+        below = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        visible = [name for name in folders if not name.startswith(".") and not chosen.excludes(str(below / name))]
+        folders[:] = visible if chosen.recursive else []
+        for name in names:
+            path = Path(parent, name)
+            if not name.startswith(".") and chosen.takes(str(below / name)) and path.absolute() not in own:
+                found.append(str(below / name))
+    if not found:
+        why = f" ({unreadable[0]} can't be read)" if unreadable else ""
+        what = "no file that --include and --exclude leave" if chosen.include else f"no picture ({' '.join(ENDINGS)})"
+        raise InputError(f"{folder}: there is {what} in this folder{why}; name another one")
+    return Listing(tuple(sorted(found)), tuple(unreadable))
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
+    whole = path.lower()
+    name = whole.rpartition("/")[2]
+    return any(fnmatchcase(name, each) or fnmatchcase(whole, each) for each in map(str.lower, patterns))

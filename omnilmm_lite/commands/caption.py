@@ -1,0 +1,93 @@
+"""`omnilmm-lite caption`: a folder of pictures described, one line of JSON a picture."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnilmm_lite.commands.sampling_options import add_sampling_options, sampling_options
+from omnilmm_lite.errors import InputError
+
+if TYPE_CHECKING:
+    from omnilmm_lite.caption.job import Job
+
+DEFAULT_PROMPT = "Describe this picture."
+
+
+def add_caption(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Describes every picture of a folder, one line of JSON each: path, sha256, text, finish_reason, timings, "
+        "model; error instead of text where a file can't be read. May be stopped at any time: the same command goes "
+        "on, and describes again what has changed. Hidden files and links to folders are passed over."
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with pictures")
+    parser.add_argument("-p", "--prompt", default=DEFAULT_PROMPT, help=f"the question (default: {DEFAULT_PROMPT})")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="file to fill, or to go on in")
+    recursive = argparse.BooleanOptionalAction
+    parser.add_argument("-r", "--recursive", action=recursive, default=True, help="folders in it, too (default: yes)")
+    include = "take these files only, such as '*.jpg' or 'cats/*', whatever their endings; may be repeated"
+    parser.add_argument("--include", action="append", default=[], metavar="GLOB", help=include)
+    exclude = "leave these files and folders out; may be repeated"
+    parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help=exclude)
+    parser.add_argument("--retry-errors", action="store_true", help="try files again that could not be read before")
+    add_sampling_options(parser)
+    machine = parser.add_argument_group("model and machine")
+    machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
+    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
+    machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answer may have together")
+    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    parser.set_defaults(command=caption)
+
+
+def caption(args: argparse.Namespace) -> None:
+    """Fills the output file. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
+    if not args.prompt.strip():
+        raise InputError("the prompt is empty: give a question after -p")
+    from rich.markup import escape
+
+    from omnilmm_lite.caption.tally import Tally
+    from omnilmm_lite.console import ConsoleProgress
+
+    job = _job(args)
+    tally = Tally(len(job.listing.paths))
+    try:
+        with ConsoleProgress() as progress:
+            for folder in job.listing.unreadable:
+                progress.note(escape(f"{folder!r}: this folder can't be read; its pictures are left out"))
+            progress.stage("pictures", tally.total)
+            for outcome in job.run():
+                tally.count(outcome)
+                # names may hold anything: no line's end, no markup
+                progress.step(escape(f"{tally.time_left()}{outcome.path!r}"))
+    except KeyboardInterrupt:
+        print(f"stopped: {tally}; {args.output} keeps them, and the same command goes on", file=sys.stderr)
+        raise
+    print(f"{args.output}: {tally}", file=sys.stderr)
+
+
+def _job(args: argparse.Namespace) -> Job:
+    """Everything that can be checked before the model is loaded."""
+    from omnilmm_lite.bundle import Bundle
+    from omnilmm_lite.caption.captioner import Captioner, model_name
+    from omnilmm_lite.caption.job import Job
+    from omnilmm_lite.caption.listing import Filter, list_pictures
+    from omnilmm_lite.caption.output import Output, settings_path
+    from omnilmm_lite.chat import sampling_params
+    from omnilmm_lite.model import load
+
+    chosen = Filter(args.include, args.exclude, args.recursive)
+    listing = list_pictures(args.folder, chosen, leave_out=[args.output, settings_path(args.output)])
+    bundle = Bundle.find(args.model)
+    params = sampling_params(bundle.manifest.sampling, sampling_options(args))
+    settings = {"model": model_name(bundle), "prompt": args.prompt, **dataclasses.asdict(params)}
+
+    def open_captioner() -> Captioner:
+        model = load(args.model, device=args.device, context=args.context, threads=args.threads)
+        if model.device.is_fallback:
+            print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
+        return Captioner(model, args.prompt, params)
+
+    return Job(args.folder, listing, Output(args.output, settings), open_captioner, retry_errors=args.retry_errors)
