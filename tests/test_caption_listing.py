@@ -1,0 +1,73 @@
+"""Which files of a folder are described, and in what order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from omnilmm_lite.caption.listing import Filter, list_pictures
+from omnilmm_lite.errors import InputError
+
+FILES = ["b.png", "a.JPG", "notes.txt", ".hidden.png", "cats/2.webp", "cats/1.png", "cats/deep/x.gif", ".git/y.png"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in FILES:
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "pictures"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "paths"),
+    [
+        (Filter(), ["a.JPG", "b.png", "cats/1.png", "cats/2.webp", "cats/deep/x.gif"]),
+        (Filter(recursive=False), ["a.JPG", "b.png"]),
+        (Filter(include=["*.jpg", "*.webp"]), ["a.JPG", "cats/2.webp"]),
+        (Filter(include=["cats/*.png"]), ["cats/1.png"]),
+        (Filter(include=["*"], exclude=["cats"]), ["a.JPG", "b.png", "notes.txt"]),
+        (Filter(exclude=["cats/deep"]), ["a.JPG", "b.png", "cats/1.png", "cats/2.webp"]),
+        (Filter(exclude=["*.png", "x*"]), ["a.JPG", "cats/2.webp"]),
+    ],
+)
+def test_patterns_choose(folder: Path, chosen: Filter, paths: list[str]) -> None:
+    assert list(list_pictures(folder, chosen).paths) == paths
+
+
+def test_links_to_folders_are_no_trap_and_links_to_files_are_taken(folder: Path) -> None:
+    (folder / "cats" / "loop").symlink_to(folder)
+    (folder / "self.png").symlink_to("self.png")
+    (folder / "link.png").symlink_to("cats/1.png")
+    paths = list_pictures(folder, Filter()).paths
+    assert "link.png" in paths
+    assert "self.png" in paths  # it becomes an error line
+    assert not [path for path in paths if "loop" in path]
+
+
+def test_odd_names_are_taken_as_they_are(folder: Path) -> None:
+    names = ["~x.png", "two\nlines.png", "[bold].png", "-p.png", " .png", os.fsdecode(b"\xff.png"), "日本.png"]
+    for name in names:
+        (folder / name).touch()
+    assert set(names) <= set(list_pictures(folder, Filter()).paths)
+
+
+def test_what_is_left_out_is_known_by_its_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    paths = list_pictures(folder, Filter(include=["*"]), leave_out=[Path("notes.txt")]).paths
+    assert "notes.txt" not in paths
+
+
+def test_a_folder_that_is_missing_or_has_no_picture_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: there is no such folder"):
+        list_pictures(tmp_path / "nowhere", Filter())
+    with pytest.raises(InputError, match=r"b\.png: there is no such folder"):
+        list_pictures(folder / "b.png", Filter())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: there is no picture \(\.jpg .*\) in this folder; name another one"):
+        list_pictures(tmp_path / "empty", Filter())
+    with pytest.raises(InputError, match=r"no file that --include and --exclude leave"):
+        list_pictures(folder, Filter(include=["*.bmp"]))
