@@ -46,7 +46,7 @@ class Chat:
         """`image`: path, bytes or PIL image, encoded here. `system` replaces the reference's system turn."""
         self._model = model
         started = time.perf_counter()
-        self._image = None if image is None else model.vision.encode(load_image(image))
+        self.image = None if image is None else model.vision.encode(load_image(image))
         self.vision_s = time.perf_counter() - started
         self.messages = [] if system is None else [{"role": "system", "content": system}]
 
@@ -62,8 +62,8 @@ class Chat:
     def answer(self, question: str, params: SamplingParams) -> Answer:
         """An answer that has not begun yet, with its timings; give it to `follow` to run it."""
         messages = [*self.messages, {"role": "user", "content": question}]
-        ids = self._model.encode_chat(messages, image=self._image is not None)
-        return Answer(self._model.text, Prompt(ids, self._image), params)
+        ids = self._model.encode_chat(messages, image=self.image is not None)
+        return Answer(self._model.text, Prompt(ids, self.image), params)
 
     def follow(self, question: str, answer: Answer) -> Iterator[str]:
         """Runs `answer`. The turn is kept however the iteration ends, unless the model said nothing until then."""

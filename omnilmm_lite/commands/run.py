@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,8 @@ from omnilmm_lite.commands.sampling_options import add_sampling_options, samplin
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from omnilmm_lite.model import Model
+    from omnilmm_lite.terminal.picture import Picture
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +33,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Answers the prompt about each picture, or starts the chat."""
-    from omnilmm_lite.image import load_image
+    from omnilmm_lite.chat import sampling_params
     from omnilmm_lite.model import load
+    from omnilmm_lite.sampling import SamplingParams
+    from omnilmm_lite.terminal.picture import open_file
+    from omnilmm_lite.terminal.waiting import value_of
 
     prompt = args.prompt if args.prompt is not None else _piped_prompt()
     if prompt is not None and not prompt.strip():
@@ -43,24 +46,27 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("--json needs a prompt: give a question after -p or on standard input")
     if prompt is None and len(args.images) > 1:
         raise InputError(f"a chat is about one picture, {len(args.images)} were given: name one, or ask with -p")
-    # a bad picture is said before the model is loaded
-    pictures: list[Image.Image | None] = [load_image(path) for path in args.images] or [None]
+    # bad options and a bad picture are said before the model is loaded
+    sampling_params(SamplingParams(), sampling_options(args))
+    pictures: list[Picture | None] = [open_file(path) for path in args.images] or [None]
 
-    model = load(args.model, device=args.device, context=args.context, threads=args.threads)
+    model = value_of(
+        lambda: load(args.model, device=args.device, context=args.context, threads=args.threads), "opening the model"
+    )
     if model.device.is_fallback:
         print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
     if prompt is None:
-        from omnilmm_lite.repl import Repl
+        from omnilmm_lite.terminal.conversation import converse
 
-        Repl(model, pictures[0], args.system, sampling_options(args)).run()
+        converse(model, pictures[0], args.system, sampling_params(model.sampling, sampling_options(args)))
     elif args.json:
-        answers = [_answer(model, picture, prompt, args, stream=False) for picture in pictures]
+        answers = [_answer(model, picture, prompt, args, show=False) for picture in pictures]
         print(json.dumps(answers[0] if len(answers) == 1 else {"answers": answers}, ensure_ascii=False))
     else:
         for path, picture in zip(args.images or [None], pictures, strict=True):
             if len(pictures) > 1:
                 print(f"{path}: ", end="", flush=True)
-            _answer(model, picture, prompt, args, stream=True)
+            _answer(model, picture, prompt, args, show=True)
 
 
 def _piped_prompt() -> str | None:
@@ -76,18 +82,23 @@ def _piped_prompt() -> str | None:
 
 
 def _answer(
-    model: Model, picture: Image.Image | None, prompt: str, args: argparse.Namespace, *, stream: bool
+    model: Model, picture: Picture | None, prompt: str, args: argparse.Namespace, *, show: bool
 ) -> dict[str, Any]:
-    """Runs one answer, printing it as it comes if `stream`; the object that --json prints."""
+    """Runs one answer, printing it as it comes if `show`; the object that --json prints."""
     from omnilmm_lite.chat import sampling_params
     from omnilmm_lite.memory import peak_rss_bytes
+    from omnilmm_lite.terminal.screen import shown
+    from omnilmm_lite.terminal.waiting import stream, value_of
 
-    chat = model.chat(picture, args.system)
+    image = None if picture is None else picture.image
+    chat = value_of(lambda: model.chat(image, args.system), "looking at the picture")
     answer = chat.answer(prompt, sampling_params(model.sampling, sampling_options(args)))
-    for piece in chat.follow(prompt, answer):
-        if stream:
-            print(piece, end="", flush=True)
-    if stream:
+    as_shown = shown if sys.stdout.isatty() else str
+    with contextlib.closing(stream(lambda: chat.follow(prompt, answer), "thinking")) as pieces:
+        for piece in pieces:
+            if show:
+                print(as_shown(piece), end="", flush=True)
+    if show:
         print()
     timings = answer.timings
     return {

@@ -1,0 +1,82 @@
+"""The chat's loop: a line is read, a command, a picture or a question, until somebody leaves."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.terminal.commands import Leave, run_command
+from omnilmm_lite.terminal.picture import Picture, open_file
+from omnilmm_lite.terminal.picture_path import pasted_picture
+from omnilmm_lite.terminal.prompt import LinePrompt, Prompt, TerminalPrompt
+from omnilmm_lite.terminal.screen import Screen, wants_plain
+from omnilmm_lite.terminal.session import AnswerStopped, Session
+
+if TYPE_CHECKING:
+    from omnilmm_lite.model import Model
+    from omnilmm_lite.sampling import SamplingParams
+
+TWICE_S = 2.0  # between two Ctrl-C that leave
+
+
+def converse(model: Model, picture: Picture | None, system: str | None, params: SamplingParams) -> None:
+    """The chat on this process's terminal, or on its pipes."""
+    plain = wants_plain()
+    screen = Screen(plain=plain)
+    session = Session(model, screen, picture, system, params)
+    screen.note("Ask away; /help lists the commands.")
+    Conversation(session, LinePrompt() if plain else TerminalPrompt()).run()
+
+
+class Conversation:
+    def __init__(self, session: Session, prompt: Prompt) -> None:
+        self._session, self._prompt = session, prompt
+        self._interrupted = -TWICE_S  # when Ctrl-C was pressed last
+
+    def run(self) -> None:
+        """Reads and answers until /quit, the end of the input, or Ctrl-C twice."""
+        screen = self._session.screen
+        while True:
+            try:
+                line = self._prompt.read(self._status())
+            except EOFError:
+                return
+            except UnicodeDecodeError:
+                screen.complain("this line is not UTF-8 text; type it again")
+                continue
+            except KeyboardInterrupt:
+                if self._was_interrupted():
+                    return
+                screen.note("Ctrl-C once more leaves, and so do /quit and Ctrl-D")
+                continue
+            try:
+                self._handle(line)
+            except Leave:
+                return
+            except OmniLMMError as error:
+                screen.complain(error)
+            except AnswerStopped:
+                self._was_interrupted()
+            except KeyboardInterrupt:  # while a picture was looked at
+                self._was_interrupted()
+                screen.note("[stopped]")
+
+    def _handle(self, line: str) -> None:
+        text = line.strip()
+        if path := pasted_picture(text):
+            self._session.look_at(open_file(path))
+        elif text.startswith("/"):
+            run_command(self._session, text)
+        elif text:
+            self._session.ask(text)
+
+    def _was_interrupted(self) -> bool:
+        """Notes a Ctrl-C; whether there was one a moment ago."""
+        before, self._interrupted = self._interrupted, time.monotonic()
+        return self._interrupted - before < TWICE_S
+
+    def _status(self) -> str:
+        session = self._session
+        about = session.picture.name if session.picture else "no picture"
+        return f"{about} · {session.context_used} of {session.context} tokens · /help"
