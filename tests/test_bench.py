@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import cli
 from omnilmm_lite.bench.bandwidth import measure_bandwidth
 from omnilmm_lite.bench.footprint import Footprint, parse_status
-from omnilmm_lite.bench.machine import physical_cores
 from omnilmm_lite.bench.measure import bytes_per_token, decode, prefill
 from omnilmm_lite.bench.series import Series
 from omnilmm_lite.bench.settings import Settings, parse_lengths
@@ -25,6 +24,7 @@ from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.image import pixel_hash
+from omnilmm_lite.machine import physical_cores
 from omnilmm_lite.model import Model, load
 
 QUICK = ("--threads", "1", "--repeat", "2", "--new-tokens", "3", "--prefill", "9,5", "--decode-at", "4,12")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnilmm_lite.bench.machine import last_level_cache_bytes
 from omnilmm_lite.bench.series import seconds
+from omnilmm_lite.machine import last_level_cache_bytes
 
 PASSES = 5
 SMALLEST, LARGEST = 1 << 28, 1 << 30

@@ -14,13 +14,13 @@ from functools import partial
 from omnilmm_lite.bench.bandwidth import Bandwidth, measure_bandwidth
 from omnilmm_lite.bench.dialogue import measure_dialogue
 from omnilmm_lite.bench.footprint import Footprint, reset_peak
-from omnilmm_lite.bench.machine import Machine
 from omnilmm_lite.bench.result import Decode, Load, Picture, Prefill, Question, Result, Subject
 from omnilmm_lite.bench.series import Series, seconds
 from omnilmm_lite.bench.settings import Settings
 from omnilmm_lite.bench.workload import picture, token_ids
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.device import Device
+from omnilmm_lite.machine import Machine
 from omnilmm_lite.memory import peak_rss_bytes
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.progress import Progress

@@ -8,8 +8,8 @@ from typing import Any
 
 from omnilmm_lite.bench.bandwidth import Bandwidth
 from omnilmm_lite.bench.footprint import Footprint
-from omnilmm_lite.bench.machine import Machine
 from omnilmm_lite.bench.series import Series
+from omnilmm_lite.machine import Machine
 
 
 @dataclass(frozen=True)
