@@ -153,6 +153,26 @@ def test_half_a_character_is_held_back_and_finished(model: Model) -> None:
     assert list(Answer(text, PROMPT, GREEDY)) == ["\U0001f98a", "\ufffd"]
 
 
+@pytest.mark.parametrize(
+    ("stop", "shown", "reason"),
+    [
+        (["cat"], "a red ", FinishReason.STOP),
+        (["d c", "mat"], "a re", FinishReason.STOP),  # across two tokens
+        (["mat."], "a red cat on a mat", FinishReason.LENGTH),  # held back in vain
+        ([], "a red cat on a mat", FinishReason.LENGTH),
+    ],
+)
+def test_a_stop_string_ends_the_answer(model: Model, stop: list[str], shown: str, reason: FinishReason) -> None:
+    said = words(model, "a red cat on a mat")
+    text, decoder = scripted(model, [*said, *said])
+    answer = Answer(text, PROMPT, dataclasses.replace(GREEDY, max_new_tokens=len(said)), stop)
+    pieces = list(answer)
+    assert "".join(pieces) == answer.text == shown
+    assert answer.finish_reason is reason
+    assert decoder.runs == len(answer.tokens) == answer.timings.new_tokens
+    assert (len(answer.tokens) < len(said)) == (reason is FinishReason.STOP)
+
+
 # ---- conversations, scripted ----
 
 

@@ -20,7 +20,13 @@ from transformers import (
 )
 
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.sampling import Sampler, SamplingParams, filtered_probabilities, penalize_repetition
+from omnilmm_lite.sampling import (
+    Sampler,
+    SamplingParams,
+    filtered_probabilities,
+    penalize_frequency,
+    penalize_repetition,
+)
 
 VOCAB = 32009
 
@@ -111,6 +117,35 @@ def test_penalty_sees_generated_tokens_only() -> None:
     assert Sampler(SamplingParams.greedy(repetition_penalty=2.0)).next(positive) == 0
 
 
+def test_presence_and_frequency_penalties_by_hand() -> None:
+    """OpenAI's formula: logit - count * frequency - (count > 0) * presence."""
+    params = SamplingParams(presence_penalty=0.5, frequency_penalty=0.25)
+    logits = np.array([1.0, 2.0, -3.0, 4.0], dtype=np.float32)
+    found = penalize_frequency(logits, {1: 1, 2: 4, 3: 2}, params)
+    np.testing.assert_array_equal(found, np.array([1.0, 1.25, -4.5, 3.0], dtype=np.float32))
+    np.testing.assert_array_equal(logits, np.array([1, 2, -3, 4], dtype=np.float32))  # the caller's buffer
+    negative = SamplingParams(presence_penalty=-2.0, frequency_penalty=-1.0)  # what was said becomes likelier
+    np.testing.assert_array_equal(penalize_frequency(logits, {0: 2}, negative)[:2], np.array([5, 2], dtype=np.float32))
+    assert penalize_frequency(logits, {0: 2}, SamplingParams()) is logits
+
+
+@pytest.mark.parametrize(
+    ("penalties", "drawn"),
+    [
+        ({}, [0, 0, 0, 0, 0, 0]),
+        ({"presence_penalty": 1.5}, [0, 1, 0, 0, 0, 0]),  # 3, then 1.5 against 2; 1.5 against 0.5 from then on
+        # 3; 2.25 against 2; 1.5 against 2; 1.5 against 1.25; 0.75 against 1.25; 0.75 against 0.5
+        ({"frequency_penalty": 0.75}, [0, 0, 1, 0, 1, 0]),
+    ],
+)
+def test_penalties_count_what_the_answer_has_said(penalties: dict[str, float], drawn: list[int]) -> None:
+    params = SamplingParams(temperature=0.0, repetition_penalty=1.0, **penalties)  # type: ignore[arg-type]
+    sampler = Sampler(params)
+    logits = np.array([3.0, 2.0, -9.0], dtype=np.float32)
+    assert [sampler.next(logits) for _ in drawn] == drawn
+    np.testing.assert_array_equal(logits, np.array([3, 2, -9], dtype=np.float32))
+
+
 @given(seed=st.integers(0, 1000), temperature=st.sampled_from([0.0, 5e-324, 1e-6]))
 def test_greedy_and_the_limit_of_cold_take_the_best(seed: int, temperature: float) -> None:
     logits = _logits(seed, 100)
@@ -140,6 +175,9 @@ def test_defaults_are_the_references() -> None:
         ("min_p", 1.5),
         ("repetition_penalty", 0.0),
         ("repetition_penalty", math.inf),
+        ("presence_penalty", -2.1),
+        ("presence_penalty", math.nan),
+        ("frequency_penalty", 2.1),
         ("max_new_tokens", 0),
         ("seed", -1),
     ],
