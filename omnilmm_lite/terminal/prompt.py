@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Protocol
 
@@ -48,10 +49,9 @@ class LinePrompt:
         """`status` isn't shown."""
         text = self._line()
         while text.endswith(CONTINUED + "\n"):
-            try:
-                text = text[: -len(CONTINUED + "\n")] + "\n" + self._line()
-            except EOFError:
-                break
+            text = text[: -len(CONTINUED + "\n")] + "\n"
+            with contextlib.suppress(EOFError):
+                text += self._line()
         return text
 
     def _line(self) -> str:

@@ -78,8 +78,8 @@ class Session:
         try:
             with contextlib.closing(stream(lambda: self._chat.follow(question, answer), "thinking")) as pieces:
                 for piece in pieces:
-                    self.screen.piece(piece)
                     shown += piece
+                    self.screen.piece(piece)
         except KeyboardInterrupt:
             stopped = True
             self.screen.piece(answer.text[len(shown) :])  # what came while the key was pressed is part of the turn

@@ -1,0 +1,169 @@
+"""Paths as terminals, browsers and Windows write them, and pictures from elsewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.terminal import picture_path
+from omnilmm_lite.terminal.picture import open_picture
+from omnilmm_lite.terminal.picture_path import named_file, pasted_picture
+
+# what a file's name may hold on Linux, but line ends, which no line has
+letters = st.characters(exclude_characters="/\n\0", codec="utf-8")
+names = st.text(letters, min_size=1, max_size=30)
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    return save(tmp_path / "my cat.jpg")
+
+
+def save(path: Path) -> Path:
+    Image.new("RGB", (3, 2)).save(path)
+    return path
+
+
+@given(name=names, padding=st.sampled_from(["", " ", "\t "]))
+def test_a_path_is_found_however_a_terminal_writes_it(name: str, padding: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.png"
+        path.touch()
+        forms = [str(path), f'"{path}"', f"'{path}'", shlex.quote(str(path)), path.as_uri()]
+        forms.append(path.as_uri().replace("file:///", "file://localhost/"))
+        forms.append(re.sub(r"([^\w/.])", r"\\\1", str(path)))  # as a shell's completion escapes it
+        assert [pasted_picture(padding + form + padding) for form in forms] == [path] * len(forms)
+
+
+@given(text=st.text(max_size=200) | st.text(alphabet="\"'\\ ./%~:C\0\n", max_size=20))
+def test_no_text_is_an_error(text: str) -> None:
+    assert pasted_picture(text) is None
+    named_file(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "What is in {}?",
+        "{} {}",
+        "{}\n{}",
+        "file://elsewhere{}",
+        "'{}",
+        "{}.png",
+    ],
+)
+def test_only_the_whole_line_is_a_path(cat: Path, line: str) -> None:
+    assert pasted_picture(line.replace("{}", str(cat))) is None
+
+
+def test_only_what_looks_like_a_picture_is_taken_unasked(tmp_path: Path) -> None:
+    text, folder, upper = tmp_path / "notes.txt", tmp_path / "folder.png", tmp_path / "CAT.JPEG"
+    text.touch()
+    folder.mkdir()
+    upper.touch()
+    assert [pasted_picture(str(path)) for path in (text, folder, upper)] == [None, None, upper]
+    assert named_file(f'"{text}"') == text
+
+
+def test_a_name_that_looks_encoded_is_taken_literally_first(tmp_path: Path) -> None:
+    decoded, literal = tmp_path / "a b.png", tmp_path / "a%20b.png"
+    decoded.touch()
+    assert pasted_picture(str(literal)) == decoded
+    literal.touch()
+    assert pasted_picture(str(literal)) == literal
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"C:\Users\me\my cat.jpg",
+        r'"C:\Users\me\my cat.jpg"',
+        "C:/Users/me/my cat.jpg",
+        "file:///C:/Users/me/my%20cat.jpg",
+    ],
+)
+def test_windows_paths(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pasted_picture(line) is None
+    monkeypatch.setattr(picture_path, "WINDOWS_DRIVES", tmp_path)
+    target = tmp_path / "c" / "Users" / "me" / "my cat.jpg"
+    target.parent.mkdir(parents=True)
+    target.touch()
+    assert pasted_picture(line) == target
+
+
+def test_a_file_whose_name_is_a_windows_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = r"C:\Users\me\my cat.jpg"
+    Path(name).touch()
+    assert pasted_picture(name) == pasted_picture(f'"{name}"') == Path(name)
+
+
+def test_home(cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(cat.parent))
+    assert pasted_picture("~/my cat.jpg") == cat
+
+
+# ---- /image ----
+
+
+def test_a_picture_keeps_its_pixels_and_its_whole_path(cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(cat.parent)
+    found = open_picture('"my cat.jpg"')
+    assert (found.image.size, found.name, found.path) == ((3, 2), "my cat.jpg", cat)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere.png", "nowhere.png: there is no such file"),
+        ("http://example.org/a.png", "pictures are not fetched from the network"),
+        ("/", "this is a folder"),
+    ],
+)
+def test_what_is_no_picture_is_said(source: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_picture(source)
+
+
+def fake_program(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_the_clipboards_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "copied.png")
+    fake_program(tmp_path, "wl-paste", "exit 1", monkeypatch)  # no Wayland here, but X11
+    fake_program(tmp_path, "xclip", f"cat '{path}'", monkeypatch)
+    found = open_picture("clipboard")
+    assert (found.image.size, found.name, found.path) == ((3, 2), "clipboard", None)
+
+
+def test_a_clipboard_without_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_program(tmp_path, "wl-paste", "exit 1", monkeypatch)
+    with pytest.raises(InputError, match="there is no picture in it"):
+        open_picture("clipboard")
+
+
+def test_a_clipboard_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"wl-paste \(Wayland\) or xclip"):
+        open_picture("clipboard")
+
+
+def test_a_screen_that_can_not_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def grab() -> Image.Image:
+        raise OSError("no display")
+
+    monkeypatch.setattr("PIL.ImageGrab.grab", grab)
+    with pytest.raises(InputError, match="save a screenshot"):
+        open_picture("screen")
