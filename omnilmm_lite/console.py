@@ -22,6 +22,7 @@ from rich.table import Table
 
 from omnilmm_lite.manifest import FileEntry, Manifest
 
+SPEED_ESTIMATE_S = 24 * 3600  # the library's 30 seconds hold not one step of what takes a minute
 WORST_LAYERS = 5  # shown
 WORST_COSINE = 0.99  # of a token: a block of the tower below is pointed out
 
@@ -39,7 +40,12 @@ class ConsoleProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[line]}"),
         ]
-        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._progress = Progress(
+            *columns,
+            console=self._console,
+            disable=not self._console.is_terminal,
+            speed_estimate_period=SPEED_ESTIMATE_S,
+        )
         self._task: TaskID | None = None
 
     def __enter__(self) -> ConsoleProgress:

@@ -136,8 +136,11 @@ def run_graph(
     def stop() -> None:
         options.terminate = True
 
-    with ended_by(stop), graph_errors(what):
-        session.run_with_iobinding(binding, options)
+    try:
+        with ended_by(stop), graph_errors(what):
+            session.run_with_iobinding(binding, options)
+    finally:
+        options.terminate = False  # the caller may use them again
 
 
 @contextlib.contextmanager

@@ -116,7 +116,10 @@ class Answer:
             if stop.found:
                 self.finish_reason = FinishReason.STOP
                 return
-        if piece := stop.push(detokenizer.finish()) + stop.finish():
+        piece = stop.push(detokenizer.finish()) + stop.finish()
+        if stop.found:  # by the last token's own end
+            self.finish_reason = FinishReason.STOP
+        if piece:
             self.text += piece
             yield piece
 
