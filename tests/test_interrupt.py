@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -223,10 +224,14 @@ def test_leaving_early_ends_an_endless_producer_that_runs_no_graph() -> None:
 
 
 def test_ctrl_c_is_heard_while_a_graph_runs(session: onnxruntime.InferenceSession, x: NDArray[np.float32]) -> None:
-    timer = later(threading.Timer(0.3, _thread.interrupt_main))
-    with pytest.raises(KeyboardInterrupt):
-        list(in_background(lambda: [flipped(session, LONG, x)]))
-    timer.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        timer = later(threading.Timer(0.3, _thread.interrupt_main))
+        with pytest.raises(KeyboardInterrupt):
+            list(in_background(lambda: [flipped(session, LONG, x)]))
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not threads_named("answer")
 
 
