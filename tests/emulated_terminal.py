@@ -25,6 +25,10 @@ class _AnsweringScreen(pyte.Screen):
         super().__init__(columns, rows)
         self._answer = answer
 
+    def select_graphic_rendition(self, *attrs: int) -> None:
+        """Dim letters are grey ones: pyte doesn't know dim."""
+        super().select_graphic_rendition(*((90,) if attrs == (2,) else attrs))
+
     def write_process_input(self, data: str) -> None:
         self._answer(data)
 

@@ -64,6 +64,12 @@ def test_only_the_whole_line_is_a_path(cat: Path, line: str) -> None:
     assert pasted_picture(line.replace("{}", str(cat))) is None
 
 
+def test_several_paths_are_no_picture(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.touch()
+    assert pasted_picture(f"{path} {path}") is None
+
+
 def test_only_what_looks_like_a_picture_is_taken_unasked(tmp_path: Path) -> None:
     text, folder, upper = tmp_path / "notes.txt", tmp_path / "folder.png", tmp_path / "CAT.JPEG"
     text.touch()

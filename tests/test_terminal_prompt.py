@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.application import create_app_session
+from prompt_toolkit.buffer import Buffer, CompletionState
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
@@ -21,7 +22,7 @@ from prompt_toolkit.output import DummyOutput
 from omnilmm_lite.terminal.commands import COMMANDS
 from omnilmm_lite.terminal.completion import ChatCompleter
 from omnilmm_lite.terminal.history import LONGEST_READ, PrivateHistory, open_history, state_folder
-from omnilmm_lite.terminal.prompt import TerminalPrompt
+from omnilmm_lite.terminal.prompt import TerminalPrompt, complete
 from tests.emulated_terminal import CTRL_C, CTRL_D, ENTER, ESCAPE, TAB, UP
 
 PASTE_START, PASTE_END = "\x1b[200~", "\x1b[201~"
@@ -104,6 +105,21 @@ def test_tab_completes_as_far_as_it_is_certain(read: Read, pictures: Path) -> No
 
 def test_tab_goes_through_what_there_is(read: Read, pictures: Path) -> None:
     assert read(f"/image my pictures/{TAB}{TAB}{TAB}{ENTER}").startswith("/image my pictures/")
+
+
+def test_tab_completes_what_is_certain_also_below_an_open_menu(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A menu may open on its own, when completions for an earlier letter come late."""
+    monkeypatch.setattr(Buffer, "start_completion", lambda buffer: None)  # it wants a running application
+    for name in ("red cat.png", "red cow.png"):
+        (pictures / name).touch()
+    buffer = Buffer(document=Document("/image re"))
+    offered = list(ChatCompleter().get_completions(buffer.document, CompleteEvent()))
+    buffer.complete_state = CompletionState(buffer.document, offered)
+    complete(buffer)
+    assert buffer.text == "/image red c"
+    buffer.complete_state = CompletionState(buffer.document, offered)
+    complete(buffer)  # nothing more is certain: now through the menu
+    assert buffer.complete_state.complete_index == 0
 
 
 def test_a_question_is_not_completed(read: Read, pictures: Path) -> None:

@@ -88,18 +88,22 @@ def _types_command() -> bool:
     return " " not in get_app().current_buffer.text
 
 
-def _complete(buffer: Buffer) -> None:
+def complete(buffer: Buffer) -> None:
     """Tab: completes as far as it is certain, else shows what there is, and goes through it."""
     state = buffer.complete_state
-    if state is not None and len(state.completions) > 1:
+    if state is not None and state.complete_index is not None:  # going through the menu already
         buffer.complete_next()
         return
     # at once and not by prompt_toolkit, which drops the key while completions for the last letter are being made
     completions = list(ChatCompleter().get_completions(buffer.document, CompleteEvent(completion_requested=True)))
     if len(completions) == 1:
         buffer.apply_completion(completions[0])
+    elif certain := get_common_complete_suffix(buffer.document, completions):
+        buffer.insert_text(certain)
+        buffer.start_completion()
+    elif state is not None:
+        buffer.complete_next()
     elif completions:
-        buffer.insert_text(get_common_complete_suffix(buffer.document, completions))
         buffer.start_completion()
 
 
@@ -108,7 +112,7 @@ def _keys() -> KeyBindings:
 
     @keys.add(Keys.Tab)
     def _(event: KeyPressEvent) -> None:
-        _complete(event.current_buffer)
+        complete(event.current_buffer)
 
     @keys.add(Keys.Enter)
     def _(event: KeyPressEvent) -> None:
