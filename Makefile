@@ -58,5 +58,5 @@ $(BIN)/python:
 
 # Everything includes the runtime, so this stamp stands for both.
 .venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[cpu,convert,dev]'
+	$(INSTALL) -e '.[cpu,convert,serve,dev]'
 	touch .venv/runtime.stamp $@

@@ -82,6 +82,17 @@ class TextModel:
         return embeddings
 
 
+def room_for_answer(prompt_tokens: int, context: int) -> int:
+    """How many tokens an answer may have at most. ContextFullError where there is room for none."""
+    room = context - prompt_tokens
+    if room < 1:
+        raise ContextFullError(
+            f"the prompt has {prompt_tokens} tokens, and the context holds {context} together with "
+            "the answer: shorten it, start a new conversation, or raise --context"
+        )
+    return room
+
+
 class Answer:
     """One answer in the making. Iterating runs the model and gives pieces of text; stopping early stops the model.
 
@@ -90,12 +101,7 @@ class Answer:
 
     def __init__(self, model: TextModel, prompt: Prompt, params: SamplingParams, stop: Sequence[str] = ()) -> None:
         """`stop`: the answer ends before the first of these strings."""
-        room = model.decoder.context - len(prompt.ids)
-        if room < 1:
-            raise ContextFullError(
-                f"the prompt has {len(prompt.ids)} tokens, and the context holds {model.decoder.context} together with "
-                "the answer: shorten it, start a new conversation, or raise --context"
-            )
+        room = room_for_answer(len(prompt.ids), model.decoder.context)
         self.tokens: list[int] = []
         self.text = ""
         self.finish_reason: FinishReason | None = None

@@ -27,6 +27,14 @@ CACHED_PICTURES = 16  # 4 MB each for the full-size model
 
 
 @dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """A picture as the tower takes it: a few megabytes, however large it was."""
+
+    pixel_hash: str  # of the whole picture
+    pixels: NDArray[np.float32]  # (1, 3, image_size, image_size)
+
+
+@dataclass(frozen=True, eq=False)
 class ImageFeatures:
     """A picture as the decoder sees it."""
 
@@ -57,13 +65,24 @@ class VisionEncoder:
 
     def encode(self, image: Image.Image) -> ImageFeatures:
         """RGB picture -> its features; from memory where these pixels were seen lately."""
-        key = pixel_hash(image)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
+        return self.remembered(pixel_hash(image)) or self.encode_prepared(self.prepare(image))
+
+    def prepare(self, image: Image.Image) -> PreparedImage:
+        """What of `encode` needs no graph, so that any thread may do it."""
+        return PreparedImage(pixel_hash(image), preprocess(image, self._config))
+
+    def remembered(self, pixel_hash: str) -> ImageFeatures | None:
+        """The features of a picture that was encoded lately; None for any other."""
+        if pixel_hash not in self._cache:
+            return None
+        self._cache.move_to_end(pixel_hash)
+        return self._cache[pixel_hash]
+
+    def encode_prepared(self, image: PreparedImage) -> ImageFeatures:
+        """Runs the graphs, and remembers the features."""
         with self.kept_open():
-            features = ImageFeatures(key, self._run(preprocess(image, self._config)))
-        self._cache[key] = features
+            features = ImageFeatures(image.pixel_hash, self._run(image.pixels))
+        self._cache[image.pixel_hash] = features
         if len(self._cache) > CACHED_PICTURES:
             self._cache.popitem(last=False)
         return features
