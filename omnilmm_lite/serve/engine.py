@@ -1,0 +1,215 @@
+"""One thread that owns the model, and the queue before it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.generation import Answer, FinishReason, Prompt, Timings
+from omnilmm_lite.interrupt import Interrupt, Interrupted, interruptible
+from omnilmm_lite.sampling import SamplingParams
+from omnilmm_lite.serve.errors import RATE_LIMIT, SERVER_ERROR, ApiError, internal_error, invalid, shutting_down
+from omnilmm_lite.serve.fair_queue import FairQueue
+from omnilmm_lite.vision import ImageFeatures, PreparedImage
+
+if TYPE_CHECKING:
+    from omnilmm_lite.model import Model
+
+LOG = logging.getLogger(__name__)
+FIRST_ESTIMATE_S = 10.0  # how long an answer takes, before there was one
+NEWEST_WEIGHT = 0.3  # of the last answer in the running mean
+
+
+class Phase(Enum):
+    """What a request waits for, by the name that streams say."""
+
+    QUEUED = "queued"
+    ENCODE = "encode"
+    PREFILL = "prefill"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question that was checked: nothing of it can be wrong any more."""
+
+    ids: list[int]
+    image: PreparedImage | None
+    params: SamplingParams
+    stop: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Started:
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class Piece:
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Seconds in the queue and for the picture (0: it was remembered), then generation's own timings."""
+
+    reason: FinishReason
+    queue_s: float
+    vision_s: float
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class Failed:
+    error: ApiError
+
+
+Event: TypeAlias = Started | Piece | Finished | Failed
+
+
+@dataclass(eq=False)
+class Job:
+    """A task on its way. `listen` is called in the model's thread."""
+
+    client: str
+    task: Task
+    listen: Callable[[Event], None]
+    interrupt: Interrupt = field(default_factory=Interrupt)
+    came_at: float = field(default_factory=time.perf_counter)
+
+
+class Engine:
+    """Answers one question at a time, clients in turn. A job that was cancelled frees the model within milliseconds."""
+
+    def __init__(self, model: Model, limit: int) -> None:
+        """`limit`: how many may wait."""
+        self.limit = limit
+        self._model = model
+        self._queue: FairQueue[Job] = FairQueue()
+        self._changed = threading.Condition()  # reentrant
+        self._running: Job | None = None
+        self._closing = False
+        self._mean_s = FIRST_ESTIMATE_S
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+
+    def submit(self, client: str, task: Task, listen: Callable[[Event], None]) -> Job:
+        """Puts a task into the queue. ApiError 429 where that is full, 503 while shutting down."""
+        job = Job(client, task, listen)
+        with self._changed:
+            self.check_room()
+            self._queue.put(client, job)
+            self._changed.notify()
+        return job
+
+    def check_room(self) -> None:
+        """ApiError where `submit` would refuse now."""
+        with self._changed:
+            if self._closing:
+                raise shutting_down()
+            # what waits for a thread that is free is taken at once
+            if self.waiting - (self._running is None) >= self.limit:
+                raise ApiError(
+                    429,
+                    f"{self.waiting} requests wait already, the limit; try again later",
+                    code="queue_full",
+                    type=RATE_LIMIT,
+                    headers={"Retry-After": str(max(1, round(self._mean_s)))},
+                )
+
+    def cancel(self, job: Job) -> None:
+        """Takes it out of the queue, or ends it where it runs; nothing where it is done."""
+        with self._changed:
+            if not self._queue.remove(job.client, job):
+                job.interrupt.set()
+
+    def place(self, job: Job) -> int:
+        """1 for the next to run; 0 for one that doesn't wait."""
+        with self._changed:
+            return self._queue.place(job.client, job)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None
+
+    def close(self, grace_s: float) -> None:
+        """Turns away who waits, gives the running answer `grace_s` seconds, then ends it, and the thread."""
+        with self._changed:
+            self._closing = True
+            waiting = [self._queue.take() for _ in range(len(self._queue))]
+            self._changed.notify()
+        for job in waiting:
+            job.listen(Failed(shutting_down()))
+        self._thread.join(grace_s)
+        with self._changed:
+            if self._running is not None:
+                self._running.interrupt.set()
+        self._thread.join()
+
+    # ---- in the model's thread ----
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            started = time.perf_counter()
+            event = self._outcome(job)
+            with self._changed:
+                self._running = None
+                self._mean_s += NEWEST_WEIGHT * (time.perf_counter() - started - self._mean_s)
+            job.listen(event)
+
+    def _next(self) -> Job | None:
+        """Waits for it; None when the engine is closed."""
+        with self._changed:
+            while not len(self._queue) and not self._closing:
+                self._changed.wait()
+            self._running = None if self._closing else self._queue.take()
+            return self._running
+
+    def _outcome(self, job: Job) -> Event:
+        """Runs the job; whatever happens is told to who asked, and the thread lives on."""
+        try:
+            with interruptible(job.interrupt):
+                return self._answer(job)
+        except Interrupted:  # by its client, who listens no more, or by the server's end
+            return Failed(shutting_down())
+        except InputError as error:
+            return Failed(invalid(str(error)))
+        except OmniLMMError as error:
+            LOG.error("answer failed: %s", error)
+            return Failed(ApiError(500, str(error), type=SERVER_ERROR))
+        except Exception:
+            LOG.exception("answer failed")
+            return Failed(internal_error())
+
+    def _answer(self, job: Job) -> Finished:
+        queue_s = time.perf_counter() - job.came_at
+        features, vision_s = self._features(job)
+        job.listen(Started(Phase.PREFILL))
+        answer = Answer(self._model.text, Prompt(job.task.ids, features), job.task.params, job.task.stop)
+        for piece in answer:
+            job.listen(Piece(piece))
+            job.interrupt.check()
+        if answer.finish_reason is None:
+            raise OmniLMMError("the answer has no end")
+        return Finished(answer.finish_reason, queue_s, vision_s, dataclasses.replace(answer.timings))
+
+    def _features(self, job: Job) -> tuple[ImageFeatures | None, float]:
+        """The picture's features, and the seconds that they took."""
+        image, vision = job.task.image, self._model.vision
+        if image is None:
+            return None, 0.0
+        if (features := vision.remembered(image.pixel_hash)) is not None:
+            return features, 0.0
+        job.listen(Started(Phase.ENCODE))
+        started = time.perf_counter()
+        return vision.encode_prepared(image), time.perf_counter() - started

@@ -1,0 +1,41 @@
+"""What the server says when it doesn't answer, in the shape of OpenAI's API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+RATE_LIMIT = "rate_limit_error"
+
+
+@dataclass
+class ApiError(Exception):
+    """A refusal or a failure. `param` names the field of the request that is meant."""
+
+    status: int
+    message: str
+    param: str | None = None
+    code: str | None = None
+    type: str = INVALID_REQUEST
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """Source: OpenAI's API reference, "Errors"."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    """The request can't be answered as it stands."""
+    return ApiError(400, message, param, code)
+
+
+def internal_error() -> ApiError:
+    """Says nothing of the cause, which stands in the log."""
+    return ApiError(500, "the server failed; its log says why", code="internal_error", type=SERVER_ERROR)
+
+
+def shutting_down() -> ApiError:
+    return ApiError(503, "the server is shutting down", code="shutting_down", type=SERVER_ERROR)
