@@ -25,6 +25,7 @@ from omnilmm_lite.commands.doctor import add_doctor
 from omnilmm_lite.commands.inspect import add_inspect
 from omnilmm_lite.commands.plan import add_plan
 from omnilmm_lite.commands.run import add_run
+from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.quality.options import add_quality_options
 from quantize.options import add_quantization_options, given_options, parse_options
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
     add_caption(commands.add_parser("caption", help="describe every picture of a folder, a line of JSON each"))
+    add_serve(commands.add_parser("serve", help="answer other programs, and a page in the browser"))
     _add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
     add_plan(commands.add_parser("plan", help="say what a model will need, before it is downloaded"), checkpoint_config)

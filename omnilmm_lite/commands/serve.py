@@ -1,0 +1,91 @@
+"""`omnilmm-lite serve`: an OpenAI-compatible server for one model, and its page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import webbrowser
+from pathlib import Path
+
+from omnilmm_lite.errors import InputError
+
+KEY_VARIABLE = "OMNILMM_API_KEY"
+
+
+def add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Serves one model on http://127.0.0.1:8000: a page to talk to it at /, and OpenAI's API below /v1. Prints its "
+        "address when it is ready, and writes a log of JSON lines to stderr."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument("--queue", type=int, default=16, metavar="N", help="requests that may wait (default: 16)")
+    access = parser.add_argument_group("access")
+    key = f"file whose text every request must bring as its API key (default: the variable {KEY_VARIABLE}, if set)"
+    access.add_argument("--api-key-file", type=Path, metavar="FILE", help=key)
+    origin = "let pages of this site ask, such as http://localhost:3000; may be repeated"
+    access.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)
+    host = "be asked by this name, too; may be repeated"
+    access.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=host)
+    fetch = "fetch pictures that requests name by http(s) addresses on the public network"
+    access.add_argument("--fetch-images", action="store_true", help=fetch)
+    machine = parser.add_argument_group("model and machine")
+    machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
+    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
+    machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answer may have together")
+    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    parser.set_defaults(command=serve)
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Until Ctrl-C or a signal."""
+    try:
+        from omnilmm_lite.serve import http
+        from omnilmm_lite.serve.app import Server
+    except ImportError as error:
+        raise InputError(f"the server needs the package {error.name}: install omnilmm-lite[serve]") from None
+    from omnilmm_lite.model import load
+    from omnilmm_lite.serve.access import Access, is_loopback
+    from omnilmm_lite.serve.asking import Asker
+    from omnilmm_lite.serve.engine import Engine
+    from omnilmm_lite.serve.fetching import fetch_picture
+    from omnilmm_lite.serve.log import log_event, set_up
+
+    if args.queue < 1:
+        raise InputError(f"--queue: {args.queue} is out of range; give 1 or more")
+    key = _key(args.api_key_file)
+    if key is None and not is_loopback(args.host):
+        raise InputError(f"--host: {args.host} lets other machines ask; give --api-key-file or set {KEY_VARIABLE}")
+    with http.listen(args.host, args.port) as sock:  # before the model, which takes long to load
+        model = load(args.model, device=args.device, context=args.context, threads=args.threads)
+        engine = Engine(model, args.queue)
+        asker = Asker(model, model.bundle.manifest.name, fetch_picture if args.fetch_images else None)
+        access = Access(key, (args.host.lower(), *(name.lower() for name in args.allow_host)), tuple(args.allow_origin))
+        set_up()
+        address = http.address(sock)
+        print(address, flush=True)
+        log_event("ready", address=address, model=asker.name, device=model.device.device.value,
+                  device_reason=model.device.reason, load_s=round(model.load_s, 3))  # fmt: skip
+        if args.open:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        http.serve(Server(engine, asker, access).app(), sock, engine)
+
+
+def _key(file: Path | None) -> str | None:
+    """The key, without the line's end. InputError where the file can't be read or holds none that a header can."""
+    if file is None:
+        key, where = os.environ.get(KEY_VARIABLE), KEY_VARIABLE
+        if key is None:
+            return None
+    else:
+        where = str(file)
+        try:
+            key = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise InputError(f"--api-key-file: {file} can't be read as text; name a file with the key") from None
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise InputError(f"{where}: it holds no key; give one line of ASCII characters")
+    return key

@@ -1,0 +1,228 @@
+"""The routes, and what stands before each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from omnilmm_lite.memory import peak_rss_bytes, rss_bytes
+from omnilmm_lite.serve.access import Access
+from omnilmm_lite.serve.asking import Asker, ClientLeft, Listener, Stream, submitted, while_connected, whole_answer
+from omnilmm_lite.serve.engine import Engine, Finished
+from omnilmm_lite.serve.errors import ApiError, internal_error
+from omnilmm_lite.serve.events import Completion, timings
+from omnilmm_lite.serve.log import log_event
+
+LOG = logging.getLogger(__name__)
+PAGE = Path(__file__).parent / "page"
+MAX_BODY_BYTES = 32 * 2**20
+BODY_S = 60.0  # for a request to arrive
+PICTURES_AT_ONCE = 1  # a decoded picture may fill a quarter of a gigabyte
+LEFT = 499  # in the log alone: the client went away before the answer
+SILENT = ("/health", "/page", "/")  # asked all the time, and of no interest in the log
+EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"),
+                (b"x-accel-buffering", b"no")]  # fmt: skip
+SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """What every route needs."""
+
+    engine: Engine
+    asker: Asker
+    access: Access
+    started_at: int = dataclasses.field(default_factory=lambda: int(time.time()))
+    _decoding: asyncio.Semaphore = dataclasses.field(default_factory=lambda: asyncio.Semaphore(PICTURES_AT_ONCE))
+
+    def app(self) -> ASGIApp:
+        routes: list[BaseRoute] = [
+            Route("/v1/chat/completions", _Completions(self), methods=["POST"]),
+            Route("/v1/models", self.models),
+            Route("/v1/models/{name:path}", self.model),
+            Route("/health", self.health),
+        ]
+        if PAGE.is_dir():
+            routes += [Route("/", self.page), Mount("/page", StaticFiles(directory=PAGE))]
+        handlers: dict[Any, Any] = {ApiError: _api_error, HTTPException: _http_error}
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), self.access)
+
+    async def page(self, request: Request) -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    async def models(self, request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [self._card()]})
+
+    async def model(self, request: Request) -> Response:
+        if request.path_params["name"] != self.asker.name:
+            raise ApiError(404, f"there is no such model here, only {self.asker.name!r}", "model", "model_not_found")
+        return JSONResponse(self._card())
+
+    async def health(self, request: Request) -> Response:
+        model, engine = self.asker.model, self.engine
+        return JSONResponse({
+            "status": "ok",
+            "model": self.asker.name,
+            "device": {"device": model.device.device.value, "reason": model.device.reason},
+            "memory": {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes()},
+            "queue": {"running": int(engine.is_running), "waiting": engine.waiting, "limit": engine.limit},
+            "context": model.text.decoder.context,
+        })  # fmt: skip
+
+    def _card(self) -> dict[str, Any]:
+        """The model, with two extensions: its context and its defaults, by the request's names."""
+        sampling = dataclasses.asdict(self.asker.model.sampling)
+        sampling["max_tokens"] = sampling.pop("max_new_tokens")
+        return {
+            "id": self.asker.name, "object": "model", "created": self.started_at, "owned_by": "omnilmm-lite",
+            "context": self.asker.model.text.decoder.context, "sampling": sampling,
+        }  # fmt: skip
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`POST /v1/chat/completions`."""
+        self.engine.check_room()  # before a large body is read in vain
+        body = await _body(Request(scope, receive))
+        async with self._decoding:
+            request, task = await anyio.to_thread.run_sync(self.asker.read, body)
+        client = f"{(scope.get('client') or ('',))[0]} {request.user}"
+        completion = Completion(self.asker.name)
+        scope["answer"] = {"id": completion.id, "stream": request.stream}
+        if not request.stream:
+            work = asyncio.ensure_future(whole_answer(self.engine, client, task, completion))
+            data, finished = await while_connected(work, receive)
+            scope["answer"] |= timings(finished)
+            await JSONResponse(data)(scope, receive, send)
+            return
+        listener = Listener()
+        with submitted(self.engine, client, task, listener) as job:
+            await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM})
+            stream = Stream(self.engine, job, listener, send)
+            running = stream.run(completion, include_usage=request.include_usage)
+            end = await while_connected(asyncio.ensure_future(running), receive)
+            scope["answer"] |= timings(end) if isinstance(end, Finished) else {"failed": end.message}
+            await send({"type": "http.response.body", "body": b""})
+
+
+class _Completions:
+    """A route that is an ASGI app of its own, since it has to hear the client leave."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._server.answer(scope, receive, send)
+
+
+class Guard:
+    """Before every route: access and its headers; after it: the log. Nothing gets past it but an answer."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        extra = self._headers(headers)
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), *extra]
+            await send(message)
+
+        try:
+            self._access.check(scope["method"], scope["path"], headers)
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                await _preflight(headers)(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
+        except ApiError as error:
+            await _response(error)(scope, receive, send_with_headers)
+        except (ClientLeft, ClientDisconnect):
+            status = LEFT
+        except Exception:
+            LOG.exception("request failed")
+            if not status:
+                await _response(internal_error())(scope, receive, send_with_headers)
+        finally:
+            if status >= 400 or not any(scope["path"] == path or scope["path"].startswith("/page/") for path in SILENT):
+                seconds = round(time.perf_counter() - started, 4)
+                client = (scope.get("client") or ("",))[0]
+                log_event("request", method=scope["method"], path=scope["path"][:200], status=status, client=client,
+                          seconds=seconds, **scope.get("answer", {}))  # fmt: skip
+
+    def _headers(self, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+        found = dict(SECURITY)
+        origin = headers.get("origin")
+        if origin is not None and self._access.is_own_origin(origin, headers.get("host", "")):
+            found |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        return [(name.lower().encode(), value.encode("latin-1")) for name, value in found.items()]
+
+
+def _preflight(headers: dict[str, str]) -> Response:
+    allowed = {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": headers.get("access-control-request-headers", ""),
+        "Access-Control-Max-Age": "600",
+    }
+    return Response(status_code=204, headers=allowed)
+
+
+async def _body(request: Request) -> bytes:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(415, "the body must be JSON; send Content-Type: application/json", code="unsupported_media_type")
+    too_large = ApiError(413, f"the request has more than {MAX_BODY_BYTES // 2**20} MiB, the limit; send a smaller "
+                              "picture", code="request_too_large", headers={"Connection": "close"})  # fmt: skip
+    if int(request.headers.get("content-length") or 0) > MAX_BODY_BYTES:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MAX_BODY_BYTES:
+                    raise too_large
+    except TimeoutError:
+        raise ApiError(
+            408, f"the request didn't arrive within {BODY_S:.0f} s", headers={"Connection": "close"}
+        ) from None
+    return bytes(body)
+
+
+def _response(error: ApiError) -> Response:
+    return JSONResponse(error.body(), error.status, headers=dict(error.headers))
+
+
+async def _api_error(request: Request, error: ApiError) -> Response:
+    return _response(error)
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    """What starlette itself refuses: paths and methods that aren't there."""
+    messages = {404: "there is no such path; the API's are below /v1", 405: "this path doesn't take that method"}
+    message = messages.get(error.status_code, error.detail)
+    return _response(ApiError(error.status_code, message, headers=error.headers or {}))

@@ -1,0 +1,86 @@
+"""The HTTP server: listens, says so, and ends without leaving anybody in mid-sentence for long."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from types import FrameType
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.serve.engine import Engine
+from omnilmm_lite.serve.errors import invalid
+
+BACKLOG = 128
+KEEP_ALIVE_S = 30
+GRACE_S = 5.0  # for the running answer, once the server is asked to end
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """InputError where that can't be. Port 0: the system picks one."""
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port: {port} is out of range; give 0 to 65535")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if socket.has_ipv6 and family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise InputError(
+            f"{host}:{port}: can't listen there ({error.strerror or error}); give another --port"
+        ) from None
+    return sock
+
+
+def address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Protocol(H11Protocol):
+    """What isn't even HTTP is refused in the same shape as everything else."""
+
+    def send_400_response(self, msg: str) -> None:
+        body = json.dumps(invalid(msg, code="invalid_http").body()).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        events = (h11.Response(status_code=400, headers=headers, reason=b"Bad Request"), h11.Data(data=body),
+                  h11.EndOfMessage())  # fmt: skip
+        for event in events:
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """Tells the engine to end with the server, in another thread: this is called in a signal's handler."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        threading.Thread(target=self._engine.close, args=(GRACE_S,), daemon=True).start()
+        super().handle_exit(sig, frame)
+
+
+def serve(app: ASGIApp, sock: socket.socket, engine: Engine) -> None:
+    """Until a signal ends it."""
+    config = uvicorn.Config(
+        app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(2 * GRACE_S),
+    )  # fmt: skip
+    try:
+        _Server(config, engine).run(sockets=[sock])
+    finally:
+        engine.close(0)
