@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from tests.browser import answered, ask, bodies, chromium, facts, opened, serving, until, upload, watched
+from tests.browser import Watch, answered, ask, bodies, chromium, facts, opened, serving, until, upload, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -38,9 +38,14 @@ def address(browser: Browser) -> Iterator[str]:  # the browser first: without on
 
 
 @pytest.fixture
-def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
-    with watched(browser, address) as (context, _):
-        yield context
+def profile(browser: Browser, address: str) -> Iterator[tuple[BrowserContext, Watch]]:
+    with watched(browser, address) as both:
+        yield both
+
+
+@pytest.fixture
+def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
+    return profile[0]
 
 
 @pytest.fixture
@@ -262,7 +267,8 @@ def test_an_answer_that_breaks_off_says_so(page: Page) -> None:
     assert page.locator(".answer-error:visible").count() == 0
 
 
-def test_what_the_server_refuses_is_said_in_one_line(page: Page) -> None:
+def test_what_the_server_refuses_is_said_in_one_line(page: Page, profile: tuple[BrowserContext, Watch]) -> None:
+    profile[1].expected.append("400")  # the browser's own line about a refused request
     page.click(".open-settings >> nth=0")
     page.fill("#system", "word " * 5000)  # more than the context holds
     page.press("#system", "Escape")
