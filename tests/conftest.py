@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
     from export.checkpoint import Checkpoint
     from omnilmm_lite.model import Model
+    from tests.browser import Watch
 
 settings.register_profile("omnilmm", deadline=None)  # the machine may be busy: no example fails for being slow
 settings.load_profile("omnilmm")
@@ -60,3 +64,35 @@ def model(loaded_model: Model) -> Model:
     """`tiny_bundle`, loaded: with an empty KV cache, and attributes that a test may replace."""
     loaded_model.text.decoder.clear()
     return copy.copy(loaded_model)
+
+
+# ---- the page in a browser; a test file says with `address` which server it looks at ----
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from tests.browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def profile(browser: Browser, address: str) -> Iterator[tuple[BrowserContext, Watch]]:
+    """A fresh profile, and the watch over it, which the test fails by in its end."""
+    from tests.browser import watched
+
+    with watched(browser, address) as profile:
+        yield profile
+
+
+@pytest.fixture
+def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
+    return profile[0]
+
+
+@pytest.fixture
+def page(context: BrowserContext, address: str) -> Page:
+    from tests.browser import opened
+
+    return opened(context, address)

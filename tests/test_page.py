@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from tests.browser import Watch, answered, ask, bodies, chromium, facts, opened, serving, until, upload, watched
+from tests.browser import Watch, answered, ask, bodies, facts, serving, until, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -26,31 +26,9 @@ CIRCLE = ROOT / "examples/pictures/easy-vqa-teal-circle.png"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
     with serving("cli", "serve") as address:
         yield address
-
-
-@pytest.fixture
-def profile(browser: Browser, address: str) -> Iterator[tuple[BrowserContext, Watch]]:
-    with watched(browser, address) as both:
-        yield both
-
-
-@pytest.fixture
-def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
-    return profile[0]
-
-
-@pytest.fixture
-def page(context: BrowserContext, address: str) -> Page:
-    return opened(context, address)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from tests.browser import Watch, answered, ask, bodies, chromium, opened, serving, until, upload, watched
+from tests.browser import Watch, answered, ask, bodies, serving, until, upload, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -26,26 +26,9 @@ DEFAULTS = {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
     with serving("cli", "serve") as address:
         yield address
-
-
-@pytest.fixture
-def profile(browser: Browser, address: str) -> Iterator[tuple[BrowserContext, Watch]]:
-    with watched(browser, address) as profile:
-        yield profile
-
-
-@pytest.fixture
-def page(profile: tuple[BrowserContext, Watch], address: str) -> Page:
-    return opened(profile[0], address)
 
 
 def sampling(body: dict[str, Any]) -> dict[str, Any]:

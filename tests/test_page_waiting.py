@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import Watch, answered, ask, bodies, chromium, facts, opened, serving, until, upload, watched
+from tests.browser import Watch, answered, ask, bodies, facts, serving, until, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -27,26 +27,9 @@ LEAVE = "window.left.abort()"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
     with serving("tests.slow_server", "--queue", "1") as address:
         yield address
-
-
-@pytest.fixture
-def profile(browser: Browser, address: str) -> Iterator[tuple[BrowserContext, Watch]]:
-    with watched(browser, address) as profile:
-        yield profile
-
-
-@pytest.fixture
-def page(profile: tuple[BrowserContext, Watch], address: str) -> Page:
-    return opened(profile[0], address)
 
 
 def send(page: Page, question: str) -> None:

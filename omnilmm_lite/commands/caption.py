@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnilmm_lite.commands.machine_options import add_machine_options
 from omnilmm_lite.commands.sampling_options import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError
 
@@ -34,11 +35,7 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help=exclude)
     parser.add_argument("--retry-errors", action="store_true", help="try files again that could not be read before")
     add_sampling_options(parser)
-    machine = parser.add_argument_group("model and machine")
-    machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
-    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
-    machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answer may have together")
-    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    add_machine_options(parser)
     parser.set_defaults(command=caption)
 
 

@@ -8,6 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from omnilmm_lite.commands.machine_options import add_machine_options
 from omnilmm_lite.commands.sampling_options import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError
 
@@ -23,11 +24,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", metavar="TEXT", help="replaces the model's own system text")
     parser.add_argument("--json", action="store_true", help="print one JSON object with the answer and its timings")
     add_sampling_options(parser)
-    machine = parser.add_argument_group("model and machine")
-    machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
-    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
-    machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
-    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    add_machine_options(parser)
     parser.set_defaults(command=run)
 
 

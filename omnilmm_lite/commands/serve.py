@@ -8,6 +8,7 @@ import threading
 import webbrowser
 from pathlib import Path
 
+from omnilmm_lite.commands.machine_options import add_machine_options
 from omnilmm_lite.errors import InputError
 
 KEY_VARIABLE = "OMNILMM_API_KEY"
@@ -31,11 +32,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     access.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=host)
     fetch = "fetch pictures that requests name by http(s) addresses on the public network"
     access.add_argument("--fetch-images", action="store_true", help=fetch)
-    machine = parser.add_argument_group("model and machine")
-    machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
-    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
-    machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answer may have together")
-    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    add_machine_options(parser)
     parser.set_defaults(command=serve)
 
 

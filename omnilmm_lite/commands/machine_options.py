@@ -1,0 +1,14 @@
+"""Which model runs and where, as every command that loads one asks for it."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `omnilmm_lite.load`: model, device, context, threads."""
+    machine = parser.add_argument_group("model and machine")
+    machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
+    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
+    machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
+    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
