@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -22,18 +24,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from omnilmm_lite.memory import peak_rss_bytes, rss_bytes
 from omnilmm_lite.serve.access import Access
 from omnilmm_lite.serve.asking import Asker, ClientLeft, Listener, Stream, submitted, while_connected, whole_answer
-from omnilmm_lite.serve.engine import Engine, Finished
+from omnilmm_lite.serve.engine import Engine, Finished, Task
 from omnilmm_lite.serve.errors import ApiError, internal_error
 from omnilmm_lite.serve.events import Completion, timings
 from omnilmm_lite.serve.log import log_event
+from omnilmm_lite.serve.requests import ChatRequest
 
 LOG = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page"
 MAX_BODY_BYTES = 32 * 2**20
 BODY_S = 60.0  # for a request to arrive
-PICTURES_AT_ONCE = 1  # a decoded picture may fill a quarter of a gigabyte
+CHECKED_AT_ONCE = 1  # a decoded picture may fill a quarter of a gigabyte
+FETCHED_AT_ONCE = 4
 LEFT = 499  # in the log alone: the client went away before the answer
-SILENT = ("/health", "/page", "/")  # asked all the time, and of no interest in the log
+SILENT = re.compile("/|/health|/page/.*")  # asked all the time, and of no interest in the log
 EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"),
                 (b"x-accel-buffering", b"no")]  # fmt: skip
 SECURITY = {
@@ -52,7 +56,8 @@ class Server:
     asker: Asker
     access: Access
     started_at: int = dataclasses.field(default_factory=lambda: int(time.time()))
-    _decoding: asyncio.Semaphore = dataclasses.field(default_factory=lambda: asyncio.Semaphore(PICTURES_AT_ONCE))
+    _checking: CapacityLimiter = dataclasses.field(default_factory=lambda: CapacityLimiter(CHECKED_AT_ONCE))
+    _fetching: CapacityLimiter = dataclasses.field(default_factory=lambda: CapacityLimiter(FETCHED_AT_ONCE))
 
     def app(self) -> ASGIApp:
         routes: list[BaseRoute] = [
@@ -101,8 +106,7 @@ class Server:
         """`POST /v1/chat/completions`."""
         self.engine.check_room()  # before a large body is read in vain
         body = await _body(Request(scope, receive))
-        async with self._decoding:
-            request, task = await anyio.to_thread.run_sync(self.asker.read, body)
+        request, task = await self._checked(body)
         client = f"{(scope.get('client') or ('',))[0]} {request.user}"
         completion = Completion(self.asker.name)
         scope["answer"] = {"id": completion.id, "stream": request.stream}
@@ -120,6 +124,15 @@ class Server:
             end = await while_connected(asyncio.ensure_future(running), receive)
             scope["answer"] |= timings(end) if isinstance(end, Finished) else {"failed": end.message}
             await send({"type": "http.response.body", "body": b""})
+
+    async def _checked(self, body: bytes) -> tuple[ChatRequest, Task]:
+        """ApiError says what is wrong with it. Nobody's check waits for a picture of somebody else's to be fetched."""
+        asker, image = self.asker, None
+        request, ids = await run_sync(asker.read, body, limiter=self._checking)
+        if request.image_url is not None:
+            file = await run_sync(asker.picture_file, request.image_url, limiter=self._fetching)
+            image = await run_sync(asker.prepare, file, limiter=self._checking)
+        return request, Task(ids, image, request.params, request.stop)
 
 
 class _Completions:
@@ -168,7 +181,7 @@ class Guard:
             if not status:
                 await _response(internal_error())(scope, receive, send_with_headers)
         finally:
-            if status >= 400 or not any(scope["path"] == path or scope["path"].startswith("/page/") for path in SILENT):
+            if status >= 400 or not SILENT.fullmatch(scope["path"]):
                 seconds = round(time.perf_counter() - started, 4)
                 client = (scope.get("client") or ("",))[0]
                 log_event("request", method=scope["method"], path=scope["path"][:200], status=status, client=client,

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.generation import room_for_answer
 from omnilmm_lite.image import load_image
 from omnilmm_lite.model import Model
@@ -21,6 +21,7 @@ from omnilmm_lite.serve.events import DONE, Completion, sse_error, sse_phase
 from omnilmm_lite.serve.fields import parse_object, printable
 from omnilmm_lite.serve.pictures import Fetch, picture_bytes
 from omnilmm_lite.serve.requests import ChatRequest, read_request
+from omnilmm_lite.vision import PreparedImage
 
 CHARACTERS_PER_TOKEN = 64  # more than any token has: a longer text can't fit, and need not be tokenized to know
 PHASE_EVERY_S = 1.0  # a client that has vanished is noticed by what is sent to it
@@ -39,8 +40,8 @@ class Asker:
     name: str
     fetch: Fetch | None
 
-    def read(self, body: bytes) -> tuple[ChatRequest, Task]:
-        """ApiError says what is wrong with the request."""
+    def read(self, body: bytes) -> tuple[ChatRequest, list[int]]:
+        """The request and its prompt's ids. ApiError says what is wrong with it."""
         request = read_request(parse_object(body), self.model.sampling)
         if request.model != self.name:
             raise ApiError(404, f"model: there is no {printable(request.model)!r} here, only {self.name!r}",
@@ -53,13 +54,22 @@ class Asker:
         try:
             ids = self.model.encode_chat(request.messages, image=request.image_url is not None)
             room_for_answer(len(ids), context)
-            image = None
-            if request.image_url is not None:
-                picture = load_image(picture_bytes(request.image_url, self.fetch))
-                image = self.model.vision.prepare(picture)
+        except ContextFullError as error:
+            raise invalid(str(error), "messages", "context_length_exceeded") from None
         except InputError as error:
             raise invalid(str(error), "messages") from None
-        return request, Task(ids, image, request.params, request.stop)
+        return request, ids
+
+    def picture_file(self, url: str) -> bytes:
+        """May wait for the network, where the user allowed that."""
+        return picture_bytes(url, self.fetch)
+
+    def prepare(self, file: bytes) -> PreparedImage:
+        """The picture as the tower takes it. ApiError where the file is none that can be read."""
+        try:
+            return self.model.vision.prepare(load_image(file))
+        except InputError as error:
+            raise invalid(str(error), "messages", "invalid_image") from None
 
 
 class Listener:
