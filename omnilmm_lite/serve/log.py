@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 FIELDS = "fields"  # of a record: what stands in the line beside the message
-OWN, UVICORN = "omnilmm_lite.serve", "uvicorn"
+OWN = "omnilmm_lite.serve"
+# asyncio warns of each piece that is written to a client who has just left, which is no trouble of anybody's.
+LEVELS = {OWN: logging.INFO, "uvicorn": logging.WARNING, "asyncio": logging.ERROR}
 
 
 class JsonFormatter(logging.Formatter):
@@ -28,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 def set_up() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name, level in {OWN: logging.INFO, UVICORN: logging.WARNING}.items():
+    for name, level in LEVELS.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
