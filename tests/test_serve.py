@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from huggingface_hub import InferenceClient
 from PIL import Image
 
 from omnilmm_lite import load
@@ -49,6 +50,16 @@ def test_the_official_client_streams(official: openai.OpenAI) -> None:
     assert [chunk.choices[0].finish_reason for chunk in stream[:-1] if chunk.choices[0].finish_reason] == ["stop"]
     assert stream[-1].choices == [] and stream[-1].usage is not None
     assert stream[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_another_client_asks_and_streams(http: httpx.Client) -> None:
+    """Hugging Face's, which shares no code with OpenAI's."""
+    other = InferenceClient(base_url=f"{http.base_url}v1", api_key="none")
+    asked = question("What is this?", data_url(CAT))
+    whole = other.chat.completions.create(**asked)
+    assert whole.choices[0].message.content == load().chat(image=CAT).ask("What is this?", greedy=True)
+    stream = other.chat.completions.create(**asked, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == whole.choices[0].message.content
 
 
 def test_the_models_are_listed(official: openai.OpenAI) -> None:

@@ -7,12 +7,11 @@ import dataclasses
 import logging
 import re
 import time
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -34,7 +33,6 @@ LOG = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page"
 MAX_BODY_BYTES = 32 * 2**20
 BODY_S = 60.0  # for a request to arrive
-CHECKED_AT_ONCE = 1  # a decoded picture may fill a quarter of a gigabyte
 FETCHED_AT_ONCE = 4
 LEFT = 499  # in the log alone: the client went away before the answer
 SILENT = re.compile("/|/health|/page/.*")  # asked all the time, and of no interest in the log
@@ -56,8 +54,9 @@ class Server:
     asker: Asker
     access: Access
     started_at: int = dataclasses.field(default_factory=lambda: int(time.time()))
-    _checking: CapacityLimiter = dataclasses.field(default_factory=lambda: CapacityLimiter(CHECKED_AT_ONCE))
-    _fetching: CapacityLimiter = dataclasses.field(default_factory=lambda: CapacityLimiter(FETCHED_AT_ONCE))
+    # One thread, as a decoded picture may fill a quarter of a gigabyte, and always the same, as each keeps some of it.
+    _checking: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "check"))
+    _fetching: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(FETCHED_AT_ONCE, "fetch"))
 
     def app(self) -> ASGIApp:
         routes: list[BaseRoute] = [
@@ -128,10 +127,11 @@ class Server:
     async def _checked(self, body: bytes) -> tuple[ChatRequest, Task]:
         """ApiError says what is wrong with it. Nobody's check waits for a picture of somebody else's to be fetched."""
         asker, image = self.asker, None
-        request, ids = await run_sync(asker.read, body, limiter=self._checking)
+        run = asyncio.get_running_loop().run_in_executor
+        request, ids = await run(self._checking, asker.read, body)
         if request.image_url is not None:
-            file = await run_sync(asker.picture_file, request.image_url, limiter=self._fetching)
-            image = await run_sync(asker.prepare, file, limiter=self._checking)
+            file = await run(self._fetching, asker.picture_file, request.image_url)
+            image = await run(self._checking, asker.prepare, file)
         return request, Task(ids, image, request.params, request.stop)
 
 
