@@ -54,7 +54,7 @@ def test_the_official_client_streams(official: openai.OpenAI) -> None:
 
 def test_another_client_asks_and_streams(http: httpx.Client) -> None:
     """Hugging Face's, which shares no code with OpenAI's."""
-    other = InferenceClient(base_url=f"{http.base_url}v1", api_key="none")
+    other = InferenceClient(base_url=f"{http.base_url}/v1", api_key="none")
     asked = question("What is this?", data_url(CAT))
     whole = other.chat.completions.create(**asked)
     assert whole.choices[0].message.content == load().chat(image=CAT).ask("What is this?", greedy=True)
