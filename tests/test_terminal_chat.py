@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -122,6 +123,18 @@ def test_ctrl_c_stops_an_answer_and_twice_leaves(start: Start, tiny_bundle: Path
     terminal.wait_for("there is no such command")
     terminal.wait_for(READY)
     terminal.type(CTRL_C, CTRL_C)
+    assert terminal.exit_code() == 0
+
+
+def test_one_ctrl_c_more_than_it_takes_is_no_crash(start: Start) -> None:
+    terminal = start()
+    terminal.wait_for(READY)
+    terminal.type(CTRL_C)
+    terminal.wait_for("once more leaves")
+    terminal.wait_for(READY)
+    terminal.type(CTRL_C)
+    time.sleep(0.05)  # while the program is ending
+    terminal.type(CTRL_C)
     assert terminal.exit_code() == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,14 @@ CAT, CIRCLE = PICTURES / "cat.png", PICTURES / "easy-vqa-teal-circle.png"
 WHAT, TRIANGLE = "What is this?", "is there a triangle?"
 
 Line = str | BaseException
+
+
+@pytest.fixture(autouse=True)
+def still_heard() -> Iterator[None]:
+    """A chat that is left by Ctrl-C ignores it from then on; this process goes on."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Keyboard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,7 @@ class Conversation:
                 continue
             except KeyboardInterrupt:
                 if self._was_interrupted():
+                    _hear_no_more()
                     return
                 screen.note("Ctrl-C once more leaves, and so do /quit and Ctrl-D")
                 continue
@@ -80,3 +83,9 @@ class Conversation:
         session = self._session
         about = session.picture.name if session.picture else "no picture"
         return f"{about} · {session.context_used} of {session.context} tokens · /help"
+
+
+def _hear_no_more() -> None:
+    """Who leaves by Ctrl-C may press it once more, and would kill the program while it ends."""
+    with contextlib.suppress(ValueError):  # not in the main thread, which alone hears it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
