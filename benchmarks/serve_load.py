@@ -55,15 +55,15 @@ def _is_quiet(line: str) -> bool:
 
 
 @contextmanager
-def server() -> Iterator[tuple[httpx.Client, Log]]:
-    command = [sys.executable, "-m", "cli", "serve", "--port", "0"]
+def server(*options: str) -> Iterator[tuple[httpx.Client, Log]]:
+    command = [sys.executable, "-m", "cli", "serve", "--port", "0", *options]
     log = Log()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
         reader = threading.Thread(target=log.follow, args=(process.stderr,), daemon=True)
         reader.start()
         try:
-            with httpx.Client(base_url=process.stdout.readline().strip(), timeout=120, trust_env=False) as http:
+            with httpx.Client(base_url=process.stdout.readline().strip(), timeout=600, trust_env=False) as http:
                 yield http, log
         finally:
             process.terminate()
