@@ -14,6 +14,7 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import ContextFullError, InputError
+from omnilmm_lite.grammar import Grammar
 from omnilmm_lite.prompt import image_span
 from omnilmm_lite.sampling import Sampler, SamplingParams
 from omnilmm_lite.stop_strings import StopStrings
@@ -99,8 +100,15 @@ class Answer:
     `tokens`, `text`, `timings` grow with it; `finish_reason` is None until the end.
     """
 
-    def __init__(self, model: TextModel, prompt: Prompt, params: SamplingParams, stop: Sequence[str] = ()) -> None:
-        """`stop`: the answer ends before the first of these strings."""
+    def __init__(
+        self,
+        model: TextModel,
+        prompt: Prompt,
+        params: SamplingParams,
+        stop: Sequence[str] = (),
+        grammar: Grammar | None = None,
+    ) -> None:
+        """`stop`: the answer ends before the first of these strings. `grammar`: what it may be, up to where it ends."""
         room = room_for_answer(len(prompt.ids), model.decoder.context)
         self.tokens: list[int] = []
         self.text = ""
@@ -110,6 +118,7 @@ class Answer:
         self._max_new_tokens = min(params.max_new_tokens, room)
         self._sampler = Sampler(params)
         self._stop = stop
+        self._grammar = None if grammar is None else grammar.start()
         self._cache_version = -1
 
     def __iter__(self) -> Iterator[str]:
@@ -135,10 +144,12 @@ class Answer:
         logits = self._prefill()
         timings.prefill_s = time.perf_counter() - started
         while True:
-            token = self._sampler.next(logits)
+            token = self._sampler.next(logits if self._grammar is None else self._grammar.constrain(logits))
             if token == model.config.tokens.eos:
                 self.finish_reason = FinishReason.STOP
                 return
+            if self._grammar is not None:
+                self._grammar.accept(token)
             self.tokens.append(token)
             timings.new_tokens += 1
             yield token

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
+import jsonschema  # type: ignore[import-untyped]
 import openai
 import pytest
 from huggingface_hub import InferenceClient
@@ -104,6 +107,26 @@ def test_lengths_stops_and_seeds_are_honoured(http: httpx.Client) -> None:
         http.post(CHAT, json=question("Describe it.", url) | {"temperature": 1.5, "seed": 7}).json() for _ in range(2)
     ]
     assert drawn[0]["choices"] == drawn[1]["choices"]
+
+
+def test_an_answer_keeps_to_its_schema(official: openai.OpenAI) -> None:
+    """Of JSON Schema as jsonschema has it; the model, asked like this, says nothing of the kind on its own."""
+    properties = {"name": {"enum": ["dog", "cat"]}, "count": {"type": "integer", "minimum": 1, "maximum": 3}}
+    schema = {"type": "object", "properties": properties, "required": ["name", "count"], "additionalProperties": False}
+    form: Any = {"type": "json_schema", "json_schema": {"name": "thing", "schema": schema, "strict": True}}
+    for seed in range(8):
+        asked = question("What is this?", data_url(CAT), seed=seed) | {"temperature": 1.5}
+        answer = official.chat.completions.create(**asked, response_format=form)
+        assert answer.choices[0].finish_reason == "stop"
+        jsonschema.validate(json.loads(answer.choices[0].message.content or ""), schema)
+
+
+def test_any_object_is_json(http: httpx.Client) -> None:
+    form = {"type": "json_object"}
+    answer = http.post(CHAT, json=question("What is this?", data_url(CAT), response_format=form, max_tokens=200)).json()
+    text, ended = answer["choices"][0]["message"]["content"], answer["choices"][0]["finish_reason"]
+    assert text.startswith("{")
+    assert ended == "length" or isinstance(json.loads(text), dict)
 
 
 def test_phases_come_before_the_text(http: httpx.Client) -> None:

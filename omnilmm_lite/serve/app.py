@@ -126,13 +126,13 @@ class Server:
 
     async def _checked(self, body: bytes) -> tuple[ChatRequest, Task]:
         """ApiError says what is wrong with it. Nobody's check waits for a picture of somebody else's to be fetched."""
-        asker, image = self.asker, None
+        asker = self.asker
         run = asyncio.get_running_loop().run_in_executor
-        request, ids = await run(self._checking, asker.read, body)
+        request, task = await run(self._checking, asker.read, body)
         if request.image_url is not None:
             file = await run(self._fetching, asker.picture_file, request.image_url)
-            image = await run(self._checking, asker.prepare, file)
-        return request, Task(ids, image, request.params, request.stop)
+            task = dataclasses.replace(task, image=await run(self._checking, asker.prepare, file))
+        return request, task
 
 
 class _Completions:

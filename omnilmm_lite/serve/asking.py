@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from starlette.types import Receive, Send
 
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.generation import room_for_answer
+from omnilmm_lite.grammar import Grammar, GrammarCompiler
 from omnilmm_lite.image import load_image
 from omnilmm_lite.model import Model
 from omnilmm_lite.serve.engine import Engine, Event, Failed, Finished, Job, Phase, Piece, Started, Task
@@ -21,6 +23,7 @@ from omnilmm_lite.serve.events import DONE, Completion, sse_error, sse_phase
 from omnilmm_lite.serve.fields import parse_object, printable
 from omnilmm_lite.serve.pictures import Fetch, picture_bytes
 from omnilmm_lite.serve.requests import ChatRequest, read_request
+from omnilmm_lite.serve.response_format import FIELD
 from omnilmm_lite.vision import PreparedImage
 
 CHARACTERS_PER_TOKEN = 64  # more than any token has: a longer text can't fit, and need not be tokenized to know
@@ -40,8 +43,8 @@ class Asker:
     name: str
     fetch: Fetch | None
 
-    def read(self, body: bytes) -> tuple[ChatRequest, list[int]]:
-        """The request and its prompt's ids. ApiError says what is wrong with it."""
+    def read(self, body: bytes) -> tuple[ChatRequest, Task]:
+        """The request, and its task without the picture. ApiError says what is wrong with it."""
         request = read_request(parse_object(body), self.model.sampling)
         if request.model != self.name:
             raise ApiError(404, f"model: there is no {printable(request.model)!r} here, only {self.name!r}",
@@ -58,7 +61,22 @@ class Asker:
             raise invalid(str(error), "messages", "context_length_exceeded") from None
         except InputError as error:
             raise invalid(str(error), "messages") from None
-        return request, ids
+        return request, Task(ids, None, request.params, request.stop, self.grammar(request.schema))
+
+    def grammar(self, schema: dict[str, Any] | None) -> Grammar | None:
+        """ApiError where the schema is none, or the library for it is not installed."""
+        if schema is None:
+            return None
+        try:
+            return self._compiler.json_schema(schema)
+        except InputError as error:
+            raise invalid(f"{FIELD}: {error}", FIELD) from None
+
+    @functools.cached_property
+    def _compiler(self) -> GrammarCompiler:
+        bundle, config = self.model.bundle, self.model.config
+        tokenizer = bundle.path(bundle.manifest.graphs.tokenizer)
+        return GrammarCompiler(tokenizer, config.decoder.vocab_size, config.tokens.eos)
 
     def picture_file(self, url: str) -> bytes:
         """May wait for the network, where the user allowed that."""

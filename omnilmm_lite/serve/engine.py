@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.generation import Answer, FinishReason, Prompt, Timings
+from omnilmm_lite.grammar import Grammar
 from omnilmm_lite.interrupt import Interrupt, Interrupted, interruptible
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.serve.errors import RATE_LIMIT, SERVER_ERROR, ApiError, internal_error, invalid, shutting_down
@@ -42,7 +43,8 @@ class Task:
     ids: list[int]
     image: PreparedImage | None
     params: SamplingParams
-    stop: tuple[str, ...]
+    stop: tuple[str, ...] = ()
+    grammar: Grammar | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,9 @@ class Engine:
         queue_s = time.perf_counter() - job.came_at
         features, vision_s = self._features(job)
         job.listen(Started(Phase.PREFILL))
-        answer = Answer(self._model.text, Prompt(job.task.ids, features), job.task.params, job.task.stop)
+        answer = Answer(
+            self._model.text, Prompt(job.task.ids, features), job.task.params, job.task.stop, job.task.grammar
+        )
         for piece in answer:
             job.listen(Piece(piece))
             job.interrupt.check()

@@ -13,6 +13,7 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.serve.errors import ApiError, invalid
 from omnilmm_lite.serve.fields import Fields, checked_text, json_type, printable
+from omnilmm_lite.serve.response_format import read_response_format
 
 MAX_STOPS = 16
 NUMBERS = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
@@ -20,12 +21,23 @@ INTEGERS = ("top_k", "seed")
 LENGTHS = ("max_completion_tokens", "max_tokens")  # the new name and the old one
 # They change no answer: who asks, and what OpenAI keeps or caches.
 NOTES = ("user", "metadata", "safety_identifier", "prompt_cache_key")
-KNOWN = ("model", "messages", "stream", "stream_options", "stop", *NUMBERS, *INTEGERS, *LENGTHS, *NOTES)
+KNOWN = (
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "stop",
+    "response_format",
+    *NUMBERS,
+    *INTEGERS,
+    *LENGTHS,
+    *NOTES,
+)
 # Fields that mean nothing with these values, which some clients always send.
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "n": (1,), "store": (False,), "logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},), "tools": ([],),
     "tool_choice": ("none", "auto"), "modalities": (["text"],), "service_tier": ("auto", "default"),
-    "response_format": ({"type": "text"},), "parallel_tool_calls": (True, False),
+    "parallel_tool_calls": (True, False),
 }  # fmt: skip
 # What an assistant's message that is sent back may hold beside its text.
 HARMLESS_IN_MESSAGE: dict[str, tuple[Any, ...]] = {"tool_calls": ([],), "annotations": ([],)}
@@ -35,7 +47,8 @@ DETAILS = ("auto", "low")  # the whole picture at the tower's one resolution
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A request as it was sent. `image_url`: the picture of the first user turn, a data: or http(s): address."""
+    """A request as it was sent. `image_url`: the picture of the first user turn, a data: or http(s): address.
+    `schema`: the JSON schema that the answer has to keep to, if any."""
 
     model: str
     user: str
@@ -43,6 +56,7 @@ class ChatRequest:
     image_url: str | None
     params: SamplingParams
     stop: tuple[str, ...]
+    schema: dict[str, Any] | None
     stream: bool
     include_usage: bool
 
@@ -64,6 +78,7 @@ def read_request(data: dict[str, Any], defaults: SamplingParams) -> ChatRequest:
         image_url=image_url,
         params=_sampling(fields, defaults),
         stop=_stop(fields),
+        schema=read_response_format(fields),
         stream=stream,
         include_usage=_include_usage(fields, stream),
     )

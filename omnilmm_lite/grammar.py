@@ -1,0 +1,75 @@
+"""Answers that are JSON of a given schema, by leaving the sampler only tokens that may come next.
+
+llguidance follows the grammar over the tokenizer's own tokens; a step costs about 0.1 ms with 32,000 of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnilmm_lite.errors import InputError, OmniLMMError
+
+# As models have read most JSON. Free white space would let a small model write nothing else.
+STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+class Grammar:
+    """What an answer may be. One serves many answers."""
+
+    def __init__(self, tokenizer: Any, text: str) -> None:
+        self._tokenizer, self._text = tokenizer, text
+
+    def start(self) -> GrammarState:
+        """Before the first token of an answer."""
+        return GrammarState(self._tokenizer, self._text)
+
+
+class GrammarState:
+    """Where in the grammar one answer is."""
+
+    def __init__(self, tokenizer: Any, text: str) -> None:
+        from llguidance import LLMatcher
+
+        self._matcher = LLMatcher(tokenizer, text)
+        self._mask = np.zeros((1, (tokenizer.vocab_size + 31) // 32), np.int32)  # a bit a token
+
+    def constrain(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A copy of logits (vocab,) in which what may not come next is -inf; the end is a token like any other."""
+        from llguidance.numpy import fill_next_token_bitmask
+
+        fill_next_token_bitmask(self._matcher, self._mask)
+        allowed = np.unpackbits(self._mask.view(np.uint8), bitorder="little")[: logits.size].view(bool)
+        constrained = np.full_like(logits, -np.inf)
+        constrained[: allowed.size] = np.where(allowed, logits[: allowed.size], -np.inf)
+        return constrained
+
+    def accept(self, token: int) -> None:
+        """Goes on behind `token`. OmniLMMError where that was not allowed."""
+        if not self._matcher.consume_token(token):
+            raise OmniLMMError(f"the grammar broke off at token {token}: {self._matcher.get_error()}")
+
+
+class GrammarCompiler:
+    """Schemas to grammars, over one tokenizer."""
+
+    def __init__(self, tokenizer_json: Path, vocab_size: int, eos: int) -> None:
+        """`tokenizer_json`: the bundle's. InputError where llguidance is not installed."""
+        try:
+            from llguidance import LLTokenizer
+        except ImportError:
+            raise InputError("JSON output needs the package llguidance: install omnilmm-lite[serve]") from None
+        self._tokenizer = LLTokenizer(tokenizer_json.read_text(encoding="utf-8"), n_vocab=vocab_size, eos_token=eos)
+
+    def json_schema(self, schema: Mapping[str, Any]) -> Grammar:
+        """Any JSON value that the schema takes. InputError where the schema is wrong, or too much for the library."""
+        from llguidance import LLMatcher
+
+        text = LLMatcher.grammar_from_json_schema(dict(schema), defaults=STYLE)
+        if error := LLMatcher.validate_grammar(text, self._tokenizer):
+            raise InputError(f"schema: {' '.join(error.split())[:300]}")
+        return Grammar(self._tokenizer, text)
