@@ -11,7 +11,7 @@ SERVER_ERROR = "server_error"
 RATE_LIMIT = "rate_limit_error"
 
 
-@dataclass
+@dataclass(eq=False)
 class ApiError(Exception):
     """A refusal or a failure. `param` names the field of the request that is meant."""
 

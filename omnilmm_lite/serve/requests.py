@@ -20,7 +20,7 @@ NUMBERS = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_pena
 INTEGERS = ("top_k", "seed")
 LENGTHS = ("max_completion_tokens", "max_tokens")  # the new name and the old one
 # They change no answer: who asks, and what OpenAI keeps or caches.
-NOTES = ("user", "metadata", "safety_identifier", "prompt_cache_key")
+NOTES = ("user", "safety_identifier", "prompt_cache_key")
 KNOWN = (
     "model",
     "messages",
@@ -68,12 +68,13 @@ def read_request(data: dict[str, Any], defaults: SamplingParams) -> ChatRequest:
     if not (model := fields.string("model")):
         raise invalid("model: it is missing; GET /v1/models names it", "model", "missing_required_parameter")
     fields.object("metadata")
-    notes = [fields.string(name) for name in NOTES if name != "metadata"]
+    for name in NOTES:
+        fields.string(name)
     stream = fields.boolean("stream")
     messages, image_url = _messages(fields)
     return ChatRequest(
         model=model,
-        user=notes[0] or "",
+        user=fields.string("user") or "",
         messages=messages,
         image_url=image_url,
         params=_sampling(fields, defaults),
