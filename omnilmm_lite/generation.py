@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.decoder import Decoder
+from omnilmm_lite.drafts import Drafts
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.grammar import Grammar
@@ -32,20 +34,23 @@ class Timings:
     """Seconds and tokens of one answer.
 
     `prompt_tokens` counts the whole prompt, `prefill_tokens` what of it had to be run; `new_tokens` the answer without
-    its end token, `decode_steps` the runs after the prefill, which gives the first token.
+    its end token, `decode_steps` the runs after the prefill, which gives the first token. A run may check a draft:
+    `drafted_tokens` were guessed, `accepted_tokens` of them were right and each saved a run.
     """
 
     prompt_tokens: int = 0
     prefill_tokens: int = 0
     new_tokens: int = 0
     decode_steps: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     prefill_s: float = 0.0
     decode_s: float = 0.0
 
     @property
     def tokens_per_s(self) -> float:
-        """Decode speed, 0 where nothing was decoded."""
-        return self.decode_steps / self.decode_s if self.decode_s > 0 else 0.0
+        """Decode speed, 0 where nothing was decoded: tokens behind the first one, the end token too, not runs."""
+        return (self.decode_steps + self.accepted_tokens) / self.decode_s if self.decode_s > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,13 @@ class Prompt:
 
 @dataclass(frozen=True)
 class TextModel:
-    """What generation needs: text on both ends, embeddings, decoder."""
+    """What generation needs: text on both ends, embeddings, decoder; and whether answers are drafted ahead."""
 
     config: OmniLMMConfig
     tokenizer: Tokenizer
     embeddings: EmbeddingTable
     decoder: Decoder
+    drafts: bool = False
 
     def embed(self, ids: list[int], features: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """Token embeddings with the picture's features in their place: float32 (tokens, hidden)."""
@@ -120,6 +126,9 @@ class Answer:
         self._stop = stop
         self._grammar = None if grammar is None else grammar.start()
         self._cache_version = -1
+        self._drafts: Drafts | None = None
+        # the last draft's tokens that are still to be drawn, each with the logits behind it
+        self._ahead: deque[tuple[int, NDArray[np.float32]]] = deque()
 
     def __iter__(self) -> Iterator[str]:
         detokenizer = self._model.tokenizer.detokenizer()
@@ -141,6 +150,10 @@ class Answer:
     def _token_ids(self) -> Iterator[int]:
         model, timings = self._model, self.timings
         started = time.perf_counter()
+        if model.drafts:
+            # a picture's places all have the same id; the end token ends an answer before it is run
+            self._drafts = Drafts((model.config.tokens.im_patch, model.config.tokens.eos))
+            self._drafts.extend(self._prompt.ids + self.tokens)
         logits = self._prefill()
         timings.prefill_s = time.perf_counter() - started
         while True:
@@ -151,6 +164,8 @@ class Answer:
             if self._grammar is not None:
                 self._grammar.accept(token)
             self.tokens.append(token)
+            if self._drafts is not None:
+                self._drafts.extend([token])
             timings.new_tokens += 1
             yield token
             if timings.new_tokens == self._max_new_tokens:
@@ -159,10 +174,10 @@ class Answer:
             started = time.perf_counter()
             logits = self._decode(token)
             timings.decode_s += time.perf_counter() - started
-            timings.decode_steps += 1
 
     def _prefill(self) -> NDArray[np.float32]:
         """Runs what the cache lacks of the prompt and of the answer so far; the last token's logits (vocab,)."""
+        self._ahead.clear()
         model, image = self._model, self._prompt.image
         prompt = Prompt(self._prompt.ids + self.tokens, image)
         keys = cache_keys(prompt, model.config)
@@ -173,11 +188,37 @@ class Answer:
         return model.decoder.prefill(keys[start:], embeddings[start:])
 
     def _decode(self, token: int) -> NDArray[np.float32]:
-        """One more token; from the start where another answer has used the cache in between."""
-        model = self._model
-        if model.decoder.version != self._cache_version:
+        """The logits behind `token`, (vocab,): there already if a draft has guessed it, else by a run."""
+        if self._ahead:
+            guess, logits = self._ahead.popleft()
+            if guess == token:
+                assert self._drafts is not None  # they made the guess
+                self._drafts.accept()
+                self.timings.accepted_tokens += 1
+                return logits
+            self._ahead.clear()
+        logits = self._run(token)
+        self.timings.decode_steps += 1
+        return logits
+
+    def _run(self, token: int) -> NDArray[np.float32]:
+        """Runs one more token, and a draft behind it; all from the start if another answer has used the cache."""
+        model, decoder = self._model, self._model.decoder
+        if decoder.version != self._cache_version:
             return self._prefill()
-        return model.decoder.decode(token, model.embeddings([token]))
+        # `token` is the only one of the answer that has not been run; behind the others may be a draft's wrong ones
+        decoder.truncate(len(self._prompt.ids) + len(self.tokens) - 1)
+        # a run gives one token more than it checks, and the answer's last one is never run
+        room = self._max_new_tokens - len(self.tokens) - 1
+        draft = [] if self._drafts is None else self._drafts.propose(room)
+        if not draft:
+            return decoder.decode(token, model.embeddings([token]))
+        tokens = [token, *draft]
+        logits = decoder.decode_logits(tokens, model.embeddings(tokens))
+        self.timings.drafted_tokens += len(draft)
+        self._ahead.extend(zip(draft, logits[1:], strict=True))
+        first: NDArray[np.float32] = logits[0]
+        return first
 
 
 def cache_keys(prompt: Prompt, config: OmniLMMConfig) -> list[Hashable]:

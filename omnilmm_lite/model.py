@@ -35,7 +35,9 @@ DEFAULT_CONTEXT = 4096  # the reference's prompts end at 2048 tokens and its ans
 class Model:
     """Tokenizer, vision encoder and decoder of one bundle on one device. One conversation runs at a time."""
 
-    def __init__(self, bundle: Bundle, choice: DeviceChoice, context: int, threads: int | None) -> None:
+    def __init__(
+        self, bundle: Bundle, choice: DeviceChoice, context: int, threads: int | None, drafts: bool | None = None
+    ) -> None:
         started = time.perf_counter()
         manifest, graphs = bundle.manifest, bundle.manifest.graphs
         decoder = manifest.config.decoder
@@ -62,6 +64,7 @@ class Model:
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
             embeddings=EmbeddingTable(bundle.path(graphs.embeddings), decoder),
             decoder=Decoder(decoder, decoder_graphs, choice.device, context),
+            drafts=choice.device is Device.CPU if drafts is None else drafts,  # a card's gain was never measured
         )
         # A card has to prove itself now, while the CPU can still be taken; on the CPU the tower may come first.
         if choice.device is Device.CUDA or not manifest.time_shared:
@@ -109,12 +112,18 @@ class Model:
 
 
 def load(
-    bundle: str | Path | None = None, *, device: str = "auto", context: int | None = None, threads: int | None = None
+    bundle: str | Path | None = None,
+    *,
+    device: str = "auto",
+    context: int | None = None,
+    threads: int | None = None,
+    drafts: bool | None = None,
 ) -> Model:
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
     `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
-    limit). `threads`: for the CPU; by default one a physical core. InputError or DeviceError where that can't be.
+    limit). `threads`: for the CPU; by default one a physical core. `drafts`: answers guess ahead from what was said
+    before, see `omnilmm_lite.drafts`; by default on the CPU only. InputError or DeviceError where that can't be.
     """
     opened = Bundle.find(bundle)
     limit = opened.manifest.config.decoder.max_position_embeddings
@@ -125,9 +134,11 @@ def load(
     choice = choose_device(device, opened.manifest.target)
     context = context or min(DEFAULT_CONTEXT, limit)
     try:
-        return Model(opened, choice, context, threads)
+        return Model(opened, choice, context, threads, drafts)
     except DeviceError as error:
         if device != AUTO:
             raise
         choice = fallback(str(error))
-    return Model(opened, choice, context, threads)  # out of the handler, which would keep the first attempt's memory
+    return Model(
+        opened, choice, context, threads, drafts
+    )  # out of the handler, which would keep the first attempt's memory

@@ -24,7 +24,10 @@ from omnilmm_lite.manifest import MANIFEST, SCHEMA_VERSION
 from omnilmm_lite.model import Model, load
 
 ANSWER_KEYS = {"text", "tokens", "finish_reason", "timings", "device", "peak_rss_bytes"}
-TIMING_KEYS = {"load_s", "vision_s", "prefill_s", "decode_s", "prompt_tokens", "new_tokens", "tokens_per_s"}
+TIMING_KEYS = {
+    "load_s", "vision_s", "prefill_s", "decode_s", "prompt_tokens", "new_tokens", "drafted_tokens", "accepted_tokens",
+    "tokens_per_s",
+}  # fmt: skip
 
 load_once = functools.cache(load)
 
@@ -105,6 +108,15 @@ def test_json_is_one_object_with_the_documented_keys(run: Run, tiny_bundle: Path
     assert answer["timings"]["prompt_tokens"] == len(load_once(tiny_bundle).encode_chat(messages, image=True))
     assert answer["peak_rss_bytes"] > 10 * 2**20
     assert answer["text"] + "\n" == run(*command).out
+
+
+def test_drafts_can_be_left_out(run: Run) -> None:
+    """The built-in model repeats what the question says."""
+    prompt = "\nThis is a cat.\nWhat is this?"
+    command = ("run", "examples/pictures/cat.png", "-p", prompt, "--greedy", "--json")
+    usual, without = run(*command).json, run(*command, "--no-drafts").json
+    assert usual["tokens"] == without["tokens"]
+    assert usual["timings"]["accepted_tokens"] > 0 == without["timings"]["drafted_tokens"]
 
 
 def test_the_prompt_may_come_from_stdin(run: Run, tiny_bundle: Path) -> None:

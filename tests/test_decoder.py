@@ -205,6 +205,31 @@ def test_a_full_context_is_refused_and_leaves_the_cache_alone(rig: Rig) -> None:
     assert decoder.length == 8
 
 
+# ---- guesses taken back ----
+
+
+@pytest.mark.parametrize("right", range(5))
+def test_what_is_cut_off_leaves_no_trace(rig: Rig, right: int) -> None:
+    """Four tokens in one step, of which so many were right; then the rest one by one."""
+    decoder, ids = rig.decoder(), random_ids(16)
+    decoder.prefill(ids[:8], rig.embed(ids[:8]))
+    guesses = ids[8 : 8 + right] + random_ids(4 - right, seed=1)
+    found = decoder.decode_logits(guesses, rig.embed(guesses))[:right]
+    decoder.truncate(8 + right)
+    assert decoder.length == 8 + right
+    rest = token_by_token(decoder, rig, ids[8 + right :])
+    expected = rig.logits(ids)[8:]
+    np.testing.assert_allclose(np.concatenate([found, rest]), expected, rtol=0, atol=REFERENCE_TOLERANCE)
+
+
+def test_cutting_off_beyond_the_end_does_nothing(rig: Rig) -> None:
+    decoder, ids = rig.decoder(), random_ids(4)
+    decoder.prefill(ids, rig.embed(ids))
+    version = decoder.version
+    decoder.truncate(9)
+    assert (decoder.length, decoder.version) == (4, version)
+
+
 # ---- reuse ----
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnilmm_lite.commands.machine_options import add_machine_options
+from omnilmm_lite.commands.machine_options import add_machine_options, machine_options
 from omnilmm_lite.commands.sampling_options import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError
 
@@ -82,7 +82,7 @@ def _job(args: argparse.Namespace) -> Job:
     settings = {"model": model_name(bundle), "prompt": args.prompt, **dataclasses.asdict(params)}
 
     def open_captioner() -> Captioner:
-        model = load(args.model, device=args.device, context=args.context, threads=args.threads)
+        model = load(args.model, **machine_options(args))
         if model.device.is_fallback:
             print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
         return Captioner(model, args.prompt, params)

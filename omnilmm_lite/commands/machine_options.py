@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from typing import TypedDict
+
+
+class MachineOptions(TypedDict):
+    """The arguments of `omnilmm_lite.load` beside the model."""
+
+    device: str
+    context: int | None
+    threads: int | None
+    drafts: bool | None
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `omnilmm_lite.load`: model, device, context, threads."""
+    """The arguments of `omnilmm_lite.load`: model, device, context, threads, drafts."""
     machine = parser.add_argument_group("model and machine")
     machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
     machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
     machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
     machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    drafts = "guess ahead from what was said before, and check several tokens at once (default: on the CPU)"
+    machine.add_argument("--drafts", action=argparse.BooleanOptionalAction, help=drafts)
+
+
+def machine_options(args: argparse.Namespace) -> MachineOptions:
+    """What the command line says about the machine."""
+    return MachineOptions(device=args.device, context=args.context, threads=args.threads, drafts=args.drafts)

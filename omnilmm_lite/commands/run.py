@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from omnilmm_lite.commands.machine_options import add_machine_options
+from omnilmm_lite.commands.machine_options import add_machine_options, machine_options
 from omnilmm_lite.commands.sampling_options import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError
 
@@ -47,9 +47,7 @@ def run(args: argparse.Namespace) -> None:
     sampling_params(SamplingParams(), sampling_options(args))
     pictures: list[Picture | None] = [open_file(path) for path in args.images] or [None]
 
-    model = value_of(
-        lambda: load(args.model, device=args.device, context=args.context, threads=args.threads), "opening the model"
-    )
+    model = value_of(lambda: load(args.model, **machine_options(args)), "opening the model")
     if model.device.is_fallback:
         print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
     if prompt is None:
@@ -109,6 +107,8 @@ def _answer(
             "decode_s": round(timings.decode_s, 4),
             "prompt_tokens": timings.prompt_tokens,
             "new_tokens": timings.new_tokens,
+            "drafted_tokens": timings.drafted_tokens,
+            "accepted_tokens": timings.accepted_tokens,
             "tokens_per_s": round(timings.tokens_per_s, 2),
         },
         "device": model.device.device.value,

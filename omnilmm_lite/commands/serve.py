@@ -8,7 +8,7 @@ import threading
 import webbrowser
 from pathlib import Path
 
-from omnilmm_lite.commands.machine_options import add_machine_options
+from omnilmm_lite.commands.machine_options import add_machine_options, machine_options
 from omnilmm_lite.errors import InputError
 
 KEY_VARIABLE = "OMNILMM_API_KEY"
@@ -56,7 +56,7 @@ def serve(args: argparse.Namespace) -> None:
     if key is None and not is_loopback(args.host):
         raise InputError(f"--host: {args.host} lets other machines ask; give --api-key-file or set {KEY_VARIABLE}")
     with http.listen(args.host, args.port) as sock:  # before the model, which takes long to load
-        model = load(args.model, device=args.device, context=args.context, threads=args.threads)
+        model = load(args.model, **machine_options(args))
         engine = Engine(model, args.queue)
         asker = Asker(model, model.bundle.manifest.name, fetch_picture if args.fetch_images else None)
         access = Access(key, (args.host.lower(), *(name.lower() for name in args.allow_host)), tuple(args.allow_origin))

@@ -1,0 +1,102 @@
+"""Drafts against a search through the whole text, and what they may cost at most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnilmm_lite.drafts import CREDIT, EXTRA_COST, LONGEST, NGRAMS, PAUSE, Drafts, Lookup
+
+BREAK = 0
+TEXT = st.lists(st.integers(BREAK, 3), max_size=60)  # few tokens, so that they come again
+
+
+def search(text: Sequence[int], limit: int) -> list[int]:
+    """What `Lookup.draft` gives, by looking through everything."""
+    for size in NGRAMS:
+        tail = list(text[len(text) - size :])
+        if len(text) < size or BREAK in tail:
+            continue
+        for end in range(len(text) - 1, size - 1, -1):
+            if list(text[end - size : end]) == tail and text[end] != BREAK:
+                grown = list(text)
+                while len(grown) < len(text) + limit and grown[end + len(grown) - len(text)] != BREAK:
+                    grown.append(grown[end + len(grown) - len(text)])
+                return grown[len(text) :]
+    return []
+
+
+@given(text=TEXT, limit=st.integers(0, 5), pieces=st.integers(1, 7))
+def test_a_draft_is_what_a_search_finds(text: list[int], limit: int, pieces: int) -> None:
+    lookup = Lookup((BREAK,))
+    for start in range(0, len(text), pieces):
+        lookup.extend(text[start : start + pieces])
+        assert lookup.draft(limit) == search(text[: start + pieces], limit)
+
+
+def test_the_longer_match_goes_before_the_later_one() -> None:
+    lookup = Lookup((BREAK,))
+    lookup.extend([1, 2, 3, 7, 8, 9, 2, 3, 4, 5, 6, 1, 2, 3])
+    assert lookup.draft(3) == [7, 8, 9]
+    lookup.extend([5, 2, 3])
+    assert lookup.draft(3) == [5, 2, 3]
+
+
+def test_a_run_that_repeats_itself_goes_on() -> None:
+    lookup = Lookup((BREAK,))
+    lookup.extend([5, 5, 5])
+    assert lookup.draft(3) == [5, 5, 5]
+    lookup.extend([6, 7, 6, 7, 6])
+    assert lookup.draft(3) == [7, 6, 7]
+
+
+def test_pictures_are_no_text() -> None:
+    lookup = Lookup((BREAK,))
+    lookup.extend([4, *[BREAK] * 20])
+    assert lookup.draft(3) == []
+    lookup.extend([1, 2, 3, BREAK, 1, 2])
+    assert lookup.draft(3) == [3]
+
+
+# ---- what they cost ----
+
+
+def repeating(drafts: Drafts) -> Drafts:
+    drafts.extend([1] * 10)
+    return drafts
+
+
+def test_wrong_drafts_stop_for_a_while_and_are_tried_again() -> None:
+    drafts = repeating(Drafts((BREAK,)))
+    given = [len(drafts.propose(LONGEST)) for _ in range(3 * PAUSE)]
+    wrong = given.index(0)
+    assert 2 <= wrong <= 4
+    assert given[: wrong + PAUSE + 2] == [LONGEST] * wrong + [0] * PAUSE + [LONGEST, 0]
+
+
+def test_right_drafts_never_stop() -> None:
+    drafts = repeating(Drafts((BREAK,)))
+    for _ in range(5 * PAUSE):
+        assert len(drafts.propose(LONGEST)) == LONGEST
+        drafts.accept()
+
+
+def test_a_limit_keeps_drafts_short() -> None:
+    drafts = repeating(Drafts((BREAK,)))
+    assert [len(drafts.propose(limit)) for limit in (0, 1, 2, 100)] == [0, 1, 2, LONGEST]
+
+
+@given(right=st.lists(st.integers(0, LONGEST), min_size=1, max_size=300))
+def test_the_loss_is_bounded_whatever_is_right(right: list[int]) -> None:
+    drafts = repeating(Drafts((BREAK,)))
+    lost = 0.0
+    for count in right:
+        draft = drafts.propose(LONGEST)
+        lost += EXTRA_COST[len(draft)]
+        for _ in draft[:count]:
+            drafts.accept()
+            lost -= 1
+        dearest = EXTRA_COST[LONGEST]
+        assert lost <= CREDIT + dearest + dearest * len(right) / (PAUSE + 1) + 1e-9
