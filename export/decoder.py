@@ -63,11 +63,14 @@ class CheckpointWeights:
 
 
 class Sublayers(Protocol):
-    """The linear layers' half of the decoder: both take and give (1, tokens, hidden)."""
+    """The linear layers' half of the decoder: attention and MLP take and give (1, tokens, hidden)."""
 
     def attention(self, graph: GraphBuilder, x: str, cache: list[str], layer: int) -> str: ...
 
     def mlp(self, graph: GraphBuilder, x: str, layer: int) -> str: ...
+
+    def lm_head(self, graph: GraphBuilder, x: str) -> str:
+        """(1, rows, hidden) -> (1, rows, vocab)"""
 
 
 def build_decoder(
@@ -81,7 +84,7 @@ def build_decoder(
 def build_layers(
     graph: GraphBuilder, config: DecoderConfig, weights: DecoderWeights, sublayers: Sublayers
 ) -> Iterator[str]:
-    """The graph around the sublayers: inputs, cache, residual stream, norms (from `weights`), lm_head (likewise)."""
+    """The graph around the sublayers: inputs, cache, residual stream, norms (from `weights`)."""
     embeddings = graph.input("inputs_embeds", TensorProto.FLOAT, [1, "tokens", config.hidden_size])
     rows = graph.input("logits_rows", TensorProto.INT64, ["rows"])
     cache = _cache_inputs(graph, config)
@@ -98,8 +101,7 @@ def build_layers(
         graph.seam()
         yield f"layer {i + 1}/{config.num_hidden_layers}"
     _, normed = _add_norm(graph, config, weights, x, branch, "model.norm")
-    logits = graph.linear(normed, weights.linear("lm_head"), "lm_head")
-    graph.output("logits", logits, TensorProto.FLOAT, [1, "rows", config.vocab_size])
+    graph.output("logits", sublayers.lm_head(graph, normed), TensorProto.FLOAT, [1, "rows", config.vocab_size])
     graph.save()
     yield "saved"
 
@@ -164,6 +166,9 @@ class FusedSublayers:
         gate, up = graph.split(both, [self.config.intermediate_size] * 2, f"{name}.split")
         gated = graph.op("Mul", graph.op("QuickGelu", gate, alpha=1.0), up)  # QuickGelu with alpha 1 is SiLU
         return graph.linear(gated, self.weights.linear(f"{name}.down_proj"), f"{name}.down_proj")
+
+    def lm_head(self, graph: GraphBuilder, x: str) -> str:
+        return graph.linear(x, self.weights.linear("lm_head"), "lm_head")
 
 
 def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache: list[str], layer: int) -> str:

@@ -36,28 +36,39 @@ class Decoder:
     def __init__(
         self,
         config: DecoderConfig,
-        open_graphs: Callable[[], tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]],
+        open_decode: Callable[[], onnxruntime.InferenceSession],
         device: Device,
         context: int,
+        open_prefill: Callable[[], onnxruntime.InferenceSession] | None = None,
     ) -> None:
-        """`open_graphs` gives the sessions for prefill and for decode, which may be the same one. `context`: tokens
-        that the cache has room for."""
+        """`open_decode` gives the session that decodes, `open_prefill` the one for prompts where they have a graph of
+        their own. `context`: tokens that the cache has room for."""
         self.config = config
         self.context = context
-        self._open_graphs = open_graphs
-        self._graphs: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession] | None = None
+        self._open_decode = open_decode
+        self._open_prefill = open_prefill
+        self._decode_graph: onnxruntime.InferenceSession | None = None
+        self._prefill_graph: onnxruntime.InferenceSession | None = None
         self._device = device
         self._cache: dict[str, Any] = {}
         self._held: list[Hashable] = []  # one key a cached token
         self._version = 0
+
+    @property
+    def has_prefill_graph(self) -> bool:
+        """Whether prompts have a graph of their own."""
+        return self._open_prefill is not None
 
     def open(self) -> None:
         """Loads the graphs; the first step does so, too."""
         self._sessions()
 
     def release(self) -> None:
-        """Lets go of the graphs until the next step. The cache, and what it holds, stays."""
-        self._graphs = None
+        """Makes room until the next step: lets go of the prompts' graph, the larger one, where they have one of their
+        own, else of the only graph there is. The cache, and what it holds, stays."""
+        if self._open_prefill is None:
+            self._decode_graph = None
+        self._prefill_graph = None
         return_freed_memory()
 
     @property
@@ -115,11 +126,13 @@ class Decoder:
 
     def _sessions(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
         """For prefill and for decode."""
-        if self._graphs is None:
-            self._graphs = self._open_graphs()
+        if self._decode_graph is None:
+            self._decode_graph = self._open_decode()
+        if self._prefill_graph is None:
+            self._prefill_graph = self._decode_graph if self._open_prefill is None else self._open_prefill()
         if not self._cache:
-            self._cache = _allocate_cache(self._graphs[0], self.config, self._device, self.context)
-        return self._graphs
+            self._cache = _allocate_cache(self._decode_graph, self.config, self._device, self.context)
+        return self._prefill_graph, self._decode_graph
 
     def _all_logits(self, session: onnxruntime.InferenceSession, keys: Sequence[Hashable], embeddings: Array) -> Array:
         self._check_room(len(keys))

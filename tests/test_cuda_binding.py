@@ -101,7 +101,7 @@ def test_a_fixed_step_gives_the_decoders_own_logits(tiny_bundle: Path, tiny_chec
     config = tiny_checkpoint.config.decoder
     session = open_session(tiny_bundle / "decoder.onnx", Device.CPU)
     embeddings = EmbeddingTable(tiny_bundle / "embeddings.npy", config)
-    decoder = Decoder(config, lambda: (session, session), Device.CPU, CONTEXT)
+    decoder = Decoder(config, lambda: session, Device.CPU, CONTEXT)
     cache = cache_for(config, CONTEXT)
     addresses = {name: value.data_ptr() for name, value in cache.items()}
     step = FixedStep(session, cache, config, CONTEXT, Device.CPU)

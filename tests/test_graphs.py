@@ -112,7 +112,7 @@ def test_resampler_for_one_picture_and_for_two(
 def run_decoder(path: Path, ids: list[int], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits of all positions, (tokens, vocab): two thirds as a prompt, the rest token by token."""
     session = open_session(path, Device.CPU)
-    decoder = Decoder(WINDOWED.decoder, lambda: (session, session), Device.CPU, context=64)
+    decoder = Decoder(WINDOWED.decoder, lambda: session, Device.CPU, context=64)
     prompt = len(ids) * 2 // 3
     rows = [decoder.prefill_logits(ids[:prompt], embeddings[:prompt])]
     rows += [decoder.decode(ids[i], embeddings[i : i + 1])[None] for i in range(prompt, len(ids))]

@@ -99,19 +99,26 @@ def make_plan(subject: Subject, context: int) -> Plan:
     towers = {"vision": loaded["vision"], "resampler": loaded["resampler"]}
     decoders = {"decoder": loaded["decoder"] + loaded["prefill"], "kv_cache": kv_cache_bytes(subject, context)}
     driver = CUDA_CONTEXT if preset.target is Device.CUDA else 0
-    while_loading = Need(*[loading_bytes((*graphs.decoder, *graphs.prefill), preset.target)] * 2)
-    decoder = Need(max(decoder.first, while_loading.first), max(decoder.most, while_loading.most))
+    packing = loading_bytes(graphs.decoder, preset.target)  # the prompts' own graph is mapped: nothing to pack
+    decoder = Need(max(decoder.first, packing), max(decoder.most, packing))
     if not preset.time_shared:
         workspace = tower.first + decoder.first + driver
         more = tower.most + decoder.most + driver - workspace
         return Plan(subject, context, (Phase("all", **towers, **decoders, workspace=workspace, more=more),))
-    # The cache is made with the first question and outlives the decoder's graphs, so a second picture meets it. On a
-    # card it is there from the beginning.
-    cache = decoders["kv_cache"]
-    at_once = cache if preset.target is Device.CUDA else 0
+    # Where prompts have a graph of their own, the one that decodes is loaded beside the first picture, and stays. The
+    # cache is made with the decoder and outlives its graphs, so a second picture meets it. On a card it is there from
+    # the beginning.
+    stays, cache = preset.int8_prefill, decoders["kv_cache"]
+    at_once = cache if stays or preset.target is Device.CUDA else 0
     later = tower.most - tower.first + cache - at_once
+    workspace = _while(() if preset.mapped else graphs.vision, tower, preset.target, driver)
     picture = Phase(
-        "picture", **towers, kv_cache=at_once, workspace=_while(graphs.vision, tower, preset.target, driver), more=later
+        "picture",
+        **towers,
+        decoder=loaded["decoder"] if stays else 0,
+        kv_cache=at_once,
+        workspace=workspace + (packing if stays else 0),
+        more=later,
     )
     answer = Phase("answer", **decoders, workspace=decoder.first + driver, more=decoder.most - decoder.first)
     return Plan(subject, context, (picture, answer))
