@@ -25,6 +25,7 @@ import torch
 from onnx import TensorProto
 
 from export.checkpoint import Checkpoint
+from export.cuda_operators import NBITS_ROW_MULTIPLE
 from export.graph import Array, GraphBuilder, Weight, element_type
 from export.reference import rope_tables
 from omnilmm_lite.config import DecoderConfig
@@ -168,7 +169,16 @@ class FusedSublayers:
         return graph.linear(gated, self.weights.linear(f"{name}.down_proj"), f"{name}.down_proj")
 
     def lm_head(self, graph: GraphBuilder, x: str) -> str:
-        return graph.linear(x, self.weights.linear("lm_head"), "lm_head")
+        head = self.weights.linear("lm_head")
+        if not isinstance(head, QuantizedWeight) or len(head.codes) % NBITS_ROW_MULTIPLE == 0:
+            return graph.linear(x, head, "lm_head")
+        # the vocabulary's 32009 rows would make CUDA write the whole weight out as fp16, token by token (docs/gpu.md)
+        logits = graph.linear(x, pad_rows(head, NBITS_ROW_MULTIPLE), "lm_head")  # (1, rows, padded vocab)
+        first, last, axis = (
+            graph.constant(f"lm_head.{name}", np.asarray([value], dtype=np.int64))
+            for name, value in (("first", 0), ("last", len(head.codes)), ("axis", 2))
+        )
+        return graph.op("Slice", logits, first, last, axis)
 
 
 def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache: list[str], layer: int) -> str:
@@ -189,6 +199,13 @@ def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache
     for output in present:
         graph.declare_output(output, element_type(graph.precision.compute), _cache_shape(config))
     return f"{name}.out"
+
+
+def pad_rows(weight: QuantizedWeight, multiple: int) -> QuantizedWeight:
+    """With rows of zeros behind it, as many as it takes until `multiple` divides their number."""
+    rows = ((0, -len(weight.codes) % multiple), (0, 0))
+    padded = {name: np.pad(getattr(weight, name), rows) for name in ("codes", "scales", "zeros")}
+    return dataclasses.replace(weight, **padded)
 
 
 def stack(parts: list[Weight]) -> Weight:

@@ -115,7 +115,7 @@ class Model:
 
 
 def _encode_and_open(encode: Encode, decoder: Decoder, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Loads the decoder beside the tower's work: packing weights keeps one core busy for seconds, and waits for disks."""
+    """Loads the decoder beside the tower's work: packing weights keeps one core busy for seconds."""
     with meanwhile(decoder.open):
         return encode(pixels)
 

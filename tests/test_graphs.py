@@ -119,6 +119,42 @@ def run_decoder(path: Path, ids: list[int], embeddings: NDArray[np.float32]) -> 
     return np.concatenate(rows)
 
 
+@dataclasses.dataclass(frozen=True)
+class ShortHead:
+    """A vocabulary that 8 doesn't divide, with lm_head in 8 bits."""
+
+    plain: CheckpointWeights
+    vocab_size: int
+
+    def linear(self, name: str) -> Weight:
+        weight = self.plain.linear(name)
+        if name != "lm_head":
+            return weight
+        return round_to_nearest(torch.from_numpy(weight[: self.vocab_size]), bits=8, group_size=32, sym=False)
+
+    def array(self, name: str) -> NDArray[np.float32]:
+        return self.plain.array(name)
+
+
+def test_a_quantized_head_is_padded_to_a_width_that_cuda_is_fast_with(
+    checkpoint: Checkpoint, reference: OmniLMM, tmp_path: Path
+) -> None:
+    vocab_size, ids = 1021, [1, *range(500, 510)]
+    weights = ShortHead(CheckpointWeights(checkpoint), vocab_size)
+    path = tmp_path / "decoder.onnx"
+    config = dataclasses.replace(checkpoint.config.decoder, vocab_size=vocab_size)
+    for _ in build_decoder(config, weights, path, FP32, accuracy_level=0):
+        pass
+    (head,) = (node for node in onnx.load(path, load_external_data=False).graph.node if node.op_type == "MatMulNBits")
+    assert {each.name: each.i for each in head.attribute}["N"] == 1024
+    rows = reference.embed(torch.tensor([ids]))[0].numpy()
+    session = open_session(path, Device.CPU)
+    found = Decoder(config, lambda: session, Device.CPU, context=64).prefill_logits(ids, rows)
+    expected = reference(torch.tensor([ids]))[0].numpy()[:, :vocab_size]
+    assert found.shape == expected.shape
+    assert relative(found, expected) < 1e-2  # 8 bits of rounding
+
+
 @PRECISIONS
 def test_decoder_beyond_its_sliding_window(
     checkpoint: Checkpoint, reference: OmniLMM, tmp_path: Path, precision: Precision
