@@ -204,8 +204,12 @@ def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache
 def pad_rows(weight: QuantizedWeight, multiple: int) -> QuantizedWeight:
     """With rows of zeros behind it, as many as it takes until `multiple` divides their number."""
     rows = ((0, -len(weight.codes) % multiple), (0, 0))
-    padded = {name: np.pad(getattr(weight, name), rows) for name in ("codes", "scales", "zeros")}
-    return dataclasses.replace(weight, **padded)
+    return dataclasses.replace(
+        weight,
+        codes=np.pad(weight.codes, rows),
+        scales=np.pad(weight.scales, rows),
+        zeros=np.pad(weight.zeros, rows),
+    )
 
 
 def stack(parts: list[Weight]) -> Weight:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.binding import FixedStep, unrecorded
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.device import Device, import_onnxruntime, run_graph
 from omnilmm_lite.errors import ContextFullError, InputError
@@ -40,15 +41,20 @@ class Decoder:
         device: Device,
         context: int,
         open_prefill: Callable[[], onnxruntime.InferenceSession] | None = None,
+        *,
+        cuda_graph: bool = False,
     ) -> None:
         """`open_decode` gives the session that decodes, `open_prefill` the one for prompts where they have a graph of
-        their own. `context`: tokens that the cache has room for."""
+        their own. `context`: tokens that the cache has room for. `cuda_graph`: the session that decodes was opened to
+        record steps; `decode` then runs the one step that it records, all else goes unrecorded."""
         self.config = config
         self.context = context
         self._open_decode = open_decode
         self._open_prefill = open_prefill
         self._decode_graph: onnxruntime.InferenceSession | None = None
         self._prefill_graph: onnxruntime.InferenceSession | None = None
+        self._cuda_graph = cuda_graph
+        self._step: FixedStep | None = None  # where there is a CUDA graph
         self._device = device
         self._cache: dict[str, Any] = {}
         self._held: list[Hashable] = []  # one key a cached token
@@ -67,7 +73,7 @@ class Decoder:
         """Makes room until the next step: lets go of the prompts' graph, the larger one, where they have one of their
         own, else of the only graph there is. The cache, and what it holds, stays."""
         if self._open_prefill is None:
-            self._decode_graph = None
+            self._decode_graph = self._step = None
         self._prefill_graph = None
         return_freed_memory()
 
@@ -113,7 +119,14 @@ class Decoder:
     def decode(self, key: Hashable, embedding: Array) -> Array:
         """Appends one token, embedding (1, hidden); returns its logits (vocab,)."""
         self._check_room(1)
-        return _last(self._run(self._sessions()[1], [key], embedding, rows=np.asarray([-1])))
+        session = self._sessions()[1]
+        if not self._cuda_graph:
+            return _last(self._run(session, [key], embedding, rows=np.asarray([-1])))
+        if self._step is None:
+            self._step = FixedStep(session, self._cache, self.config, self.context, self._device)
+        logits = self._step.run(embedding, self.length)
+        self._held.append(key)
+        return logits
 
     def decode_logits(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
         """Like `decode` for many tokens that are known beforehand, in one go: (tokens, vocab)."""
@@ -166,7 +179,7 @@ class Decoder:
         logits: Array = np.empty((1, len(rows), self.config.vocab_size), dtype=np.float32)
         # bound to host memory: on a card this is the step's one copy back
         binding.bind_output("logits", "cpu", 0, np.float32, list(logits.shape), logits.ctypes.data)
-        run_graph(session, binding, "decoder")
+        run_graph(session, binding, "decoder", unrecorded() if self._cuda_graph else None)
         # only now: the rows that an interrupted step wrote lie behind what is held, and are written again
         self._held.extend(keys)
         answer: Array = logits[0]

@@ -127,10 +127,10 @@ class ShortHead:
     vocab_size: int
 
     def linear(self, name: str) -> Weight:
-        weight = self.plain.linear(name)
         if name != "lm_head":
-            return weight
-        return round_to_nearest(torch.from_numpy(weight[: self.vocab_size]), bits=8, group_size=32, sym=False)
+            return self.plain.linear(name)
+        weight = torch.from_numpy(self.plain.array("lm_head.weight")[: self.vocab_size])
+        return round_to_nearest(weight, bits=8, group_size=32, sym=False)
 
     def array(self, name: str) -> NDArray[np.float32]:
         return self.plain.array(name)
