@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,8 +99,8 @@ def build(model: SmolLM2, weights: DecoderWeights, folder: Path) -> None:
         "exact.onnx": build_decoder(config, weights, folder / "exact.onnx", FP32, accuracy_level=0),
         "decoder.onnx": build_decoder(config, weights, folder / "decoder.onnx", FP32, accuracy_level=4),
         "head.onnx": build_decoder(config, head, folder / "head.onnx", FP32, accuracy_level=4),
-        "prefill.onnx": build_prefill(config, head, folder / "prefill.onnx", FP32, accuracy_level=4),
-        "finer.onnx": build_prefill(config, Original(model), folder / "finer.onnx", FP32, accuracy_level=4),
+        "prefill.onnx": build_prefill(config, head, folder / "prefill.onnx", FP32),
+        "finer.onnx": build_prefill(config, Original(model), folder / "finer.onnx", FP32),
     }
     for steps in graphs.values():
         for _ in steps:
@@ -110,8 +111,8 @@ def measure(
     model: SmolLM2, original: Evaluation, route: Route, folder: Path, ids: NDArray[np.int64]
 ) -> Iterator[tuple[Scores, Scores]]:
     """Each sequence's prompt and answer."""
-    prefill, decode = (open_session(folder / name, Device.CPU) for name in (route.prefill, route.decode))
-    decoder = Decoder(model.config.decoder, lambda: (prefill, decode), Device.CPU, TOKENS)
+    prefill, decode = (partial(open_session, folder / name, Device.CPU) for name in (route.prefill, route.decode))
+    decoder = Decoder(model.config.decoder, decode, Device.CPU, TOKENS, open_prefill=prefill)
     table = model.array("model.embed_tokens.weight")
     half = TOKENS // 2
     for sequence, exact in zip(ids, original.logits(), strict=True):

@@ -97,7 +97,7 @@ def _write_graphs(
     if preset.int8_prefill:
         progress.stage("decoder for prompts", decoder_graph.num_stages(config.decoder))
         path = folder / PREFILL
-        for line in build_prefill(config.decoder, weights, path, preset.decoder, preset.accuracy_level):
+        for line in build_prefill(config.decoder, weights, path, preset.decoder):
             progress.step(line)
     progress.stage("embeddings", 1)
     _write_embeddings(checkpoint, folder / graphs.embeddings, preset)
@@ -142,6 +142,7 @@ def _write_manifest(
         config=checkpoint.config,
         files=tuple(files),
         time_shared=preset.time_shared,
+        mapped=preset.mapped,
         source={"folder": checkpoint.folder.resolve().name, "files": source},
         quantization=quantization,
         parity=parity.to_dict(),

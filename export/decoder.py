@@ -25,6 +25,7 @@ import torch
 from onnx import TensorProto
 
 from export.checkpoint import Checkpoint
+from export.cuda_operators import NBITS_ROW_MULTIPLE
 from export.graph import Array, GraphBuilder, Weight, element_type
 from export.reference import rope_tables
 from omnilmm_lite.config import DecoderConfig
@@ -63,11 +64,14 @@ class CheckpointWeights:
 
 
 class Sublayers(Protocol):
-    """The linear layers' half of the decoder: both take and give (1, tokens, hidden)."""
+    """The linear layers' half of the decoder: attention and MLP take and give (1, tokens, hidden)."""
 
     def attention(self, graph: GraphBuilder, x: str, cache: list[str], layer: int) -> str: ...
 
     def mlp(self, graph: GraphBuilder, x: str, layer: int) -> str: ...
+
+    def lm_head(self, graph: GraphBuilder, x: str) -> str:
+        """(1, rows, hidden) -> (1, rows, vocab)"""
 
 
 def build_decoder(
@@ -81,7 +85,7 @@ def build_decoder(
 def build_layers(
     graph: GraphBuilder, config: DecoderConfig, weights: DecoderWeights, sublayers: Sublayers
 ) -> Iterator[str]:
-    """The graph around the sublayers: inputs, cache, residual stream, norms (from `weights`), lm_head (likewise)."""
+    """The graph around the sublayers: inputs, cache, residual stream, norms (from `weights`)."""
     embeddings = graph.input("inputs_embeds", TensorProto.FLOAT, [1, "tokens", config.hidden_size])
     rows = graph.input("logits_rows", TensorProto.INT64, ["rows"])
     cache = _cache_inputs(graph, config)
@@ -98,8 +102,7 @@ def build_layers(
         graph.seam()
         yield f"layer {i + 1}/{config.num_hidden_layers}"
     _, normed = _add_norm(graph, config, weights, x, branch, "model.norm")
-    logits = graph.linear(normed, weights.linear("lm_head"), "lm_head")
-    graph.output("logits", logits, TensorProto.FLOAT, [1, "rows", config.vocab_size])
+    graph.output("logits", sublayers.lm_head(graph, normed), TensorProto.FLOAT, [1, "rows", config.vocab_size])
     graph.save()
     yield "saved"
 
@@ -165,6 +168,18 @@ class FusedSublayers:
         gated = graph.op("Mul", graph.op("QuickGelu", gate, alpha=1.0), up)  # QuickGelu with alpha 1 is SiLU
         return graph.linear(gated, self.weights.linear(f"{name}.down_proj"), f"{name}.down_proj")
 
+    def lm_head(self, graph: GraphBuilder, x: str) -> str:
+        head = self.weights.linear("lm_head")
+        if not isinstance(head, QuantizedWeight) or len(head.codes) % NBITS_ROW_MULTIPLE == 0:
+            return graph.linear(x, head, "lm_head")
+        # the vocabulary's 32009 rows would make CUDA write the whole weight out as fp16, token by token (docs/gpu.md)
+        logits = graph.linear(x, pad_rows(head, NBITS_ROW_MULTIPLE), "lm_head")  # (1, rows, padded vocab)
+        first, last, axis = (
+            graph.constant(f"lm_head.{name}", np.asarray([value], dtype=np.int64))
+            for name, value in (("first", 0), ("last", len(head.codes)), ("axis", 2))
+        )
+        return graph.op("Slice", logits, first, last, axis)
+
 
 def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache: list[str], layer: int) -> str:
     """qkv (1, tokens, q_dim + 2 kv_dim), without positions -> (1, tokens, q_dim); keys and values go to the cache."""
@@ -184,6 +199,17 @@ def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache
     for output in present:
         graph.declare_output(output, element_type(graph.precision.compute), _cache_shape(config))
     return f"{name}.out"
+
+
+def pad_rows(weight: QuantizedWeight, multiple: int) -> QuantizedWeight:
+    """With rows of zeros behind it, as many as it takes until `multiple` divides their number."""
+    rows = ((0, -len(weight.codes) % multiple), (0, 0))
+    return dataclasses.replace(
+        weight,
+        codes=np.pad(weight.codes, rows),
+        scales=np.pad(weight.scales, rows),
+        zeros=np.pad(weight.zeros, rows),
+    )
 
 
 def stack(parts: list[Weight]) -> Weight:

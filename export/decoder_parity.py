@@ -36,13 +36,11 @@ class Dequantized:
 
 @dataclass(frozen=True)
 class RoundedPrompts:
-    """The layers of `export.prefill`: int8 made of what `weights` stand for, lm_head as it is."""
+    """The layers of `export.prefill`: int8 made of what `weights` stand for."""
 
     weights: DecoderWeights
 
     def __call__(self, name: str) -> nn.Module | None:
-        if name == "lm_head":
-            return Dequantized(self.weights)(name)
         return Int8Module(int8_layer(self.weights, name))
 
 

@@ -30,11 +30,9 @@ TOLERANCE = 1e-2
 WIDEST_ROTATION = 64
 
 
-def build_prefill(
-    config: DecoderConfig, weights: DecoderWeights, path: Path, precision: Precision, accuracy_level: int
-) -> Iterator[str]:
+def build_prefill(config: DecoderConfig, weights: DecoderWeights, path: Path, precision: Precision) -> Iterator[str]:
     """Writes `path` and its data; yields as many lines as `export.decoder.build_decoder`."""
-    with GraphBuilder(path, precision, accuracy_level=accuracy_level) as graph:
+    with GraphBuilder(path, precision) as graph:
         yield from build_layers(graph, config, weights, Int8Sublayers(config, weights))
 
 
@@ -76,6 +74,13 @@ class Int8Sublayers:
         out_scale = graph.op("Mul", column(graph, inner.scale), scale)
         out = graph.op("Mul", int8_product(graph, inner, down_proj.weight, f"{name}.down_proj"), out_scale)
         return _sequence(graph, out, down_proj.weight)
+
+    def lm_head(self, graph: GraphBuilder, x: str) -> str:
+        """In int8 as well, although it has one row: 4- and 8-bit products are slow unless they are packed at loading,
+        and this graph's weights are to stay in their file."""
+        head = int8_layer(self.weights, "lm_head")
+        logits = int8_linear(graph, _rows(graph, x, self.config.hidden_size), head, "lm_head")
+        return _sequence(graph, logits, head.weight)
 
 
 def _stack(layers: list[Int8Linear]) -> Int8Linear:

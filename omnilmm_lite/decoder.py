@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.binding import FixedStep, unrecorded
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.device import Device, import_onnxruntime, run_graph
 from omnilmm_lite.errors import ContextFullError, InputError
@@ -36,28 +37,44 @@ class Decoder:
     def __init__(
         self,
         config: DecoderConfig,
-        open_graphs: Callable[[], tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]],
+        open_decode: Callable[[], onnxruntime.InferenceSession],
         device: Device,
         context: int,
+        open_prefill: Callable[[], onnxruntime.InferenceSession] | None = None,
+        *,
+        cuda_graph: bool = False,
     ) -> None:
-        """`open_graphs` gives the sessions for prefill and for decode, which may be the same one. `context`: tokens
-        that the cache has room for."""
+        """`open_decode` gives the session that decodes, `open_prefill` the one for prompts where they have a graph of
+        their own. `context`: tokens that the cache has room for. `cuda_graph`: the session that decodes was opened to
+        record steps; `decode` then runs the one step that it records, all else goes unrecorded."""
         self.config = config
         self.context = context
-        self._open_graphs = open_graphs
-        self._graphs: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession] | None = None
+        self._open_decode = open_decode
+        self._open_prefill = open_prefill
+        self._decode_graph: onnxruntime.InferenceSession | None = None
+        self._prefill_graph: onnxruntime.InferenceSession | None = None
+        self._cuda_graph = cuda_graph
+        self._step: FixedStep | None = None  # where there is a CUDA graph
         self._device = device
         self._cache: dict[str, Any] = {}
         self._held: list[Hashable] = []  # one key a cached token
         self._version = 0
+
+    @property
+    def has_prefill_graph(self) -> bool:
+        """Whether prompts have a graph of their own."""
+        return self._open_prefill is not None
 
     def open(self) -> None:
         """Loads the graphs; the first step does so, too."""
         self._sessions()
 
     def release(self) -> None:
-        """Lets go of the graphs until the next step. The cache, and what it holds, stays."""
-        self._graphs = None
+        """Makes room until the next step: lets go of the prompts' graph, the larger one, where they have one of their
+        own, else of the only graph there is. The cache, and what it holds, stays."""
+        if self._open_prefill is None:
+            self._decode_graph = self._step = None
+        self._prefill_graph = None
         return_freed_memory()
 
     @property
@@ -102,7 +119,14 @@ class Decoder:
     def decode(self, key: Hashable, embedding: Array) -> Array:
         """Appends one token, embedding (1, hidden); returns its logits (vocab,)."""
         self._check_room(1)
-        return _last(self._run(self._sessions()[1], [key], embedding, rows=np.asarray([-1])))
+        session = self._sessions()[1]
+        if not self._cuda_graph:
+            return _last(self._run(session, [key], embedding, rows=np.asarray([-1])))
+        if self._step is None:
+            self._step = FixedStep(session, self._cache, self.config, self.context, self._device)
+        logits = self._step.run(embedding, self.length)
+        self._held.append(key)
+        return logits
 
     def decode_logits(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
         """Like `decode` for many tokens that are known beforehand, in one go: (tokens, vocab).
@@ -124,11 +148,13 @@ class Decoder:
 
     def _sessions(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
         """For prefill and for decode."""
-        if self._graphs is None:
-            self._graphs = self._open_graphs()
+        if self._decode_graph is None:
+            self._decode_graph = self._open_decode()
+        if self._prefill_graph is None:
+            self._prefill_graph = self._decode_graph if self._open_prefill is None else self._open_prefill()
         if not self._cache:
-            self._cache = _allocate_cache(self._graphs[0], self.config, self._device, self.context)
-        return self._graphs
+            self._cache = _allocate_cache(self._decode_graph, self.config, self._device, self.context)
+        return self._prefill_graph, self._decode_graph
 
     def _all_logits(self, session: onnxruntime.InferenceSession, keys: Sequence[Hashable], embeddings: Array) -> Array:
         self._check_room(len(keys))
@@ -162,7 +188,7 @@ class Decoder:
         logits: Array = np.empty((1, len(rows), self.config.vocab_size), dtype=np.float32)
         # bound to host memory: on a card this is the step's one copy back
         binding.bind_output("logits", "cpu", 0, np.float32, list(logits.shape), logits.ctypes.data)
-        run_graph(session, binding, "decoder")
+        run_graph(session, binding, "decoder", unrecorded() if self._cuda_graph else None)
         # only now: the rows that an interrupted step wrote lie behind what is held, and are written again
         self._held.extend(keys)
         answer: Array = logits[0]

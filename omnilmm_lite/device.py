@@ -85,15 +85,18 @@ def fallback(reason: str) -> DeviceChoice:
 
 
 def open_session(
-    path: Path, device: Device, threads: int | None = None, *, cuda_graph: bool = False
+    path: Path, device: Device, threads: int | None = None, *, cuda_graph: bool = False, mapped: bool = False
 ) -> onnxruntime.InferenceSession:
     """A session for the graph at `path` that runs on `device`; DeviceError where it would run elsewhere.
 
-    `cuda_graph`: on a card, steps are recorded and replayed; see `omnilmm_lite.binding`. OmniLMMError where onnxruntime
-    can't load the graph at all.
+    `cuda_graph`: on a card, steps are recorded and replayed; see `omnilmm_lite.binding`. `mapped`: on the CPU, weights
+    are used as they lie in the mapped file (see `Manifest.mapped`). OmniLMMError where onnxruntime can't load the graph
+    at all.
     """
     ort = import_onnxruntime()
     options = session_options(ort, threads)
+    if mapped and device is Device.CPU:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     # loading gigabytes takes seconds, and a thread's interrupt ends that, too
     with ended_by(lambda: options.set_load_cancellation_flag(True)), _load_errors(path, device):
         # without enable_fallback=0 a CUDA error is printed on stdout, and the session quietly made for the CPU

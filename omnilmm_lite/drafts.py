@@ -4,7 +4,7 @@ A step of a few tokens reads the weights once, as a step of one does, so checkin
 it saves if most of it is right. Nothing is lost but time if it is wrong: each token is still drawn from the model's own
 logits. Source: A. Saxena, "Prompt Lookup Decoding" (2023).
 
-These logits differ from a plain step's by rounding (`Decoder.decode_logits`). With float activations that can turn a tie.
+These logits differ from a plain step's by rounding (`Decoder.decode_logits`). With float activations that turns ties.
 With int8 ones, as in the CPU presets, it grows to that format's own error, as with any other order of sums (where the
 cache holds the prompt already, for one): the answer is as good, but need not be the one without drafts.
 """

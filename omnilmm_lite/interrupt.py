@@ -112,6 +112,35 @@ def in_background(produce: Callable[[], Iterable[T]]) -> Iterator[T]:
         thread.join()
 
 
+@contextlib.contextmanager
+def meanwhile(work: Callable[[], object]) -> Iterator[None]:
+    """`work` runs in a thread of its own beside the block; the end of the block waits for it.
+
+    What `work` raised is raised then. Where the block fails, or the waiting thread is interrupted, so is `work`.
+    """
+    interrupt = Interrupt()
+    done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            with interruptible(interrupt):
+                work()
+            done.put(None)
+        except BaseException as error:  # carried over to the thread that waits
+            done.put(error)
+
+    thread = threading.Thread(target=run, name="meanwhile", daemon=True)
+    thread.start()
+    try:
+        yield
+        with ended_by(interrupt.set):
+            if (error := _wait(done)) is not None:
+                raise error
+    finally:
+        interrupt.set()
+        thread.join()
+
+
 def _wait(items: queue.SimpleQueue[T]) -> T:
     """The next item. Waits in short turns: on Windows a longer wait would not hear Ctrl-C."""
     while True:

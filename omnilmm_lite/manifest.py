@@ -56,6 +56,9 @@ class Manifest:
     files: tuple[FileEntry, ...]
     graphs: Graphs = Graphs()
     time_shared: bool = False  # the tower is let go after each picture: there is no room for it beside the decoder
+    # Graphs whose weights the CPU engine takes where they lie in the file. It would pack them for its kernels: seconds
+    # of loading and a copy in memory, which int8 products with many rows are no faster for.
+    mapped: tuple[str, ...] = ()
     sampling: SamplingParams = field(default_factory=SamplingParams)
     source: dict[str, Any] = field(default_factory=dict)
     quantization: dict[str, Any] | None = None
@@ -86,6 +89,7 @@ class Manifest:
             )
         if isinstance(sampling := data.get("sampling"), dict):
             data["sampling"] = {**LATER_SAMPLING, **sampling}
+        data.setdefault("mapped", [])  # bundles that were made before have none
         try:
             manifest = build(cls, data)
             _check_sizes(manifest.config)

@@ -21,6 +21,7 @@ from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import TextModel
 from omnilmm_lite.image import ImageSource, load_image
+from omnilmm_lite.interrupt import meanwhile
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.tokenizer import Tokenizer
@@ -46,24 +47,29 @@ class Model:
         self.sampling: SamplingParams = manifest.sampling
 
         def session(name: str) -> InferenceSession:
-            return open_session(bundle.path(name), choice.device, threads)
-
-        def decoder_graphs() -> tuple[InferenceSession, InferenceSession]:
-            prefill = session(graphs.prefill)
-            return prefill, prefill if graphs.decode == graphs.prefill else session(graphs.decode)
+            return open_session(bundle.path(name), choice.device, threads, mapped=name in manifest.mapped)
 
         def open_tower() -> Encode:
             if manifest.time_shared:
                 self.text.decoder.release()
             tower, resampler = session(graphs.vision), session(graphs.resampler)
-            return partial(encode_pictures, tower, resampler, device=choice.device)
+            encode = partial(encode_pictures, tower, resampler, device=choice.device)
+            # what `release` doesn't let go of may as well be there when the picture is done
+            beside = manifest.time_shared and self.text.decoder.has_prefill_graph
+            return partial(_encode_and_open, encode, self.text.decoder) if beside else encode
 
         self.vision = VisionEncoder(manifest.config, open_tower, release_after=manifest.time_shared)
         self.text = TextModel(
             config=manifest.config,
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
             embeddings=EmbeddingTable(bundle.path(graphs.embeddings), decoder),
-            decoder=Decoder(decoder, decoder_graphs, choice.device, context),
+            decoder=Decoder(
+                decoder,
+                partial(session, graphs.decode),
+                choice.device,
+                context,
+                open_prefill=None if graphs.prefill == graphs.decode else partial(session, graphs.prefill),
+            ),
             drafts=choice.device is Device.CPU if drafts is None else drafts,  # a card's gain was never measured
         )
         # A card has to prove itself now, while the CPU can still be taken; on the CPU the tower may come first.
@@ -109,6 +115,12 @@ class Model:
     def chat(self, image: ImageSource | None = None, system: str | None = None) -> Chat:
         """A new conversation, about a picture or about none."""
         return Chat(self, image, system)
+
+
+def _encode_and_open(encode: Encode, decoder: Decoder, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Loads the decoder beside the tower's work: packing weights keeps one core busy for seconds."""
+    with meanwhile(decoder.open):
+        return encode(pixels)
 
 
 def load(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from omnilmm_lite.device import Device
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.manifest import PREFILL, Graphs
 from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
 
 
@@ -29,6 +30,12 @@ class Preset:
     time_shared: bool = False
     accuracy_level: int = 0
     lm_head_bits: int = 16  # 8: rounded to nearest, where the decoder is quantized at all
+
+    @property
+    def mapped(self) -> tuple[str, ...]:
+        """The manifest's: graphs whose large products are all int8 with many rows."""
+        tower = (Graphs().vision,) if self.tower is LinearFormat.INT8 else ()
+        return (*tower, *((PREFILL,) if self.int8_prefill else ()))
 
 
 _REFERENCE = Preset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ def test_a_fixed_step_gives_the_decoders_own_logits(tiny_bundle: Path, tiny_chec
     config = tiny_checkpoint.config.decoder
     session = open_session(tiny_bundle / "decoder.onnx", Device.CPU)
     embeddings = EmbeddingTable(tiny_bundle / "embeddings.npy", config)
-    decoder = Decoder(config, lambda: (session, session), Device.CPU, CONTEXT)
+    decoder = Decoder(config, lambda: session, Device.CPU, CONTEXT)
     cache = cache_for(config, CONTEXT)
     addresses = {name: value.data_ptr() for name, value in cache.items()}
     step = FixedStep(session, cache, config, CONTEXT, Device.CPU)
@@ -114,6 +115,29 @@ def test_a_fixed_step_gives_the_decoders_own_logits(tiny_bundle: Path, tiny_chec
     assert addresses == {name: value.data_ptr() for name, value in cache.items()}
     decoder.reuse([*IDS[:3], 0])  # the conversation goes on from an earlier token: what lies behind it is forgotten
     np.testing.assert_array_equal(step.run(embeddings([IDS[8]]), 3), decoder.decode(IDS[8], embeddings([IDS[8]])))
+
+
+def test_a_decoder_with_a_cuda_graph_answers_as_one_without(tiny_bundle: Path, tiny_checkpoint: Checkpoint) -> None:
+    """On the CPU nothing is recorded, but everything goes the same ways: prompt, steps, a rewound cache, a release."""
+    config = tiny_checkpoint.config.decoder
+    table = EmbeddingTable(tiny_bundle / "embeddings.npy", config)
+
+    def answer(decoder: Decoder) -> Iterator[NDArray[np.float32]]:
+        yield decoder.prefill(IDS[:4], table(IDS[:4]))
+        for token in IDS[4:]:
+            yield decoder.decode(token, table([token]))
+        decoder.reuse([*IDS[:6], 0])
+        decoder.release()
+        yield decoder.decode(IDS[8], table([IDS[8]]))
+        yield from decoder.decode_logits(IDS[:2], table(IDS[:2]))
+        assert decoder.length == 9
+
+    def opened() -> Any:
+        return open_session(tiny_bundle / "decoder.onnx", Device.CPU)
+
+    recorded, plain = (Decoder(config, opened, Device.CPU, CONTEXT, cuda_graph=graph) for graph in (True, False))
+    for found, expected in zip(answer(recorded), answer(plain), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_logits_of_one_step_survive_the_next(tiny_bundle: Path, tiny_checkpoint: Checkpoint) -> None:

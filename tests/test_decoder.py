@@ -89,8 +89,10 @@ class Rig:
 
     def decoder(self, context: int = CONTEXT, decode: WatchedSession | None = None) -> Decoder:
         session: Any = self.session
-        other: Any = decode or self.session
-        return Decoder(self.config, lambda: (session, other), Device.CPU, context)
+        if decode is None:
+            return Decoder(self.config, lambda: session, Device.CPU, context)
+        other: Any = decode
+        return Decoder(self.config, lambda: other, Device.CPU, context, open_prefill=lambda: session)
 
     def logits(self, ids: Sequence[int]) -> Array:
         """The reference's, of every position: (tokens, vocab)."""
@@ -280,7 +282,7 @@ KEYS = st.lists(st.sampled_from([1, 2, ("picture a", 0), ("picture b", 0)]), min
 @given(prompts=st.lists(KEYS, min_size=1, max_size=5))
 def test_reuse_is_the_longest_common_beginning_that_leaves_a_token(prompts: list[list[Hashable]]) -> None:
     session: Any = NoGraph()
-    decoder = Decoder(DecoderConfig(vocab_size=1, hidden_size=1), lambda: (session, session), Device.CPU, context=16)
+    decoder = Decoder(DecoderConfig(vocab_size=1, hidden_size=1), lambda: session, Device.CPU, context=16)
     held: list[Hashable] = []
     for prompt in prompts:
         expected = next(
@@ -354,7 +356,7 @@ def test_a_graph_of_another_shape_than_the_config_is_refused(rig: Rig) -> None:
     session: Any = rig.session
     config = dataclasses.replace(rig.config, num_key_value_heads=10**9)
     with pytest.raises(InputError, match=r"past\.0\.key has the shape .* where the manifest's config says"):
-        Decoder(config, lambda: (session, session), Device.CPU, 8).open()
+        Decoder(config, lambda: session, Device.CPU, 8).open()
 
 
 # ---- embeddings ----

@@ -179,6 +179,15 @@ def test_a_cuda_graph_is_recorded_only_where_it_is_asked_for(install: Any) -> No
     assert ort.arguments["providers"] == [CPU]
 
 
+def test_weights_are_mapped_on_the_cpu_alone(install: Any) -> None:
+    ort = install([CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CPU, mapped=True)
+    assert ort.arguments["options"].entries == {"session.disable_prepacking": "1"}
+    ort = install([CUDA, CPU], used=[CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CUDA, mapped=True)
+    assert ort.arguments["options"].entries == {}
+
+
 def test_a_session_that_silently_runs_on_the_cpu_is_refused(install: Any) -> None:
     install([CUDA, CPU], used=[CPU])
     with pytest.raises(DeviceError, match=r"decoder\.onnx was to run on cuda.*CPUExecutionProvider.*9\.9\.9"):

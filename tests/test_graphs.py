@@ -112,11 +112,47 @@ def test_resampler_for_one_picture_and_for_two(
 def run_decoder(path: Path, ids: list[int], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits of all positions, (tokens, vocab): two thirds as a prompt, the rest token by token."""
     session = open_session(path, Device.CPU)
-    decoder = Decoder(WINDOWED.decoder, lambda: (session, session), Device.CPU, context=64)
+    decoder = Decoder(WINDOWED.decoder, lambda: session, Device.CPU, context=64)
     prompt = len(ids) * 2 // 3
     rows = [decoder.prefill_logits(ids[:prompt], embeddings[:prompt])]
     rows += [decoder.decode(ids[i], embeddings[i : i + 1])[None] for i in range(prompt, len(ids))]
     return np.concatenate(rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShortHead:
+    """A vocabulary that 8 doesn't divide, with lm_head in 8 bits."""
+
+    plain: CheckpointWeights
+    vocab_size: int
+
+    def linear(self, name: str) -> Weight:
+        if name != "lm_head":
+            return self.plain.linear(name)
+        weight = torch.from_numpy(self.plain.array("lm_head.weight")[: self.vocab_size])
+        return round_to_nearest(weight, bits=8, group_size=32, sym=False)
+
+    def array(self, name: str) -> NDArray[np.float32]:
+        return self.plain.array(name)
+
+
+def test_a_quantized_head_is_padded_to_a_width_that_cuda_is_fast_with(
+    checkpoint: Checkpoint, reference: OmniLMM, tmp_path: Path
+) -> None:
+    vocab_size, ids = 1021, [1, *range(500, 510)]
+    weights = ShortHead(CheckpointWeights(checkpoint), vocab_size)
+    path = tmp_path / "decoder.onnx"
+    config = dataclasses.replace(checkpoint.config.decoder, vocab_size=vocab_size)
+    for _ in build_decoder(config, weights, path, FP32, accuracy_level=0):
+        pass
+    (head,) = (node for node in onnx.load(path, load_external_data=False).graph.node if node.op_type == "MatMulNBits")
+    assert {each.name: each.i for each in head.attribute}["N"] == 1024
+    rows = reference.embed(torch.tensor([ids]))[0].numpy()
+    session = open_session(path, Device.CPU)
+    found = Decoder(config, lambda: session, Device.CPU, context=64).prefill_logits(ids, rows)
+    expected = reference(torch.tensor([ids]))[0].numpy()[:, :vocab_size]
+    assert found.shape == expected.shape
+    assert relative(found, expected) < 1e-2  # 8 bits of rounding
 
 
 @PRECISIONS

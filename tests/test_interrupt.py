@@ -19,7 +19,7 @@ from omnilmm_lite import load
 from omnilmm_lite.decoder import PREFILL_CHUNK
 from omnilmm_lite.device import Device, open_session, run_graph
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.interrupt import Interrupt, Interrupted, ended_by, in_background, interruptible
+from omnilmm_lite.interrupt import Interrupt, Interrupted, ended_by, in_background, interruptible, meanwhile
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -241,6 +241,52 @@ def test_an_iterator_that_nobody_began_starts_no_thread() -> None:
 
 
 # ---- the model after it ----
+
+
+# ---- beside each other ----
+
+
+def test_work_beside_a_block_runs_in_another_thread_and_is_done_at_its_end() -> None:
+    threads: list[int] = []
+    in_block = threading.Event()
+
+    def work() -> None:
+        assert in_block.wait(PATIENCE)  # so the block is not kept waiting for it
+        threads.append(threading.get_ident())
+
+    with meanwhile(work):
+        in_block.set()
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+    assert not threads_named("meanwhile")
+
+
+def test_what_the_work_raises_comes_at_the_end_of_the_block() -> None:
+    block: list[str] = []
+
+    def work() -> None:
+        raise InputError("no such file")
+
+    with pytest.raises(InputError, match="no such file"), meanwhile(work):
+        block.append("over")
+    assert block == ["over"]
+
+
+def test_a_block_that_fails_ends_the_work(session: onnxruntime.InferenceSession, x: NDArray[np.float32]) -> None:
+    with pytest.raises(KeyError), meanwhile(lambda: flipped(session, LONG, x)):
+        raise KeyError
+    assert not threads_named("meanwhile")
+
+
+def test_an_interrupt_while_the_block_waits_for_the_work_ends_both(
+    session: onnxruntime.InferenceSession, x: NDArray[np.float32]
+) -> None:
+    interrupt = Interrupt()
+    timer = later(threading.Timer(0.2, interrupt.set))
+    with interruptible(interrupt), pytest.raises(Interrupted), meanwhile(lambda: flipped(session, LONG, x)):
+        pass
+    timer.join()
+    assert not threads_named("meanwhile")
 
 
 def test_an_interrupted_prefill_leaves_the_model_as_good_as_new(monkeypatch: pytest.MonkeyPatch) -> None:

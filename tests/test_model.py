@@ -197,10 +197,10 @@ def test_a_card_that_fails_at_the_first_session(
 ) -> None:
     """auto goes on with the CPU and says why; who asked for the card gets the error."""
 
-    def fail_on_cuda(path: Path, device: Device, threads: int | None) -> Any:
+    def fail_on_cuda(path: Path, device: Device, threads: int | None, *, mapped: bool) -> Any:
         if device is Device.CUDA:
             raise DeviceError("decoder.onnx can't run on cuda: no libcudart")
-        return open_session(path, device, threads)
+        return open_session(path, device, threads, mapped=mapped)
 
     monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
     monkeypatch.setattr(model_module, "open_session", fail_on_cuda)

@@ -87,7 +87,7 @@ def run_whole(path: Path, feeds: dict[str, NDArray[np.float32]]) -> dict[str, ND
 def run_decoder_whole(path: Path, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """As the runtime does: past and present are the same buffers."""
     session = open_session(path, Device.CPU)
-    decoder = Decoder(DEEPER.decoder, lambda: (session, session), Device.CPU, context=len(embeddings))
+    decoder = Decoder(DEEPER.decoder, lambda: session, Device.CPU, context=len(embeddings))
     keys = range(len(embeddings))
     first = decoder.prefill_logits(keys[:-1], embeddings[:-1])
     return np.concatenate([first, decoder.decode(keys[-1], embeddings[-1:])[None]])
@@ -136,7 +136,7 @@ def test_a_4_bit_decoder_gives_the_same_bits(checkpoint: Checkpoint, tmp_path: P
 def test_an_int8_prefill_graph_gives_the_same_bits(checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "prefill.onnx"
     weights = FourBits(CheckpointWeights(checkpoint))
-    exhaust(build_prefill(DEEPER.decoder, weights, path, FP32_FROM_FP16, 4))
+    exhaust(build_prefill(DEEPER.decoder, weights, path, FP32_FROM_FP16))
     embeddings = normal(TOKENS, DEEPER.decoder.hidden_size)
     assert np.array_equal(run_decoder(DEEPER.decoder, path, embeddings), run_decoder_whole(path, embeddings))
 

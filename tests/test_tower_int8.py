@@ -148,6 +148,17 @@ def test_the_graph_computes_what_the_weights_say(tower: Int8Tower, blocks: int, 
     assert np.median(difference) < 1e-4
 
 
+def test_weights_that_are_mapped_give_the_same_bits(tower: Int8Tower, tmp_path: Path) -> None:
+    path = tmp_path / "vision.onnx"
+    for _ in build_vision(CONFIG, tower, path, FP32):
+        pass
+    packed, mapped = (
+        open_session(path, Device.CPU, mapped=mapped).run(["patches"], {"pixel_values": PIXELS})[0]
+        for mapped in (False, True)
+    )
+    np.testing.assert_array_equal(mapped, packed)
+
+
 @torch.inference_mode()
 def test_parity_finds_a_mistake_in_one_block(tower: Int8Tower, tmp_path: Path) -> None:
     for _ in build_vision(CONFIG, tower, tmp_path / "vision.onnx", FP32):

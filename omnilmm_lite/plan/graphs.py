@@ -19,6 +19,7 @@ FP32_BYTES = 4
 GROUP_SIZE = 128
 WIDEST_ROTATION = 64  # of the tower's stream, and before every int8 layer of the decoder
 INNER_ROTATION = 32  # in the tower's MLPs
+ROW_MULTIPLE = 8  # of a quantized lm_head, which is padded
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,10 @@ def _decoder(config: DecoderConfig, preset: Preset, *, int8: bool) -> Iterator[T
             yield from _decoder_linear(f"{layer}.mlp.gate_up_proj", 2 * mlp, hidden, preset, int8)
         yield from _decoder_linear(f"{layer}.mlp.down_proj", hidden, mlp, preset, int8)
     yield floats("model.norm.weight", precision, hidden)
-    if preset.quantized and preset.lm_head_bits == 8:
-        yield from nbits("lm_head", config.vocab_size, hidden, 8, precision)
+    if int8:
+        yield from int8_codes("lm_head", config.vocab_size, hidden)
+    elif preset.quantized and preset.lm_head_bits == 8:
+        yield from nbits("lm_head", -(-config.vocab_size // ROW_MULTIPLE) * ROW_MULTIPLE, hidden, 8, precision)
     else:
         yield floats("lm_head.weight", precision, config.vocab_size, hidden)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from omnilmm_lite.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.plan.subject import Subject
-from omnilmm_lite.plan.tensor import TensorSize, loaded_bytes, loading_bytes
+from omnilmm_lite.plan.tensor import loaded_bytes, loading_bytes
 from omnilmm_lite.plan.workspace import (
     BASE,
     CUDA_CONTEXT,
@@ -99,27 +99,30 @@ def make_plan(subject: Subject, context: int) -> Plan:
     towers = {"vision": loaded["vision"], "resampler": loaded["resampler"]}
     decoders = {"decoder": loaded["decoder"] + loaded["prefill"], "kv_cache": kv_cache_bytes(subject, context)}
     driver = CUDA_CONTEXT if preset.target is Device.CUDA else 0
-    while_loading = Need(*[loading_bytes((*graphs.decoder, *graphs.prefill), preset.target)] * 2)
-    decoder = Need(max(decoder.first, while_loading.first), max(decoder.most, while_loading.most))
+    packing = loading_bytes(graphs.decoder, preset.target)  # the prompts' own graph is mapped: nothing to pack
+    decoder = Need(max(decoder.first, packing), max(decoder.most, packing))
     if not preset.time_shared:
         workspace = tower.first + decoder.first + driver
         more = tower.most + decoder.most + driver - workspace
         return Plan(subject, context, (Phase("all", **towers, **decoders, workspace=workspace, more=more),))
-    # The cache is made with the first question and outlives the decoder's graphs, so a second picture meets it. On a
+    # The cache is filled by the first question and outlives the decoder's graphs, so a second picture meets it. On a
     # card it is there from the beginning.
     cache = decoders["kv_cache"]
     at_once = cache if preset.target is Device.CUDA else 0
-    later = tower.most - tower.first + cache - at_once
+    # Where prompts have a graph of their own, the one that decodes is loaded beside the first picture, and stays. The
+    # tower's weights are mapped in int8: nothing of them is packed.
+    stays = preset.int8_prefill
+    loading = packing if stays else 0 if preset.mapped else loading_bytes(graphs.vision, preset.target)
     picture = Phase(
-        "picture", **towers, kv_cache=at_once, workspace=_while(graphs.vision, tower, preset.target, driver), more=later
+        "picture",
+        **towers,
+        decoder=loaded["decoder"] if stays else 0,
+        kv_cache=at_once,
+        workspace=max(tower.first, loading) + driver,
+        more=tower.most - tower.first + cache - at_once,
     )
     answer = Phase("answer", **decoders, workspace=decoder.first + driver, more=decoder.most - decoder.first)
     return Plan(subject, context, (picture, answer))
-
-
-def _while(tensors: tuple[TensorSize, ...], need: Need, device: Device, driver: int) -> int:
-    """Loading the largest tensor, or running: whichever takes more."""
-    return max(need.first, loading_bytes(tensors, device)) + driver
 
 
 def kv_cache_bytes(subject: Subject, context: int) -> int:
