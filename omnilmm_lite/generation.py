@@ -206,11 +206,12 @@ class Answer:
         model, decoder = self._model, self._model.decoder
         if decoder.version != self._cache_version:
             return self._prefill()
-        # `token` is the only one of the answer that has not been run; behind the others may be a draft's wrong ones
-        decoder.truncate(len(self._prompt.ids) + len(self.tokens) - 1)
-        # a run gives one token more than it checks, and the answer's last one is never run
-        room = self._max_new_tokens - len(self.tokens) - 1
-        draft = [] if self._drafts is None else self._drafts.propose(room)
+        draft: list[int] = []
+        if self._drafts is not None:
+            # all of the answer but `token` has been run, and perhaps wrong guesses behind it
+            decoder.truncate(len(self._prompt.ids) + len(self.tokens) - 1)
+            # a run gives one token more than it checks, and the answer's last one is never run
+            draft = self._drafts.propose(self._max_new_tokens - len(self.tokens) - 1)
         if not draft:
             return decoder.decode(token, model.embeddings([token]))
         tokens = [token, *draft]

@@ -69,9 +69,9 @@ class Scripted:
 
 
 def scripted(model: Model, script: Sequence[int | BaseException], context: int = 1000) -> tuple[TextModel, Scripted]:
-    """`model`'s text side with such a decoder, which a chat of `model` uses as well."""
+    """`model`'s text side with such a decoder, which a chat of `model` uses as well; drafts have tests of their own."""
     decoder: Any = Scripted(script, context)
-    model.text = dataclasses.replace(model.text, decoder=decoder)
+    model.text = dataclasses.replace(model.text, decoder=decoder, drafts=False)
     return model.text, decoder
 
 
@@ -140,7 +140,7 @@ def test_the_repetition_penalty_sees_the_answer_and_not_the_prompt(model: Model)
     """A penalty of 11 brings token 7 to 10 / 11, behind token 8: not while only the prompt holds it."""
     assert 7 in PROMPT.ids
     decoder: Any = SecondBest([7, 7])
-    text = dataclasses.replace(model.text, decoder=decoder)
+    text = dataclasses.replace(model.text, decoder=decoder, drafts=False)
     answer = Answer(text, PROMPT, SamplingParams.greedy(repetition_penalty=11, max_new_tokens=2))
     list(answer)
     assert answer.tokens == [7, 8]
