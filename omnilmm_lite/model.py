@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,12 +34,20 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT = 4096  # the reference's prompts end at 2048 tokens and its answers at 1024
 
 
+@dataclass(frozen=True)
+class Options:
+    """`load`'s, checked."""
+
+    context: int
+    threads: int | None
+    drafts: bool | None
+    cuda_graph: bool
+
+
 class Model:
     """Tokenizer, vision encoder and decoder of one bundle on one device. One conversation runs at a time."""
 
-    def __init__(
-        self, bundle: Bundle, choice: DeviceChoice, context: int, threads: int | None, drafts: bool | None = None
-    ) -> None:
+    def __init__(self, bundle: Bundle, choice: DeviceChoice, options: Options) -> None:
         started = time.perf_counter()
         manifest, graphs = bundle.manifest, bundle.manifest.graphs
         decoder = manifest.config.decoder
@@ -46,8 +55,14 @@ class Model:
         self.device = choice
         self.sampling: SamplingParams = manifest.sampling
 
-        def session(name: str) -> InferenceSession:
-            return open_session(bundle.path(name), choice.device, threads, mapped=name in manifest.mapped)
+        def session(name: str, *, cuda_graph: bool = False) -> InferenceSession:
+            return open_session(
+                bundle.path(name),
+                choice.device,
+                options.threads,
+                cuda_graph=cuda_graph,
+                mapped=name in manifest.mapped,
+            )
 
         def open_tower() -> Encode:
             if manifest.time_shared:
@@ -65,12 +80,14 @@ class Model:
             embeddings=EmbeddingTable(bundle.path(graphs.embeddings), decoder),
             decoder=Decoder(
                 decoder,
-                partial(session, graphs.decode),
+                partial(session, graphs.decode, cuda_graph=options.cuda_graph),
                 choice.device,
-                context,
+                options.context,
                 open_prefill=None if graphs.prefill == graphs.decode else partial(session, graphs.prefill),
+                cuda_graph=options.cuda_graph,
             ),
-            drafts=choice.device is Device.CPU if drafts is None else drafts,  # a card's gain was never measured
+            # a card's gain was never measured
+            drafts=choice.device is Device.CPU if options.drafts is None else options.drafts,
         )
         # A card has to prove itself now, while the CPU can still be taken; on the CPU the tower may come first.
         if choice.device is Device.CUDA or not manifest.time_shared:
@@ -130,12 +147,14 @@ def load(
     context: int | None = None,
     threads: int | None = None,
     drafts: bool | None = None,
+    cuda_graph: bool = False,
 ) -> Model:
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
     `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
     limit). `threads`: for the CPU; by default one a physical core. `drafts`: answers guess ahead from what was said
-    before, see `omnilmm_lite.drafts`; by default on the CPU only. InputError or DeviceError where that can't be.
+    before, see `omnilmm_lite.drafts`; by default on the CPU only. `cuda_graph`: a card records the step of a token and
+    replays it, see `omnilmm_lite.binding`. InputError or DeviceError where that can't be.
     """
     opened = Bundle.find(bundle)
     limit = opened.manifest.config.decoder.max_position_embeddings
@@ -144,13 +163,18 @@ def load(
     if threads is not None and threads < 1:
         raise InputError(f"threads: {threads} is out of range; give 1 or more")
     choice = choose_device(device, opened.manifest.target)
-    context = context or min(DEFAULT_CONTEXT, limit)
+    options = Options(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
+    _check_cuda_graph(options, choice)
     try:
-        return Model(opened, choice, context, threads, drafts)
+        return Model(opened, choice, options)
     except DeviceError as error:
         if device != AUTO:
             raise
         choice = fallback(str(error))
-    return Model(
-        opened, choice, context, threads, drafts
-    )  # out of the handler, which would keep the first attempt's memory
+    _check_cuda_graph(options, choice)
+    return Model(opened, choice, options)  # out of the handler, which would keep the first attempt's memory
+
+
+def _check_cuda_graph(options: Options, choice: DeviceChoice) -> None:
+    if options.cuda_graph and choice.device is Device.CPU:
+        raise InputError(f"--cuda-graph: only a CUDA card records steps, and this runs on the CPU ({choice.reason})")

@@ -197,10 +197,10 @@ def test_a_card_that_fails_at_the_first_session(
 ) -> None:
     """auto goes on with the CPU and says why; who asked for the card gets the error."""
 
-    def fail_on_cuda(path: Path, device: Device, threads: int | None, *, mapped: bool) -> Any:
+    def fail_on_cuda(path: Path, device: Device, threads: int | None, **options: bool) -> Any:
         if device is Device.CUDA:
             raise DeviceError("decoder.onnx can't run on cuda: no libcudart")
-        return open_session(path, device, threads, mapped=mapped)
+        return open_session(path, device, threads, **options)
 
     monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
     monkeypatch.setattr(model_module, "open_session", fail_on_cuda)
@@ -212,6 +212,25 @@ def test_a_card_that_fails_at_the_first_session(
     assert loaded.device.is_fallback
     assert "no libcudart" in loaded.device.reason
     assert loaded.chat().ask("Hello?", greedy=True, max_new_tokens=2)
+
+
+def test_steps_are_recorded_on_a_card_and_refused_without_one(
+    cuda_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: dict[str, bool] = {}
+
+    def remember(path: Path, device: Device, threads: int | None, *, cuda_graph: bool, mapped: bool) -> Any:
+        opened[path.name] = cuda_graph
+        return open_session(path, Device.CPU, threads, mapped=mapped)
+
+    with pytest.raises(InputError, match=r"--cuda-graph: only a CUDA card records steps, and this runs on the CPU \("):
+        load(cuda_bundle, device="cpu", cuda_graph=True)
+    monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
+    monkeypatch.setattr(model_module, "open_session", remember)
+    # the cache can't be put onto a card that isn't there
+    monkeypatch.setattr(model_module.Decoder, "open", lambda decoder: decoder._open_decode())
+    load(cuda_bundle, device="cuda", cuda_graph=True)
+    assert opened == {"decoder.onnx": True}
 
 
 # ---- the package ----

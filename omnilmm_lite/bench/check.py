@@ -88,14 +88,22 @@ class Observation:
         return [*self.features, *self.prompts, *self.steps]
 
 
-def check(bundle: Bundle, other: Bundle, device: str, threads: int | None, progress: Progress) -> CheckReport:
+def check(
+    bundle: Bundle,
+    other: Bundle,
+    device: str,
+    threads: int | None,
+    progress: Progress,
+    *,
+    cuda_graph: bool = False,
+) -> CheckReport:
     """`bundle` on `device` against `other` on the CPU. InputError where they are not two forms of one model."""
     form, other_form = Unloaded.of(bundle), Unloaded.of(other)
     check_comparable(form, other_form)
     if form.config.resampler.hidden_size != other_form.config.resampler.hidden_size:
         raise InputError(f"{form.name} and {other_form.name} can't be compared: give two forms of one model")
     exam = Exam.build(form.tokenizer, form.config)
-    found = observe(bundle, device, threads, exam, progress)
+    found = observe(bundle, device, threads, exam, progress, cuda_graph=cuda_graph)
     gc.collect()  # the model is let go before the other one comes
     expected = observe(other, "cpu", threads, exam, progress)
     prompts, prompt_scores = _scores(expected.prompts, found.prompts, _prompt_targets(exam))
@@ -114,9 +122,17 @@ def check(bundle: Bundle, other: Bundle, device: str, threads: int | None, progr
     )
 
 
-def observe(bundle: Bundle, device: str, threads: int | None, exam: Exam, progress: Progress) -> Observation:
-    """Loads a bundle and asks it everything."""
-    model = load(bundle.folder, device=device, threads=threads)
+def observe(
+    bundle: Bundle,
+    device: str,
+    threads: int | None,
+    exam: Exam,
+    progress: Progress,
+    *,
+    cuda_graph: bool = False,
+) -> Observation:
+    """Loads a bundle and asks it everything, token by token: drafts are another order of sums."""
+    model = load(bundle.folder, device=device, threads=threads, drafts=False, cuda_graph=cuda_graph)
     name = bundle.manifest.name
     images = [each.image for each in exam.conversations]
     progress.stage(f"pictures, {name}", sum(image is not None for image in images))

@@ -53,9 +53,16 @@ class Loading:
     device: str
     threads: int | None
     context: int
+    cuda_graph: bool
 
     def model(self) -> Model:
-        return load(self.bundle.folder, device=self.device, context=self.context, threads=self.threads)
+        return load(
+            self.bundle.folder,
+            device=self.device,
+            context=self.context,
+            threads=self.threads,
+            cuda_graph=self.cuda_graph,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,12 +75,20 @@ class Speeds:
     questions: tuple[Question, Question] | None
 
 
-def measure(bundle: Bundle, device: str, threads: int | None, settings: Settings, progress: Progress) -> Result:
+def measure(
+    bundle: Bundle,
+    device: str,
+    threads: int | None,
+    settings: Settings,
+    progress: Progress,
+    *,
+    cuda_graph: bool = False,
+) -> Result:
     """Everything, lengths that the model has no room for excepted. InputError or DeviceError as `load` raises them."""
     limit = bundle.manifest.config.decoder.max_position_embeddings
     context = min(limit, max(DEFAULT_CONTEXT, settings.longest))
     settings, notes = settings.within(context)
-    loading = Loading(bundle, device, threads, context)
+    loading = Loading(bundle, device, threads, context, cuda_graph)
     machine = Machine.read()
     read_s = read_files(bundle, progress)
 

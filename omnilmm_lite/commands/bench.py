@@ -27,6 +27,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
+    parser.add_argument("--cuda-graph", action="store_true", help="record a token's step and replay it, on a CUDA card")
     parser.add_argument("--json", action="store_true", help="print one JSON object with every sample")
     timing = parser.add_argument_group("timing")
     timing.add_argument("--prefill", default=DEFAULT_PREFILL, metavar="N,N", help=f"lengths ({DEFAULT_PREFILL})")
@@ -70,7 +71,7 @@ def _measure(bundle: Bundle, settings: Settings, args: argparse.Namespace) -> No
     from omnilmm_lite.console import ConsoleProgress
 
     with ConsoleProgress() as progress:
-        result = measure(bundle, args.device, args.threads, settings, progress)
+        result = measure(bundle, args.device, args.threads, settings, progress, cuda_graph=args.cuda_graph)
     if args.json:
         print(json.dumps(result.to_dict()))
     else:
@@ -83,7 +84,7 @@ def _check(bundle: Bundle, other: Bundle, args: argparse.Namespace) -> None:
     from omnilmm_lite.console import ConsoleProgress
 
     with ConsoleProgress() as progress:
-        report = check(bundle, other, args.device, args.threads, progress)
+        report = check(bundle, other, args.device, args.threads, progress, cuda_graph=args.cuda_graph)
     if args.json:
         print(json.dumps(report.to_dict()))
     else:

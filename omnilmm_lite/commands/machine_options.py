@@ -13,10 +13,11 @@ class MachineOptions(TypedDict):
     context: int | None
     threads: int | None
     drafts: bool | None
+    cuda_graph: bool
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `omnilmm_lite.load`: model, device, context, threads, drafts."""
+    """The arguments of `omnilmm_lite.load`: model, device, context, threads, drafts, CUDA graph."""
     machine = parser.add_argument_group("model and machine")
     machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
     machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
@@ -24,8 +25,16 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
     drafts = "guess ahead from what was said before, and check several tokens at once (default: on the CPU)"
     machine.add_argument("--drafts", action=argparse.BooleanOptionalAction, help=drafts)
+    recorded = "record a token's step and replay it, on a CUDA card: see docs/gpu.md"
+    machine.add_argument("--cuda-graph", action="store_true", help=recorded)
 
 
 def machine_options(args: argparse.Namespace) -> MachineOptions:
     """What the command line says about the machine."""
-    return MachineOptions(device=args.device, context=args.context, threads=args.threads, drafts=args.drafts)
+    return MachineOptions(
+        device=args.device,
+        context=args.context,
+        threads=args.threads,
+        drafts=args.drafts,
+        cuda_graph=args.cuda_graph,
+    )
