@@ -16,6 +16,7 @@ from PIL import Image
 
 import omnilmm_lite
 from omnilmm_lite import model as model_module
+from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, DeviceChoice, DeviceError, open_session
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.image import preprocess
@@ -228,7 +229,7 @@ def test_steps_are_recorded_on_a_card_and_refused_without_one(
     monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
     monkeypatch.setattr(model_module, "open_session", remember)
     # the cache can't be put onto a card that isn't there
-    monkeypatch.setattr(model_module.Decoder, "open", lambda decoder: decoder._open_decode())
+    monkeypatch.setattr(Decoder, "open", lambda decoder: decoder._open_decode())
     load(cuda_bundle, device="cuda", cuda_graph=True)
     assert opened == {"decoder.onnx": True}
 
