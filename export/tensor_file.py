@@ -21,8 +21,8 @@ Reader = Callable[[str], Tensor]
 
 FLOAT_DTYPES = frozenset({torch.bfloat16, torch.float16, torch.float32})
 
-# Pages of a map count as this process's memory until the map goes; opening one again costs milliseconds.
-MAP_BUDGET = 1 << 30
+# Of each file. Pages of a map count as this process's memory until the map goes; opening one again costs milliseconds.
+MAP_BUDGET = 1 << 28
 
 LFS_POINTER = b"version https://git-lfs"
 
