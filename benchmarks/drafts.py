@@ -109,7 +109,7 @@ def smollm2(folder: Path) -> Subject:
         config=model.config,
         tokenizer=Tokenizer(folder / "tokenizer.json"),
         embeddings=EmbeddingTable(folder / "embeddings.npy", model.config.decoder),
-        decoder=Decoder(model.config.decoder, lambda: (session, session), Device.CPU, CONTEXT),
+        decoder=Decoder(model.config.decoder, lambda: session, Device.CPU, CONTEXT),
     )
     begin, end = model.config.tokens.bos, model.config.tokens.eos
 

@@ -13,23 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-# Tokens that must agree, the longer match first: what follows it is likelier to be right. A single token is no match:
-# drafts from one cost more than they save.
-NGRAMS = (3, 2)
+# Tokens that must agree. Drafts from two save no more than their checks cost, and from one less: docs/performance.md
+NGRAM = 3
 LONGEST = 3
-# What a step that checks so many draft tokens costs more than one without, in steps: docs/performance.md
-EXTRA_COST = (0.0, 0.15, 0.45, 0.6)
+# What a step that checks so many draft tokens costs more than one without, in steps: the dear end of what was measured,
+# where memory is fast and cores are few (docs/performance.md). A figure and not a clock decides, so that the same
+# question gets the same answer again.
+EXTRA_COST = (0.0, 0.3, 0.6, 0.9)
 # Steps that drafts may lose before they pause. Two wrong ones are no pattern yet.
-CREDIT = 1.2
-# Steps of a pause. The draft that is tried behind it costs 0.6 steps at most, so an answer that never repeats itself
-# takes at most 0.6 / 17, or 3.5 %, longer, and the 1.8 steps of the beginning. Longer pauses miss where it begins to.
-PAUSE = 16
+CREDIT = 1.8
+# Steps of a pause. The draft that is tried behind it costs 0.9 steps at most, so an answer that never repeats itself
+# takes at most 0.9 / 33, or 2.7 %, longer, and the 2.7 steps of the beginning.
+PAUSE = 32
 
 
 class Lookup:
     """What followed the last occurrence of each n-gram in a text that grows; a token costs the same however long it is.
 
-    A run that repeats itself is continued beyond its end: behind `a b a b a` comes `b a b`.
+    A run that repeats itself is continued beyond its end: behind `a b a b a b` comes `a b a`.
     """
 
     def __init__(self, breaks: Collection[int]) -> None:
@@ -47,19 +48,16 @@ class Lookup:
             if token in self._breaks:
                 self._unbroken = 0
                 continue
-            for size in NGRAMS:
-                if self._unbroken >= size:
-                    self._followed[tuple(self._tokens[end - size : end])] = end
+            if self._unbroken >= NGRAM:
+                self._followed[tuple(self._tokens[end - NGRAM : end])] = end
             self._unbroken += 1
 
     def draft(self, limit: int) -> list[int]:
         """Up to `limit` tokens that followed the text's last ones before; none where these are new."""
-        for size in NGRAMS:
-            if self._unbroken >= size:
-                start = self._followed.get(tuple(self._tokens[-size:]))
-                if start is not None:
-                    return self._copy(start, limit)
-        return []
+        if self._unbroken < NGRAM:
+            return []
+        start = self._followed.get(tuple(self._tokens[-NGRAM:]))
+        return [] if start is None else self._copy(start, limit)
 
     def _copy(self, start: int, limit: int) -> list[int]:
         copied: list[int] = []

@@ -31,7 +31,7 @@ CAT = Path(__file__).parent.parent / "examples" / "pictures" / "cat.png"
 
 
 class Table:
-    """Stands for a Decoder: the last two tokens decide on the next one's logits, and nothing that isn't held may."""
+    """Stands for a Decoder: the last four tokens decide on the next one's logits, and nothing that isn't held may."""
 
     def __init__(self, words: Sequence[int], seed: int, context: int = 1000, end: float = -4.0) -> None:
         """`words`: the tokens that it says. `end`: the end token's logit; the others' are from -2 to 2."""
@@ -75,7 +75,7 @@ class Table:
         return rows
 
     def _logits(self) -> Array:
-        random = np.random.default_rng([self.seed, *(hash(key) % 2**32 for key in self.held[-2:])])
+        random = np.random.default_rng([self.seed, *(hash(key) % 2**32 for key in self.held[-4:])])
         logits = np.full(TINY.decoder.vocab_size, -1e4, np.float32)
         logits[self.words] = random.uniform(-2, 2, len(self.words))
         logits[EOS] = self.end
@@ -101,7 +101,7 @@ def same(one: Answer, other: Answer) -> None:
 
 @pytest.fixture
 def words(model: Model) -> list[int]:
-    return model.text.tokenizer.encode_text("a red cat on the mat")
+    return model.text.tokenizer.encode_text("a red cat on")
 
 
 PARAMS = st.builds(
@@ -119,10 +119,10 @@ PARAMS = st.builds(
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 99),
-    prompt=st.lists(st.integers(0, 5), min_size=1, max_size=30),
+    prompt=st.lists(st.integers(0, 3), min_size=1, max_size=30),
     params=PARAMS,
     end=st.sampled_from([-4.0, 0.5]),
-    stop=st.sampled_from([(), ("cat on",), ("the mat", "red red")]),
+    stop=st.sampled_from([(), ("cat on",), ("on a red", "red red")]),
     room=st.integers(1, 70),
 )
 def test_drafts_change_no_token(model: Model, words: list[int], seed: int, prompt: list[int], params: SamplingParams,
@@ -151,7 +151,7 @@ def test_right_drafts_save_runs_and_wrong_ones_are_forgotten(
         assert table.runs == drafted.timings.decode_steps + 1
         accepted += drafted.timings.accepted_tokens
         rejected += drafted.timings.drafted_tokens - drafted.timings.accepted_tokens
-    assert accepted > 100
+    assert accepted > 50
     assert rejected > 10
 
 
