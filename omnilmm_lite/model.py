@@ -40,7 +40,7 @@ class Options:
 
     context: int
     threads: int | None
-    drafts: bool | None
+    drafts: bool
     cuda_graph: bool
 
 
@@ -86,8 +86,7 @@ class Model:
                 open_prefill=None if graphs.prefill == graphs.decode else partial(session, graphs.prefill),
                 cuda_graph=options.cuda_graph,
             ),
-            # a card's gain was never measured
-            drafts=choice.device is Device.CPU if options.drafts is None else options.drafts,
+            drafts=options.drafts,
         )
         # A card has to prove itself now, while the CPU can still be taken; on the CPU the tower may come first.
         if choice.device is Device.CUDA or not manifest.time_shared:
@@ -146,14 +145,14 @@ def load(
     device: str = "auto",
     context: int | None = None,
     threads: int | None = None,
-    drafts: bool | None = None,
+    drafts: bool = False,
     cuda_graph: bool = False,
 ) -> Model:
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
     `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
     limit). `threads`: for the CPU; by default one a physical core. `drafts`: answers guess ahead from what was said
-    before, see `omnilmm_lite.drafts`; by default on the CPU only. `cuda_graph`: a card records the step of a token and
+    before, see `omnilmm_lite.drafts`. `cuda_graph`: a card records the step of a token and
     replays it, see `omnilmm_lite.binding`. InputError or DeviceError where that can't be.
     """
     opened = Bundle.find(bundle)

@@ -110,13 +110,13 @@ def test_json_is_one_object_with_the_documented_keys(run: Run, tiny_bundle: Path
     assert answer["text"] + "\n" == run(*command).out
 
 
-def test_drafts_can_be_left_out(run: Run) -> None:
+def test_drafts_are_for_those_who_ask_for_them(run: Run) -> None:
     """The built-in model repeats what the question says."""
     prompt = "\nThis is a cat.\nWhat is this?"
     command = ("run", "examples/pictures/cat.png", "-p", prompt, "--greedy", "--json")
-    usual, without = run(*command).json, run(*command, "--no-drafts").json
-    assert usual["tokens"] == without["tokens"]
-    assert usual["timings"]["accepted_tokens"] > 0 == without["timings"]["drafted_tokens"]
+    usual, drafted = run(*command).json, run(*command, "--drafts").json
+    assert usual["tokens"] == drafted["tokens"]
+    assert drafted["timings"]["accepted_tokens"] > 0 == usual["timings"]["drafted_tokens"]
 
 
 def test_the_prompt_may_come_from_stdin(run: Run, tiny_bundle: Path) -> None:

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from omnilmm_lite.device import Device, DeviceChoice
 from omnilmm_lite.errors import ContextFullError
 from omnilmm_lite.generation import Answer, FinishReason, Prompt, TextModel
 from omnilmm_lite.grammar import GrammarCompiler
@@ -296,18 +295,3 @@ def test_the_built_in_model_keeps_to_a_schema_alike(builtin: Model, params: Samp
         answers.append(said(builtin.text, builtin.text.decoder, ids, params, drafts=drafts, grammar=grammar))
     same(*answers)
     assert answers[1].timings.accepted_tokens > 0
-
-
-# ---- who drafts ----
-
-
-def test_drafts_are_for_the_cpu_unless_asked_for(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from omnilmm_lite import decoder as decoder_module
-    from omnilmm_lite import model as model_module
-
-    assert load(tiny_bundle).text.drafts
-    assert not load(tiny_bundle, drafts=False).text.drafts
-    monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
-    monkeypatch.setattr(decoder_module.Decoder, "open", lambda decoder: None)
-    assert not load(tiny_bundle).text.drafts
-    assert load(tiny_bundle, drafts=True).text.drafts

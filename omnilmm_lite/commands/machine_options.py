@@ -12,7 +12,7 @@ class MachineOptions(TypedDict):
     device: str
     context: int | None
     threads: int | None
-    drafts: bool | None
+    drafts: bool
     cuda_graph: bool
 
 
@@ -23,8 +23,8 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
     machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
     machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a physical core)")
-    drafts = "guess ahead from what was said before, and check several tokens at once (default: on the CPU)"
-    machine.add_argument("--drafts", action=argparse.BooleanOptionalAction, help=drafts)
+    drafts = "guess ahead from what was said before: faster where it repeats itself, and sums are rounded otherwise"
+    machine.add_argument("--drafts", action="store_true", help=drafts)
     recorded = "record a token's step and replay it, on a CUDA card: see docs/gpu.md"
     machine.add_argument("--cuda-graph", action="store_true", help=recorded)
 
