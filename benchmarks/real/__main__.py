@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.real import room
@@ -33,8 +35,9 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 PEER_PACKAGES = ("gguf", "llama_cpp", "openvino")
 
 
-def main() -> int:
-    args = build_parser().parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else a child would go on alone
     try:
         measure(parse_run(args), prepare_only=args.prepare, images=args.images)
     except InputError as error:

@@ -11,11 +11,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from omnilmm_lite.errors import OmniLMMError
 
 ROOT = Path(__file__).parent.parent.parent
+GRACE_S = 20  # for one that is to end
 STAGE = re.compile(r"(.+) \(\d+ steps\)")  # what ConsoleProgress writes where it is no terminal
 
 
@@ -57,8 +59,7 @@ def run(command: Sequence[str | Path], log: Path, show: Callable[[str], None]) -
                 show(lines[-1][1])
             _, status, usage = os.wait4(child.pid, 0)
         except BaseException:
-            child.send_signal(signal.SIGINT)  # it may not have had the terminal's
-            child.wait()
+            _end(child)
             raise
         seconds = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)  # or the Popen would wait for it, too
@@ -69,6 +70,16 @@ def run(command: Sequence[str | Path], log: Path, show: Callable[[str], None]) -
         return Finished(seconds, usage.ru_maxrss * _RSS_UNIT, stage_seconds(lines, seconds), stdout.read())
 
 
+def _end(child: subprocess.Popen[str]) -> None:
+    """As Ctrl-C does, which the terminal may have sent it already."""
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(GRACE_S)
+    except subprocess.TimeoutExpired:  # what a shell started in the background ignores it
+        child.kill()
+        child.wait()
+
+
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
 
 
@@ -76,6 +87,6 @@ def stage_seconds(lines: Sequence[tuple[float, str]], end: float) -> dict[str, f
     """From when each stage was announced until the next was. `lines`: when they came, and what they said."""
     begun = [(when, match[1]) for when, line in lines if (match := STAGE.fullmatch(line))]
     found: dict[str, float] = {}
-    for (when, name), (until, _) in zip(begun, [*begun[1:], (end, "")], strict=True):
+    for (when, name), (until, _) in pairwise([*begun, (end, "")]):
         found[name] = found.get(name, 0.0) + until - when
     return found
