@@ -69,13 +69,15 @@ def names(run: Run) -> list[str]:
 
 def test_what_is_given_is_not_made(tmp_path: Path) -> None:
     alone = names(Run(Settings(), tmp_path))
-    assert alone[:4] == ["checkpoint", "gptq", "convert-24gb", "plan-24gb"]
-    assert alone[-4:] == ["convert-cpu", "plan-cpu", "run-cpu", "bench-cpu"]
-    assert "bench-24gb" not in alone  # nothing here could run it
+    cpu = ["convert-cpu", "plan-cpu", "run-cpu", "bench-cpu"]
+    assert alone[:6] == ["checkpoint", "gptq", *cpu]
+    assert alone[-2:] == ["convert-24gb", "plan-24gb"]  # nothing here could run it
     with_peers = Run(Settings(checkpoint="c", gptq="g"), tmp_path, peers=Path("python"))
-    assert names(with_peers) == [*alone[2:], "gguf", "openvino", "peers"]
+    assert names(with_peers) == [*cpu, "gguf", "openvino", "peers", *alone[6:]]
     given = Run(Settings(), tmp_path, peers=Path("python"), gguf=Path("f"), openvino=Path("o"))
-    assert names(given) == [*alone, "peers"]
+    assert names(given) == [*alone[:6], "peers", *alone[6:]]
+    chosen = Run(Settings(checkpoint="c", gptq="g"), tmp_path, presets=("24gb", "cpu"))
+    assert names(chosen) == ["convert-24gb", "plan-24gb", *cpu]
 
 
 def test_changed_arguments_are_refused_by_name(tmp_path: Path) -> None:
@@ -127,6 +129,7 @@ def test_a_run_goes_on_where_it_stopped(
         (["--layers", "0"], "--layers: 0 is out of range; give 1 or more"),
         (["--threads", "0"], "--threads: 0 is out of range; give 1 or more"),
         (["--prefill", "9,x"], "--prefill: '9,x' is no list of lengths"),
+        (["--presets", "cpu,8gb"], "--presets: '8gb' isn't measured here"),
         (["--gptq", "."], "--gptq: name the --checkpoint"),
         (["--checkpoint", "nowhere"], "--checkpoint: nowhere: there is no such file or folder"),
         (["--peers", "nowhere"], "--peers: nowhere can't be run"),
@@ -221,7 +224,7 @@ def test_tables(measured: Run) -> None:
     assert "| the rest | 23.2 |" in text  # what was too short for a row, and what came before the first stage
     assert "| prefill of 9 tokens | " in text
     assert "| decode at 12 tokens of context | " in text
-    assert "Not run: no environment with the peers was given." in text
+    assert "Not run." in text
     assert "24gb" not in text
 
 

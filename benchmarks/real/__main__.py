@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--decode-at", default=DEFAULT_DECODE_AT, metavar="N,N", help="context (%(default)s)")
     parser.add_argument("--repeat", type=int, default=DEFAULT_REPEAT, help="runs, and rounds with peers (%(default)s)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: one a physical core")
+    parser.add_argument("--presets", metavar="P,P", help=f"which, in which order ({','.join(PRESETS)})")
     made = parser.add_argument_group("made earlier, to spare time and room")
     made.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="by benchmarks.make_checkpoint")
     made.add_argument("--gptq", type=Path, metavar="FOLDER", help="by benchmarks.round_decoder, of --checkpoint")
@@ -94,6 +95,9 @@ def parse_run(args: argparse.Namespace) -> Run:
             raise InputError(f"--{option}: {path}: there is no such file or folder; make it, or leave the option out")
     if args.peers is not None:
         _check_peers(args.peers)
+    presets = () if args.presets is None else tuple(args.presets.split(","))
+    if unknown := [name for name in presets if name not in PRESETS]:
+        raise InputError(f"--presets: {unknown[0]!r} isn't measured here; choose of {', '.join(PRESETS)}")
     names = {field.name for field in dataclasses.fields(Settings)}
     given = {name: value for name, value in vars(args).items() if name in names}
     for name in ("checkpoint", "gptq"):
@@ -104,6 +108,7 @@ def parse_run(args: argparse.Namespace) -> Run:
         peers=None if args.peers is None else args.peers.absolute(),  # not resolved: a venv's python is a link
         gguf=None if args.gguf is None else args.gguf.resolve(),
         openvino=None if args.openvino is None else args.openvino.resolve(),
+        presets=presets,
         remove_bundles=args.remove_bundles,
     )
 

@@ -44,13 +44,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Run:
-    """`peers`: their interpreter; None: they are skipped. The files of `gguf` and `openvino` may be given, too."""
+    """`peers`: their interpreter; None: they are skipped. `gguf`, `openvino`: made earlier. `presets`: in their order;
+    empty for all."""
 
     settings: Settings
     work: Path
     peers: Path | None = None
     gguf: Path | None = None
     openvino: Path | None = None
+    presets: tuple[str, ...] = ()
     remove_bundles: bool = False
     python: str = sys.executable
 

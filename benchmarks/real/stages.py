@@ -18,11 +18,9 @@ from omnilmm_lite.errors import InputError
 Json = dict[str, Any]
 Show = Callable[[str], None]
 
-# The one that the peers are held against comes last: where bundles are removed, theirs is the only one beside the
-# peers' files.
+MEASURED = ("cpu", "cpu-small")
 CONVERTED_ONLY = ("24gb",)  # there is no card to run it on
-MEASURED = ("cpu-small", "cpu")
-PRESETS = (*CONVERTED_ONLY, *MEASURED)
+PRESETS = (*MEASURED, *CONVERTED_ONLY)
 AGAINST_PEERS = "cpu"
 
 PICTURE = Path("examples/pictures/owl-on-a-photo.jpg")
@@ -54,7 +52,7 @@ def all_stages(run: Run) -> Iterator[Stage]:
         yield Stage("checkpoint", make_checkpoint)
     if run.settings.gptq is None:
         yield Stage("gptq", round_decoder)
-    for preset in PRESETS:
+    for preset in run.presets or PRESETS:
         yield from preset_stages(preset, run)
 
 

@@ -112,7 +112,7 @@ def planned(results: Results) -> str:
 
 def peers(results: Results) -> str:
     if "peers" not in results:
-        return "Not run: no environment with the peers was given.\n"
+        return "Not run.\n"
     found = results["peers"]
     lines = [Line(**line) for line in found["summary"]]
     return markdown(lines, Task(**found["task"]), len(found["rounds"]))
@@ -149,11 +149,11 @@ def comparisons(results: Results) -> Iterator[Comparison]:
 
 
 def benches(results: Results) -> dict[str, Json]:
-    return {name: results[f"bench-{name}"]["bench"] for name in reversed(MEASURED) if f"bench-{name}" in results}
+    return {name: results[f"bench-{name}"]["bench"] for name in MEASURED if f"bench-{name}" in results}
 
 
 def conversions(results: Results) -> dict[str, Json]:
-    return {name: results[f"convert-{name}"] for name in reversed(PRESETS) if f"convert-{name}" in results}
+    return {name: results[f"convert-{name}"] for name in PRESETS if f"convert-{name}" in results}
 
 
 def gb(size: int) -> str:
