@@ -31,6 +31,9 @@ def test_a_stage_lasts_until_the_next() -> None:
     lines = [(1.0, "a warning"), (2.0, "weights (9 steps)"), (5.0, "a note"), (6.5, "hashes (2 steps)")]
     assert child.stage_seconds(lines, 7.0) == {"weights": 4.5, "hashes": 0.5}
     assert child.stage_seconds([*lines, (7.0, "weights (3 steps)")], 8.0) == {"weights": 5.5, "hashes": 0.5}
+    assert child.stage_seconds([(1.0, "calibration, which needs 2.0 GB in /a/b (3 steps)")], 3.0) == {
+        "calibration": 2.0
+    }
     assert child.stage_seconds([(1.0, "nothing of that kind")], 2.0) == {}
 
 

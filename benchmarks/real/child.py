@@ -18,7 +18,8 @@ from omnilmm_lite.errors import OmniLMMError
 
 ROOT = Path(__file__).parent.parent.parent
 GRACE_S = 20  # for one that is to end
-STAGE = re.compile(r"(.+) \(\d+ steps\)")  # what ConsoleProgress writes where it is no terminal
+# What ConsoleProgress writes where it is no terminal; a folder in it would make each run's names its own.
+STAGE = re.compile(r"(.+?)(?:, which needs .+)? \(\d+ steps\)")
 
 
 @dataclass(frozen=True)
