@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constr
 PICTURE ?= examples/pictures/cat.png
 QUESTION ?= What is this?
 
-.PHONY: run test test-slow lint format wheel benchmark-quantization clean
+.PHONY: run test test-slow lint format wheel benchmark-quantization bench-real clean
 
 run: .venv/runtime.stamp
 	$(BIN)/omnilmm-lite run $(PICTURE) -p "$(QUESTION)" --greedy
@@ -39,6 +39,12 @@ benchmark-quantization: .venv/benchmarks.stamp
 	$(if $(TINY),$(BIN)/python -m benchmarks.quantization.tiny --data $(TINY) --work $(WORK)/tiny)
 	$(BIN)/python -m benchmarks.quantization.tower --out $(WORK)/tower.json
 	$(BIN)/python -m benchmarks.quantization.real_layer --work $(WORK)/layer
+
+# Hours, and tens of GB of disk; it says how many first, and goes on where it was stopped. PEERS=PYTHON, of an environment
+# of benchmarks/peers/requirements.txt, adds llama.cpp and OpenVINO. REAL="--layers 2 --blocks 2" tries it in minutes.
+REAL_WORK ?= benchmark-work/real
+bench-real: .venv/benchmarks.stamp
+	$(BIN)/python -m benchmarks.real --work $(REAL_WORK) $(if $(PEERS),--peers $(PEERS)) $(REAL)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,13 +13,13 @@ import math
 import mmap
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.full_width import sized
 from export.durable import durable_folder
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.console import ConsoleProgress
@@ -42,16 +42,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     write(args.out, sized(args.layers, args.blocks), Form.BIN if args.bin else Form.SAFETENSORS, args.seed)
-
-
-def sized(layers: int, blocks: int) -> OmniLMMConfig:
-    """OmniLMM-12B at full width with fewer layers and blocks."""
-    config = OmniLMMConfig()
-    return replace(
-        config,
-        vision=replace(config.vision, num_hidden_layers=blocks),
-        decoder=replace(config.decoder, num_hidden_layers=layers),
-    )
 
 
 def write(out: Path, config: OmniLMMConfig, form: Form, seed: int) -> None:

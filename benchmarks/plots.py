@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 
 Json = dict[str, Any]
 
-PARTS = {"picture": "tab:blue", "prompt": "tab:orange"}
+PARTS = {"picture": "tab:blue", "loading the decoder": "tab:gray", "prompt": "tab:orange"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Wait:
 
     engine: str
     picture: float | None
+    opening: float  # of the decoder, after the picture; a peer holds it ready
     prompt: float
     is_estimate: bool = False  # of the picture's seconds
 
@@ -62,7 +63,7 @@ def first_waits(benches: Sequence[Json], peers: Json | None, towers: dict[str, f
     """Peers get the prompt of the first bench, at the speed that they had with theirs."""
     asked = [bench for bench in benches if bench["first_question"]]
     waits = [
-        Wait(_name(bench), question["picture"]["median_s"], question["prefill"]["median_s"])
+        Wait(_name(bench), *(question[part]["median_s"] for part in ("picture", "opening", "prefill")))
         for bench in asked
         for question in [bench["first_question"]]
     ]
@@ -71,7 +72,7 @@ def first_waits(benches: Sequence[Json], peers: Json | None, towers: dict[str, f
     tokens = asked[0]["first_question"]["prefill_tokens"]
     for line in peers["summary"][1:]:
         tower = next((seconds for name, seconds in towers.items() if line["engine"].startswith(name)), None)
-        waits.append(Wait(line["engine"], tower, tokens / line["prefill_tokens_per_s"], is_estimate=True))
+        waits.append(Wait(line["engine"], tower, 0.0, tokens / line["prefill_tokens_per_s"], is_estimate=True))
     return waits
 
 
@@ -83,9 +84,11 @@ def plot_first_token(waits: Sequence[Wait], path: Path) -> None:
         start = wait.picture or 0.0
         hatch = "//" if wait.is_estimate else None
         axes.barh(place, start, color=PARTS["picture"], hatch=hatch, alpha=0.5 if hatch else 1.0)
-        axes.barh(place, wait.prompt, left=start, color=PARTS["prompt"])
+        axes.barh(place, wait.opening, left=start, color=PARTS["loading the decoder"])
+        axes.barh(place, wait.prompt, left=start + wait.opening, color=PARTS["prompt"])
         note = "" if wait.picture is not None else " (picture not run)"
-        axes.text(start + wait.prompt, place, f" {start + wait.prompt:.1f} s{note}", va="center", fontsize="small")
+        total = start + wait.opening + wait.prompt
+        axes.text(total, place, f" {total:.1f} s{note}", va="center", fontsize="small")
     axes.set_yticks(range(len(waits)), [wait.engine for wait in waits])
     axes.invert_yaxis()
     axes.margins(x=0.2)
@@ -115,6 +118,25 @@ def plot_floor(peers: Json, bandwidth: float, path: Path) -> None:
     save(figure, path)
 
 
+def plot_planned(pairs: Sequence[tuple[str, int, int]], path: Path) -> None:
+    """Bytes planned and measured of each thing named, side by side."""
+    figure = Figure(figsize=(8, 1.5 + 0.5 * len(pairs)), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(pairs))
+    names, planned_sizes, measured_sizes = zip(*pairs, strict=True)
+    axes.barh(places, [size / 1e9 for size in planned_sizes], height=0.4, color="lightgray", label="planned")
+    axes.barh(places + 0.4, [size / 1e9 for size in measured_sizes], height=0.4, color="tab:green", label="measured")
+    for place, (_, planned, measured) in enumerate(pairs):
+        ratio = f" {measured / planned:.3f} of the plan"
+        axes.text(max(planned, measured) / 1e9, place + 0.2, ratio, va="center", fontsize="small")
+    axes.set_yticks(places + 0.2, names)
+    axes.invert_yaxis()
+    axes.margins(x=0.25)
+    axes.set_xlabel("GB")
+    axes.legend(fontsize="small")
+    save(figure, path)
+
+
 def save(figure: Figure, path: Path) -> None:
     """SVG, the same bytes from the same numbers."""
     matplotlib.rcParams["svg.hashsalt"] = path.stem
@@ -122,8 +144,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _name(bench: Json) -> str:
-    subject = bench["subject"]
-    return f"{subject['bundle']}, {subject['preset']}"
+    return f"omnilmm-lite, {bench['subject']['preset']}"
 
 
 def _tower(text: str) -> tuple[str, float]:

@@ -142,7 +142,8 @@ def bench(context: int) -> dict[str, object]:
     """What the plots read of `omnilmm-lite bench --json`."""
     row = {"context": context, "steps": 4, "tokens_per_s": 5.0, "bytes_per_token": 4 * 10**9,
            "series": {"samples_s": [0.7, 0.8]}}  # fmt: skip
-    question = {"picture": {"median_s": 18.0}, "prefill": {"median_s": 6.0}, "prefill_tokens": 300}
+    parts = {"picture": 18.0, "opening": 2.0, "prefill": 6.0}
+    question = {name: {"median_s": seconds} for name, seconds in parts.items()} | {"prefill_tokens": 300}
     return {
         "subject": {"bundle": "OmniLMM", "preset": "cpu"},
         "decode": [row],
@@ -164,8 +165,8 @@ def test_plots_are_drawn_and_estimates_marked(tmp_path: Path) -> None:
     from benchmarks.plots import first_waits, plot_decode, plot_first_token, plot_floor
 
     waits = first_waits([bench(200)], peers(), {"llama.cpp": 45.0})
-    assert [(wait.picture, wait.prompt, wait.is_estimate) for wait in waits] == [
-        (18.0, 6.0, False), (45.0, 20.0, True), (None, 10.0, True),
+    assert [(wait.picture, wait.opening, wait.prompt, wait.is_estimate) for wait in waits] == [
+        (18.0, 2.0, 6.0, False), (45.0, 0.0, 20.0, True), (None, 0.0, 10.0, True),
     ]  # fmt: skip
     plot_decode([bench(200)], tmp_path / "decode.svg")
     plot_first_token(waits, tmp_path / "first.svg")

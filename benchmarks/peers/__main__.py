@@ -28,6 +28,7 @@ from omnilmm_lite.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
 REPEAT = 5
+USAGE = 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,18 @@ def run_rounds(workers: Sequence[Worker], task: Task, repeat: int) -> list[list[
     return rounds
 
 
-def main() -> None:
+def main() -> int:
+    """The exit code: 2 where an engine can't be run."""
+    args = build_parser().parse_args()
+    try:
+        compare(args)
+    except InputError as error:
+        print(f"benchmarks.peers: {error}", file=sys.stderr)
+        return USAGE
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", type=Path, required=True, metavar="BUNDLE", help="made by convert, for the CPU")
     parser.add_argument("--llama", type=Path, metavar="FILE", help="made by make_gguf")
@@ -89,7 +101,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     parser.add_argument("--table", type=Path, help="also write the markdown table to this file")
     add_task_options(parser)
-    args = parser.parse_args()
+    return parser
+
+
+def compare(args: argparse.Namespace) -> None:
+    """All rounds; the JSON, and the table."""
     workers = [Worker(sys.executable, "benchmarks.peers.ours", args.ours)]
     if args.llama:
         workers.append(Worker(args.python, "benchmarks.peers.llama", args.llama))
@@ -113,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""A worker: llama.cpp through llama-cpp-python, with its own defaults."""
+"""A worker: llama.cpp through llama-cpp-python, with llama.cpp's own defaults."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def load_llama(file: Path, task: Task) -> Llama:
     import llama_cpp
 
     threads = task.threads
+    # Flash attention is off in the binding; llama.cpp's own programs turn it on where the device can, as the CPU can.
     llama = llama_cpp.Llama(
         str(file), n_ctx=task.room, n_batch=BATCH, n_ubatch=BATCH, n_threads=threads, n_threads_batch=threads,
-        verbose=False,
+        flash_attn=True, verbose=False,
     )  # fmt: skip
     weight_bytes, kv_bytes_per_token = sizes(file)
     return Llama(llama, weight_bytes, round((task.context + task.steps / 2) * kv_bytes_per_token))

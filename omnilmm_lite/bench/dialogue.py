@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from omnilmm_lite.bench.result import Question
-from omnilmm_lite.bench.series import Series
+from omnilmm_lite.bench.series import Series, seconds
 from omnilmm_lite.bench.workload import picture, question
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.model import Model
@@ -25,6 +25,7 @@ class Wait:
     prompt_tokens: int
     prefill_tokens: int
     picture: float
+    opening: float
     prefill: float
     total: float
 
@@ -42,21 +43,22 @@ def measure_dialogue(model: Model, repeat: int, progress: Progress) -> tuple[Que
         model.text.decoder.clear()  # else the system's text would still be there
         started = time.perf_counter()
         chat = model.chat(image)
-        waits[0].append(_ask(chat, texts[0], started, chat.vision_s))
-        waits[1].append(_ask(chat, texts[1], time.perf_counter(), 0.0))
+        opening = seconds(model.text.decoder.open)  # the answer would do it, and not say how long it took
+        waits[0].append(_ask(chat, texts[0], started, chat.vision_s, opening))
+        waits[1].append(_ask(chat, texts[1], time.perf_counter(), 0.0, 0.0))
         progress.step("")
     first, second = (_question(length, found[1:]) for length, found in zip(lengths, waits, strict=True))
     return first, second
 
 
-def _ask(chat: Chat, text: str, started: float, picture_s: float) -> Wait:
+def _ask(chat: Chat, text: str, started: float, picture_s: float, opening_s: float) -> Wait:
     """`started`: when the clock was."""
     answer = chat.answer(text, SamplingParams.greedy(max_new_tokens=1))
     for _ in chat.follow(text, answer):
         pass
     total = time.perf_counter() - started
     timings = answer.timings
-    return Wait(timings.prompt_tokens, timings.prefill_tokens, picture_s, timings.prefill_s, total)
+    return Wait(timings.prompt_tokens, timings.prefill_tokens, picture_s, opening_s, timings.prefill_s, total)
 
 
 def _question(tokens: int, waits: list[Wait]) -> Question:
@@ -65,6 +67,7 @@ def _question(tokens: int, waits: list[Wait]) -> Question:
         prompt_tokens=max(wait.prompt_tokens for wait in waits),  # the first answers, one token each, may differ
         prefill_tokens=max(wait.prefill_tokens for wait in waits),
         picture=Series(tuple(wait.picture for wait in waits)),
+        opening=Series(tuple(wait.opening for wait in waits)),
         prefill=Series(tuple(wait.prefill for wait in waits)),
         total=Series(tuple(wait.total for wait in waits)),
     )

@@ -78,13 +78,15 @@ class Decode:
 class Question:
     """From a chat's question to the first token of its answer.
 
-    `total` also holds what its parts leave out: tokenizing, sampling. `picture` is 0 where the picture was known.
+    `total` also holds what its parts leave out: tokenizing, sampling. `picture` is 0 where the picture was known;
+    `opening` is what loading the decoder took after it, next to nothing where it was loaded before or meanwhile.
     """
 
     question_tokens: int
     prompt_tokens: int
     prefill_tokens: int  # of them, those that the cache didn't hold
     picture: Series
+    opening: Series
     prefill: Series
     total: Series
 

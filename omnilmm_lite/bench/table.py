@@ -11,6 +11,7 @@ from omnilmm_lite.bench.result import Question, Result
 from omnilmm_lite.bench.series import Series
 
 FILE_WIDTH = 120  # of the tables where they aren't shown but written
+SHOWN_OPENING = 0.01  # seconds; below, the decoder was there
 
 Row = tuple[str, ...]  # a cell a column
 
@@ -76,6 +77,8 @@ def _row(name: str, series: Series, *cells: str) -> Row:
 
 def _parts(question: Question) -> str:
     picture = f"picture {duration(question.picture.median)}, " if question.picture.median else ""
+    if question.opening.median >= SHOWN_OPENING:
+        picture += f"decoder's loading {duration(question.opening.median)}, "
     return f"{picture}{question.prefill_tokens:,} tokens {duration(question.prefill.median)}"
 
 

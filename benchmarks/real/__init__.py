@@ -1,0 +1,1 @@
+"""`make bench-real`: the measured part of docs/performance.md, from nothing."""
