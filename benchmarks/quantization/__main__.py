@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmarks.quantization.cpu_time import CpuClock
@@ -50,6 +51,7 @@ def main() -> None:
         help="of an environment with gptqmodel 7.7, whose variants are measured too; peer_gptqmodel.py says how",
     )  # fmt: skip
     args = parser.parse_args()
+    torch.set_num_threads(1)  # threads that wait for each other spin, and that would count as CPU seconds
     results = run(args.work, args.sequences, args.gptqmodel)
     table = markdown(results)
     print(table)
