@@ -8,15 +8,16 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Evaluation, Result, dequantize_folder
 from benchmarks.quantization.smollm2 import SmolLM2
 from benchmarks.quantization.variants import GPTQ_VARIANTS, calibration, quantized, rounded
@@ -37,6 +38,7 @@ PEERS: dict[str, list[str]] = {
 }
 
 Weights = tuple[dict[str, Tensor], float]
+Make = Callable[[CpuClock], Weights]
 
 
 def main() -> None:
@@ -49,6 +51,7 @@ def main() -> None:
         help="of an environment with gptqmodel 7.7, whose variants are measured too; peer_gptqmodel.py says how",
     )  # fmt: skip
     args = parser.parse_args()
+    torch.set_num_threads(1)  # threads that wait for each other spin, and that would count as CPU seconds
     results = run(args.work, args.sequences, args.gptqmodel)
     table = markdown(results)
     print(table)
@@ -64,20 +67,21 @@ def run(work: Path, sequences: int, gptqmodel: Path | None) -> list[Result]:
     data = calibration(model, ids[:sequences])
     print(f"fp32: perplexity {evaluation.perplexity():.2f}", flush=True)
 
-    variants: dict[str, Callable[[], Weights]] = {
-        "rounded to nearest": partial(rounded, model, sym=False),
-        "rounded to nearest, symmetric": partial(rounded, model, sym=True),
+    variants: dict[str, Make] = {
+        "rounded to nearest": lambda _: rounded(model, sym=False),
+        "rounded to nearest, symmetric": lambda _: rounded(model, sym=True),
     }
     for name, settings in GPTQ_VARIANTS.items():
         folder = work / f"{sequences}-{''.join(filter(str.isalnum, name))}"
         variants[name] = partial(quantized, model, data, settings, folder)
     if gptqmodel is not None:
         for name, options in PEERS.items():
-            variants[name] = partial(_peer, gptqmodel, work, work / f"{sequences}-{name.replace(' ', '-')}", options)
+            folder = work / f"{sequences}-{name.replace(' ', '-')}"
+            variants[name] = partial(_peer, gptqmodel, work, folder, options)
     return [_result(name, make, evaluation, work / f"results-{sequences}") for name, make in variants.items()]
 
 
-def _peer(python: Path, work: Path, folder: Path, options: Sequence[str]) -> Weights:
+def _peer(python: Path, work: Path, folder: Path, options: Sequence[str], clock: CpuClock) -> Weights:
     """gptqmodel, in its own environment, on the same model and calibration."""
     script = Path(__file__).with_name("peer_gptqmodel.py")
     arguments: list[str | Path] = [
@@ -91,17 +95,20 @@ def _peer(python: Path, work: Path, folder: Path, options: Sequence[str]) -> Wei
     ]
     if not (folder / "config.json").is_file():
         subprocess.run([python, script, *arguments], check=True, stdout=subprocess.DEVNULL)
+        clock.keep()
     return dequantize_folder(folder)
 
 
-def _result(name: str, make: Callable[[], Weights], evaluation: Evaluation, folder: Path) -> Result:
+def _result(name: str, make: Make, evaluation: Evaluation, folder: Path) -> Result:
     """The one that an earlier run kept, or a new one."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{''.join(filter(str.isalnum, name))}.json"
+    key = "".join(filter(str.isalnum, name))
+    file = folder / f"{key}.json"
     if not file.is_file():
-        start = time.monotonic()
-        weights, bits_per_weight = make()
-        result = evaluation.measure(name, weights, bits_per_weight, time.monotonic() - start)
+        clock = CpuClock(folder / f"{key}.cpu.json")
+        weights, bits_per_weight = make(clock)
+        clock.keep()
+        result = evaluation.measure(name, weights, bits_per_weight, clock.seconds())
         write_json(file, asdict(result))
         print(json.dumps(asdict(result)), flush=True)
     return Result(**read_json(file))
@@ -109,12 +116,12 @@ def _result(name: str, make: Callable[[], Weights], evaluation: Evaluation, fold
 
 def markdown(results: list[Result]) -> str:
     lines = [
-        "| variant | bits a weight | perplexity | mean KLD | 99 % KLD | top-1 agreement | seconds |",
+        "| variant | bits a weight | perplexity | mean KLD | 99 % KLD | top-1 agreement | CPU seconds |",
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {row.variant} | {row.bits_per_weight:.2f} | {row.perplexity:.2f} | {row.kld:.4f} ± {row.kld_error:.4f} "
-        f"| {row.kld_99:.2f} | {row.top1_agreement:.1%} | {row.seconds:.0f} |"
+        f"| {row.kld_99:.2f} | {row.top1_agreement:.1%} | {row.cpu_seconds:.0f} |"
         for row in results
     ]
     return "\n".join(lines) + "\n"

