@@ -27,6 +27,7 @@ from omnilmm_lite.commands.plan import add_plan
 from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.huge_pages import start_again_with_huge_pages
 from omnilmm_lite.quality.options import add_quality_options
 from quantize.options import add_quantization_options, given_options, parse_options
 
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an answer or a path may hold what this terminal has no letter for
     args = build_parser().parse_args(argv)
+    if argv is None and vars(args).get("decodes") and args.model is not None:  # tiny gains nothing by it
+        start_again_with_huge_pages()
     try:
         args.command(args)
         sys.stdout.flush()

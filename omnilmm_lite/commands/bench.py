@@ -44,7 +44,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", metavar="OTHER", help="a bundle, perhaps the same one, that runs on the CPU: compare with it"
     )
-    parser.set_defaults(command=bench)
+    parser.set_defaults(command=bench, decodes=True)
 
 
 def bench(args: argparse.Namespace) -> None:

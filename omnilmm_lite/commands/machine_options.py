@@ -17,7 +17,10 @@ class MachineOptions(TypedDict):
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `omnilmm_lite.load`: model, device, context, threads, drafts, CUDA graph."""
+    """The arguments of `omnilmm_lite.load`: model, device, context, threads, drafts, CUDA graph.
+
+    `decodes` in what is parsed says that the command writes answers, for which memory matters.
+    """
     machine = parser.add_argument_group("model and machine")
     machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
     machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
@@ -27,6 +30,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--drafts", action="store_true", help=drafts)
     recorded = "record a token's step and replay it, on a CUDA card: see docs/gpu.md"
     machine.add_argument("--cuda-graph", action="store_true", help=recorded)
+    parser.set_defaults(decodes=True)
 
 
 def machine_options(args: argparse.Namespace) -> MachineOptions:
