@@ -111,7 +111,7 @@ def plot_floor(peers: Json, bandwidth: float, path: Path) -> None:
         share = line["decode_tokens_per_s"] * line["bytes_per_token"] / bandwidth
         axes.plot(size, line["decode_tokens_per_s"], marker="o", linestyle="", label=f"{line['engine']}: {share:.0%}")
     axes.set_xlabel("GB read for a token")
-    axes.set_ylabel(f"decoded tokens a second, at {peers['task']['context']} tokens of context")
+    axes.set_ylabel(f"tokens a second, at {peers['task']['context']} of context")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
