@@ -89,10 +89,18 @@ def test_quantized_presets_convert_and_answer(tmp_path: Path, capsys: pytest.Cap
         assert len(quantization["projections"]) == 7 * TINY.decoder.num_hidden_layers
         assert len(quantization.get("tower", {}).get("blocks", [])) == (2 if preset.startswith("cpu") else 0)
         assert bundle.manifest.time_shared == find_preset(preset).time_shared
-        assert load(tmp_path / preset).chat(golden_picture()).ask("Hello?", greedy=True, max_new_tokens=3)
+        assert bundle.manifest.mapped == MAPPED.get(preset, ())
+        model = load(tmp_path / preset)
+        model.encode_image(golden_picture())
+        # where prompts have a graph of their own, the one that decodes is loaded beside the tower and stays
+        assert (model.text.decoder._decode_graph is not None) == (preset in ("cpu", "24gb", "12gb"))
+        assert model.chat(golden_picture()).ask("Hello?", greedy=True, max_new_tokens=3)
         found = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.safetensors")}
         assert made in ({}, found)
         made = found
+
+
+MAPPED = {"cpu": ("vision.onnx", "prefill.onnx"), "cpu-small": ("vision.onnx",)}
 
 
 def golden_picture() -> Image.Image:
