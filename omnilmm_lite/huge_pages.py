@@ -1,5 +1,4 @@
-"""Weights in huge pages: the processor reads them a fifth faster, for it looks up one place in memory where it looked
-up 512.
+"""Weights in huge pages: the processor looks up one place in memory where it looked up 512, and decodes faster.
 
 Linux gives huge pages to programs that ask for them (`madvise`, the default of most distributions). glibc's malloc asks
 if an environment variable tells it to, and reads that when a process starts; so a command that loads a large model
