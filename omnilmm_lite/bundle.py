@@ -61,6 +61,10 @@ class Bundle:
         """The path of a file that the manifest lists."""
         return self.folder / name
 
+    def weights(self, graph: str) -> Path:
+        """The file beside a graph where conversion puts its weights."""
+        return self.path(f"{graph}.data")
+
     def verify(self, on_file: Callable[[FileEntry], None] = lambda entry: None) -> None:
         """Hashes every file; InputError names the first that isn't what was converted."""
         for entry in self.manifest.files:

@@ -69,6 +69,11 @@ class Decoder:
         """Loads the graphs; the first step does so, too."""
         self._sessions()
 
+    def open_kept(self) -> None:
+        """Loads what `release` doesn't let go of, where prompts have a graph of their own."""
+        if self.has_prefill_graph and self._decode_graph is None:
+            self._decode_graph = self._open_decode()
+
     def release(self) -> None:
         """Makes room until the next step: lets go of the prompts' graph, the larger one, where they have one of their
         own, else of the only graph there is. The cache, and what it holds, stays."""

@@ -1,4 +1,4 @@
-"""How much memory this process has used."""
+"""How much memory this process has used, and how much there is for it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,17 @@ def rss_bytes() -> int | None:
     except OSError:
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def available_bytes() -> int | None:
+    """What programs can have without anything being swapped out, in bytes; None where the system doesn't tell (outside
+    Linux)."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]  # in KiB
+    return 1024 * int(found[0]) if found else None
 
 
 def return_freed_memory() -> None:

@@ -7,29 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.binding import encode_pictures
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import AUTO, Device, DeviceChoice, DeviceError, choose_device, fallback, open_session
+from omnilmm_lite.device import AUTO, Device, DeviceChoice, DeviceError, choose_device, fallback
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import TextModel
 from omnilmm_lite.image import ImageSource, load_image
-from omnilmm_lite.interrupt import meanwhile
+from omnilmm_lite.opening import GraphOpener
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.tokenizer import Tokenizer
-from omnilmm_lite.vision import Encode, VisionEncoder
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from omnilmm_lite.vision import VisionEncoder
 
 DEFAULT_CONTEXT = 4096  # the reference's prompts end at 2048 tokens and its answers at 1024
 
@@ -55,35 +50,20 @@ class Model:
         self.device = choice
         self.sampling: SamplingParams = manifest.sampling
 
-        def session(name: str, *, cuda_graph: bool = False) -> InferenceSession:
-            return open_session(
-                bundle.path(name),
-                choice.device,
-                options.threads,
-                cuda_graph=cuda_graph,
-                mapped=name in manifest.mapped,
-            )
-
-        def open_tower() -> Encode:
-            if manifest.time_shared:
-                self.text.decoder.release()
-            tower, resampler = session(graphs.vision), session(graphs.resampler)
-            encode = partial(encode_pictures, tower, resampler, device=choice.device)
-            # what `release` doesn't let go of may as well be there when the picture is done
-            beside = manifest.time_shared and self.text.decoder.has_prefill_graph
-            return partial(_encode_and_open, encode, self.text.decoder) if beside else encode
-
-        self.vision = VisionEncoder(manifest.config, open_tower, release_after=manifest.time_shared)
+        opener = GraphOpener(bundle, choice.device, options.threads)
+        self.vision = VisionEncoder(
+            manifest.config, lambda: opener.tower(self.text.decoder), release_after=manifest.time_shared
+        )
         self.text = TextModel(
             config=manifest.config,
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
             embeddings=EmbeddingTable(bundle.path(graphs.embeddings), decoder),
             decoder=Decoder(
                 decoder,
-                partial(session, graphs.decode, cuda_graph=options.cuda_graph),
+                partial(opener.session, graphs.decode, cuda_graph=options.cuda_graph),
                 choice.device,
                 options.context,
-                open_prefill=None if graphs.prefill == graphs.decode else partial(session, graphs.prefill),
+                open_prefill=None if graphs.prefill == graphs.decode else opener.prefill,
                 cuda_graph=options.cuda_graph,
             ),
             drafts=options.drafts,
@@ -131,12 +111,6 @@ class Model:
     def chat(self, image: ImageSource | None = None, system: str | None = None) -> Chat:
         """A new conversation, about a picture or about none."""
         return Chat(self, image, system)
-
-
-def _encode_and_open(encode: Encode, decoder: Decoder, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Loads the decoder beside the tower's work: packing weights keeps one core busy for seconds."""
-    with meanwhile(decoder.open):
-        return encode(pixels)
 
 
 def load(

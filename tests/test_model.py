@@ -16,6 +16,7 @@ from PIL import Image
 
 import omnilmm_lite
 from omnilmm_lite import model as model_module
+from omnilmm_lite import opening
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, DeviceChoice, DeviceError, open_session
 from omnilmm_lite.errors import ContextFullError, InputError
@@ -204,7 +205,7 @@ def test_a_card_that_fails_at_the_first_session(
         return open_session(path, device, threads, **options)
 
     monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
-    monkeypatch.setattr(model_module, "open_session", fail_on_cuda)
+    monkeypatch.setattr(opening, "open_session", fail_on_cuda)
     if wanted == "cuda":
         with pytest.raises(DeviceError, match="no libcudart"):
             load(cuda_bundle, device=wanted)
@@ -227,7 +228,7 @@ def test_steps_are_recorded_on_a_card_and_refused_without_one(
     with pytest.raises(InputError, match=r"--cuda-graph: only a CUDA card records steps, and this runs on the CPU \("):
         load(cuda_bundle, device="cpu", cuda_graph=True)
     monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
-    monkeypatch.setattr(model_module, "open_session", remember)
+    monkeypatch.setattr(opening, "open_session", remember)
     # the cache can't be put onto a card that isn't there
     monkeypatch.setattr(Decoder, "open", lambda decoder: decoder._open_decode())
     load(cuda_bundle, device="cuda", cuda_graph=True)

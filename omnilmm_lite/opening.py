@@ -1,0 +1,87 @@
+"""Opens a bundle's graphs on one device, so that what each needs is there when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnilmm_lite.binding import encode_pictures
+from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.decoder import Decoder
+from omnilmm_lite.device import Device, open_session
+from omnilmm_lite.interrupt import meanwhile
+from omnilmm_lite.paging import populate, read_ahead
+from omnilmm_lite.vision import Encode
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+@dataclass(frozen=True)
+class GraphOpener:
+    """`threads`: for the CPU; None leaves the choice to onnxruntime."""
+
+    bundle: Bundle
+    device: Device
+    threads: int | None
+
+    def session(self, graph: str, *, cuda_graph: bool = False) -> InferenceSession:
+        """See `open_session`."""
+        mapped = graph in self.bundle.manifest.mapped
+        return open_session(self.bundle.path(graph), self.device, self.threads, cuda_graph=cuda_graph, mapped=mapped)
+
+    def prefill(self) -> InferenceSession:
+        """The prompts' own graph."""
+        name = self.bundle.manifest.graphs.prefill
+        session = self.session(name)
+        if name in self.bundle.manifest.mapped:
+            populate(self.bundle.weights(name))
+        return session
+
+    def tower(self, decoder: Decoder) -> Encode:
+        """Tower and resampler in one, for which the decoder makes room where the two share it."""
+        graphs = self.bundle.manifest.graphs
+        if self.bundle.manifest.time_shared:
+            decoder.release()
+        tower, resampler = self.session(graphs.vision), self.session(graphs.resampler)
+        encode = partial(encode_pictures, tower, resampler, device=self.device)
+        work = self._beside_tower(decoder)
+        return _FirstBeside(encode, work) if work else encode
+
+    def _beside_tower(self, decoder: Decoder) -> list[Callable[[], None]]:
+        """What may as well be done while the first picture is encoded, in this order: most of it keeps the disk busy,
+        or one core with packing weights."""
+        manifest, graphs = self.bundle.manifest, self.bundle.manifest.graphs
+        work: list[Callable[[], None]] = []
+        if graphs.vision in manifest.mapped:
+            work.append(partial(populate, self.bundle.weights(graphs.vision)))
+        if manifest.time_shared and decoder.has_prefill_graph:
+            work.append(decoder.open_kept)
+        if graphs.prefill in manifest.mapped:  # not populated yet: it would count beside the tower
+            work.append(partial(read_ahead, self.bundle.weights(graphs.prefill)))
+        return work
+
+
+class _FirstBeside:
+    """Encodes pictures; other work is done beside the first one."""
+
+    def __init__(self, encode: Encode, work: list[Callable[[], None]]) -> None:
+        self._encode = encode
+        self._work = work
+
+    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Encode`."""
+        if not self._work:
+            return self._encode(pixels)
+        with meanwhile(self._do_work):
+            return self._encode(pixels)
+
+    def _do_work(self) -> None:
+        while self._work:
+            self._work[0]()
+            self._work.pop(0)  # only now: what was interrupted is done beside the next picture

@@ -1,0 +1,112 @@
+"""What is done beside a picture, and when: on a bundle that says its weights are mapped."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from omnilmm_lite import opening
+from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.decoder import Decoder
+from omnilmm_lite.device import Device
+from omnilmm_lite.interrupt import Interrupt, Interrupted, interruptible
+from omnilmm_lite.opening import GraphOpener
+
+Array = NDArray[np.float32]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which files were brought into memory, and how."""
+    found: list[str] = []
+    for name in ("populate", "read_ahead"):
+        monkeypatch.setattr(opening, name, lambda file, name=name: found.append(f"{name} {file.name}"))
+    return found
+
+
+def opener(folder: Path, *, two_graphs: bool = True, mapped: bool = True, time_shared: bool = True) -> GraphOpener:
+    """Of a bundle whose one decoder graph serves as two, if wanted."""
+    bundle = Bundle.open(folder)
+    graphs = bundle.manifest.graphs
+    manifest = dataclasses.replace(
+        bundle.manifest,
+        time_shared=time_shared,
+        mapped=(graphs.vision, *((graphs.prefill,) if two_graphs else ())) if mapped else (),
+    )
+    return GraphOpener(Bundle(folder, manifest), Device.CPU, 1)
+
+
+def decoder(opener: GraphOpener, *, two_graphs: bool = True) -> Decoder:
+    manifest = opener.bundle.manifest
+
+    def decode() -> object:
+        return opener.session(manifest.graphs.decode)
+
+    return Decoder(manifest.config.decoder, decode, Device.CPU, 64, open_prefill=opener.prefill if two_graphs else None)
+
+
+def pixels(opener: GraphOpener) -> Array:
+    size = opener.bundle.manifest.config.vision.image_size
+    return np.random.default_rng(0).standard_normal((1, 3, size, size)).astype(np.float32)
+
+
+def test_the_first_picture_brings_what_the_prompt_will_need(tiny_bundle: Path, calls: list[str]) -> None:
+    """The prompts' graph is read, but not opened nor mapped: it would count beside the tower."""
+    opened = opener(tiny_bundle)
+    two = decoder(opened)
+    encode = opened.tower(two)
+    assert calls == []
+    features = encode(pixels(opened))
+    assert calls == ["populate vision.onnx.data", "read_ahead decoder.onnx.data"]
+    assert two._decode_graph is not None
+    assert two._prefill_graph is None
+    np.testing.assert_array_equal(encode(pixels(opened)), features)
+    assert len(calls) == 2  # once is enough while the tower stays open
+    two.open()
+    assert calls[2:] == ["populate decoder.onnx.data"]
+    two.release()
+    two.open()
+    assert calls[3:] == ["populate decoder.onnx.data"]  # what was let go of is mapped anew
+
+
+def test_one_graph_for_all_is_not_loaded_beside_a_tower_that_it_makes_room_for(
+    tiny_bundle: Path, calls: list[str]
+) -> None:
+    opened = opener(tiny_bundle, two_graphs=False)
+    one = decoder(opened, two_graphs=False)
+    opened.tower(one)(pixels(opened))
+    assert calls == ["populate vision.onnx.data"]
+    assert one._decode_graph is None
+
+
+def test_nothing_is_done_beside_where_nothing_is_mapped_or_shared(tiny_bundle: Path, calls: list[str]) -> None:
+    opened = opener(tiny_bundle, mapped=False, time_shared=False)
+    one = decoder(opened, two_graphs=False)
+    opened.tower(one)(pixels(opened))
+    assert calls == []
+    assert one._decode_graph is None
+
+
+def test_interrupted_work_is_done_beside_the_next_picture(
+    tiny_bundle: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = opener(tiny_bundle)
+    two = decoder(opened)
+    interrupt = Interrupt()
+
+    def open_kept() -> None:
+        calls.append("open")
+        if not interrupt.is_set:
+            interrupt.set()
+            raise Interrupted("stopped")
+
+    monkeypatch.setattr(two, "open_kept", open_kept)
+    encode = opened.tower(two)
+    with interruptible(interrupt), pytest.raises(Interrupted):
+        encode(pixels(opened))
+    encode(pixels(opened))
+    assert calls == ["populate vision.onnx.data", "open", "open", "read_ahead decoder.onnx.data"]
