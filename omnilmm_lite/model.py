@@ -63,7 +63,7 @@ class Model:
                 partial(opener.session, graphs.decode, cuda_graph=options.cuda_graph),
                 choice.device,
                 options.context,
-                open_prefill=None if graphs.prefill == graphs.decode else opener.prefill,
+                open_prefill=None if graphs.prefill == graphs.decode else partial(opener.session, graphs.prefill),
                 cuda_graph=options.cuda_graph,
             ),
             drafts=options.drafts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 from omnilmm_lite import opening
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import Device
+from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.interrupt import Interrupt, Interrupted, interruptible
 from omnilmm_lite.opening import GraphOpener
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Array = NDArray[np.float32]
 
@@ -43,10 +47,13 @@ def opener(folder: Path, *, two_graphs: bool = True, mapped: bool = True, time_s
 def decoder(opener: GraphOpener, *, two_graphs: bool = True) -> Decoder:
     manifest = opener.bundle.manifest
 
-    def decode() -> object:
-        return opener.session(manifest.graphs.decode)
+    def decode() -> InferenceSession:
+        return open_session(opener.bundle.path(manifest.graphs.decode), Device.CPU, 1)
 
-    return Decoder(manifest.config.decoder, decode, Device.CPU, 64, open_prefill=opener.prefill if two_graphs else None)
+    def prefill() -> InferenceSession:
+        return opener.session(manifest.graphs.prefill)
+
+    return Decoder(manifest.config.decoder, decode, Device.CPU, 64, open_prefill=prefill if two_graphs else None)
 
 
 def pixels(opener: GraphOpener) -> Array:
@@ -59,7 +66,7 @@ def test_the_first_picture_brings_what_the_prompt_will_need(tiny_bundle: Path, c
     opened = opener(tiny_bundle)
     two = decoder(opened)
     encode = opened.tower(two)
-    assert calls == []
+    assert calls == ["populate vision.onnx.data"]
     features = encode(pixels(opened))
     assert calls == ["populate vision.onnx.data", "read_ahead decoder.onnx.data"]
     assert two._decode_graph is not None
