@@ -29,8 +29,9 @@ SEQUENCES, TOKENS = 64, 256
 EVALUATED = 48  # sequences
 
 STATIC = ["--desc-act", "--static-groups", "--mse", "2.0"]
-# gptqmodel's own defaults, and the best of it that groups in column order allow.
+# gptqmodel with nothing but GPTQ itself, its own defaults, and the best of it that groups in column order allow.
 PEERS: dict[str, list[str]] = {
+    "gptqmodel 7.7 GPTQ alone": ["--no-act-group-aware"],
     "gptqmodel 7.7 default": [],
     "gptqmodel 7.7 act-order in static groups mse grids": STATIC,
     "gptqmodel 7.7 the same with FOEM": [*STATIC, "--foem", "0.25", "0.2"],
