@@ -31,11 +31,13 @@ wheel: .venv/runtime.stamp
 	$(BIN)/python -m pip wheel -q --no-deps -w dist .
 	ls -l dist
 
-# Hours on two cores. PEER=PYTHON compares with gptqmodel too: benchmarks/quantization/peer_gptqmodel.py says how.
+# Hours on two cores. GPTQMODEL=PYTHON and LLAMACPP=PYTHON compare with these, in environments of their own:
+# benchmarks/quantization/peer_gptqmodel.py and peer_llamacpp.py say how.
 # TINY=FOLDER, made by examples.tiny.calibration, adds tiny's table.
 WORK ?= benchmark-work
 benchmark-quantization: .venv/benchmarks.stamp
-	$(BIN)/python -m benchmarks.quantization --work $(WORK)/smollm2 $(if $(PEER),--gptqmodel $(PEER))
+	$(BIN)/python -m benchmarks.quantization --work $(WORK)/smollm2 \
+	  $(if $(GPTQMODEL),--gptqmodel $(GPTQMODEL)) $(if $(LLAMACPP),--llamacpp $(LLAMACPP))
 	$(if $(TINY),$(BIN)/python -m benchmarks.quantization.tiny --data $(TINY) --work $(WORK)/tiny)
 	$(BIN)/python -m benchmarks.quantization.tower --out $(WORK)/tower.json
 	$(BIN)/python -m benchmarks.quantization.real_layer --work $(WORK)/layer

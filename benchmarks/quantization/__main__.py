@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.quantization.cpu_time import CpuClock
-from benchmarks.quantization.evaluation import Evaluation, Result, dequantize_folder
-from benchmarks.quantization.smollm2 import SmolLM2
+from benchmarks.quantization.evaluation import Evaluation, Result
+from benchmarks.quantization.peers import (
+    GPTQMODEL_VARIANTS,
+    LLAMACPP_VARIANTS,
+    Weights,
+    by_gptqmodel,
+    by_llamacpp,
+)
+from benchmarks.quantization.smollm2 import SmolLM2, gguf_file
 from benchmarks.quantization.variants import GPTQ_VARIANTS, calibration, quantized, rounded
 from benchmarks.quantization.wikipedia import token_windows
 from export.durable import write_json
@@ -28,17 +33,6 @@ from export.json_file import read_json
 SEQUENCES, TOKENS = 64, 256
 EVALUATED = 48  # sequences
 
-STATIC = ["--desc-act", "--static-groups", "--mse", "2.0"]
-# gptqmodel with nothing but GPTQ itself, its own defaults, and the best of it that groups in column order allow.
-PEERS: dict[str, list[str]] = {
-    "gptqmodel 7.7 GPTQ alone": ["--no-act-group-aware"],
-    "gptqmodel 7.7 default": [],
-    "gptqmodel 7.7 act-order in static groups mse grids": STATIC,
-    "gptqmodel 7.7 the same with FOEM": [*STATIC, "--foem", "0.25", "0.2"],
-    "gptqmodel 7.7 the same with GPTAQ": [*STATIC, "--gptaq", "0.25"],
-}
-
-Weights = tuple[dict[str, Tensor], float]
 Make = Callable[[CpuClock], Weights]
 
 
@@ -47,23 +41,27 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the model and the results")
     parser.add_argument("--out", type=Path, help="where to write the table, in markdown")
     parser.add_argument("--sequences", type=int, default=SEQUENCES, help=f"of {TOKENS} tokens, to calibrate on")
+    peers = "of an environment with {}, which is measured too; {} says how"
     parser.add_argument(
-        "--gptqmodel", type=Path, metavar="PYTHON",
-        help="of an environment with gptqmodel 7.7, whose variants are measured too; peer_gptqmodel.py says how",
-    )  # fmt: skip
+        "--gptqmodel", type=Path, metavar="PYTHON", help=peers.format("gptqmodel 7.7", "peer_gptqmodel.py")
+    )
+    parser.add_argument(
+        "--llamacpp", type=Path, metavar="PYTHON", help=peers.format("llama-cpp-python", "peer_llamacpp.py")
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)  # threads that wait for each other spin, and that would count as CPU seconds
-    results = run(args.work, args.sequences, args.gptqmodel)
+    results = run(args.work, args.sequences, args.gptqmodel, args.llamacpp)
     table = markdown(results)
     print(table)
     if args.out:
         args.out.write_text(table)
 
 
-def run(work: Path, sequences: int, gptqmodel: Path | None) -> list[Result]:
+def run(work: Path, sequences: int, gptqmodel: Path | None, llamacpp: Path | None) -> list[Result]:
     model = SmolLM2.open(work / "smollm2")
     ids, evaluated = token_windows(model.tokenizer(), max(sequences, EVALUATED), TOKENS)
-    np.save(work / "calibration.npy", ids[:sequences])
+    ids_file = work / "calibration.npy"
+    np.save(ids_file, ids[:sequences])
     evaluation = Evaluation(model, evaluated[:EVALUATED])
     data = calibration(model, ids[:sequences])
     print(f"fp32: perplexity {evaluation.perplexity():.2f}", flush=True)
@@ -76,28 +74,13 @@ def run(work: Path, sequences: int, gptqmodel: Path | None) -> list[Result]:
         folder = work / f"{sequences}-{''.join(filter(str.isalnum, name))}"
         variants[name] = partial(quantized, model, data, settings, folder)
     if gptqmodel is not None:
-        for name, options in PEERS.items():
+        for name, options in GPTQMODEL_VARIANTS.items():
             folder = work / f"{sequences}-{name.replace(' ', '-')}"
-            variants[name] = partial(_peer, gptqmodel, work, folder, options)
+            variants[name] = partial(by_gptqmodel, gptqmodel, work / "smollm2", ids_file, options, folder)
+    if llamacpp is not None:
+        for name, type_name in LLAMACPP_VARIANTS.items():
+            variants[name] = partial(by_llamacpp, llamacpp, gguf_file(), type_name, work / type_name)
     return [_result(name, make, evaluation, work / f"results-{sequences}") for name, make in variants.items()]
-
-
-def _peer(python: Path, work: Path, folder: Path, options: Sequence[str], clock: CpuClock) -> Weights:
-    """gptqmodel, in its own environment, on the same model and calibration."""
-    script = Path(__file__).with_name("peer_gptqmodel.py")
-    arguments: list[str | Path] = [
-        "--model",
-        work / "smollm2",
-        "--calibration",
-        work / "calibration.npy",
-        "--out",
-        folder,
-        *options,
-    ]
-    if not (folder / "config.json").is_file():
-        subprocess.run([python, script, *arguments], check=True, stdout=subprocess.DEVNULL)
-        clock.keep()
-    return dequantize_folder(folder)
 
 
 def _result(name: str, make: Make, evaluation: Evaluation, folder: Path) -> Result:

