@@ -37,7 +37,7 @@ def by_gptqmodel(
 ) -> Weights:
     """`model`: a Hugging Face folder; `calibration`: token ids. `folder` is made, unless an earlier run has."""
     if not (folder / "config.json").is_file():
-        arguments = ["--model", model, "--calibration", calibration, "--out", folder, *options]
+        arguments: list[str | Path] = ["--model", model, "--calibration", calibration, "--out", folder, *options]
         _run(python, "peer_gptqmodel.py", arguments)
         clock.keep()
     return dequantize_folder(folder)
