@@ -78,6 +78,8 @@ def quantize(source: Path, target: Path, type_name: str) -> None:
     import gguf
     import llama_cpp
 
+    silent = llama_cpp.llama_log_callback(lambda *_: None)  # else it writes several lines a tensor
+    llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{type_name}")
     params.token_embedding_type = params.output_tensor_type = int(gguf.GGMLQuantizationType.F32)
