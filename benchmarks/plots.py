@@ -133,7 +133,7 @@ def plot_planned(pairs: Sequence[tuple[str, int, int]], path: Path) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.25)
     axes.set_xlabel("GB")
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside lower center", ncols=2)
     save(figure, path)
 
 
