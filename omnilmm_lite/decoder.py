@@ -71,8 +71,8 @@ class Decoder:
 
     def open_kept(self) -> None:
         """Loads what `release` doesn't let go of, where prompts have a graph of their own."""
-        if self.has_prefill_graph and self._decode_graph is None:
-            self._decode_graph = self._open_decode()
+        if self.has_prefill_graph:
+            self._decode_session()
 
     def release(self) -> None:
         """Makes room until the next step: lets go of the prompts' graph, the larger one, where they have one of their
@@ -153,13 +153,17 @@ class Decoder:
 
     def _sessions(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
         """For prefill and for decode."""
+        decode = self._decode_session()
+        if self._prefill_graph is None:
+            self._prefill_graph = decode if self._open_prefill is None else self._open_prefill()
+        if not self._cache:
+            self._cache = _allocate_cache(decode, self.config, self._device, self.context)
+        return self._prefill_graph, decode
+
+    def _decode_session(self) -> onnxruntime.InferenceSession:
         if self._decode_graph is None:
             self._decode_graph = self._open_decode()
-        if self._prefill_graph is None:
-            self._prefill_graph = self._decode_graph if self._open_prefill is None else self._open_prefill()
-        if not self._cache:
-            self._cache = _allocate_cache(self._decode_graph, self.config, self._device, self.context)
-        return self._prefill_graph, self._decode_graph
+        return self._decode_graph
 
     def _all_logits(self, session: onnxruntime.InferenceSession, keys: Sequence[Hashable], embeddings: Array) -> Array:
         self._check_room(len(keys))

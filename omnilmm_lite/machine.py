@@ -12,6 +12,7 @@ import numpy as np
 
 from omnilmm_lite import __version__
 from omnilmm_lite.device import import_onnxruntime
+from omnilmm_lite.memory import total_bytes
 
 # The instructions that matrix products in few bits live on, by Linux's names (x86, then Arm).
 FLAGS = (
@@ -41,7 +42,7 @@ class Machine:
             flags=tuple(flag for flag in FLAGS if flag in found),
             physical_cores=physical_cores(text),
             logical_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            memory_bytes=_memory_bytes(),
+            memory_bytes=total_bytes(),
             system=platform.platform(),
             versions={
                 "omnilmm-lite": __version__,
@@ -78,8 +79,3 @@ def _read(path: Path) -> str:
 def _field(text: str, name: str) -> str:
     match = re.search(rf"^{name}\s*:[ \t]*(.*)$", text, re.MULTILINE)
     return match[1].strip() if match else ""
-
-
-def _memory_bytes() -> int | None:
-    match = re.match(r"(\d+) kB", _field(_read(Path("/proc/meminfo")), "MemTotal"))
-    return 1024 * int(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""How much memory this process has used, and how much there is for it."""
+"""How much memory this process has used, and how much the machine has."""
 
 from __future__ import annotations
 
@@ -28,14 +28,23 @@ def rss_bytes() -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def total_bytes() -> int | None:
+    """The machine's memory, in bytes; None where the system doesn't tell (outside Linux)."""
+    return _meminfo_bytes("MemTotal")
+
+
 def available_bytes() -> int | None:
-    """What programs can have without anything being swapped out, in bytes; None where the system doesn't tell (outside
-    Linux)."""
+    """What programs can have without anything being swapped out, in bytes; None as above."""
+    return _meminfo_bytes("MemAvailable")
+
+
+def _meminfo_bytes(field: str) -> int | None:
+    """Source: proc_meminfo(5)."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]  # in KiB
+    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]  # in KiB
     return 1024 * int(found[0]) if found else None
 
 

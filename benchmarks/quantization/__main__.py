@@ -16,16 +16,10 @@ import numpy as np
 import torch
 
 from benchmarks.quantization.cpu_time import CpuClock
-from benchmarks.quantization.evaluation import Evaluation, Result
-from benchmarks.quantization.peers import (
-    GPTQMODEL_VARIANTS,
-    LLAMACPP_VARIANTS,
-    Weights,
-    by_gptqmodel,
-    by_llamacpp,
-)
+from benchmarks.quantization.evaluation import Evaluation, Result, Weights
+from benchmarks.quantization.peers import GPTQMODEL_VARIANTS, LLAMACPP_VARIANTS, by_gptqmodel, by_llamacpp
 from benchmarks.quantization.smollm2 import SmolLM2, gguf_file
-from benchmarks.quantization.variants import GPTQ_VARIANTS, calibration, quantized, rounded
+from benchmarks.quantization.variants import GPTQ_VARIANTS, calibration, file_name, quantized, rounded
 from benchmarks.quantization.wikipedia import token_windows
 from export.durable import write_json
 from export.json_file import read_json
@@ -41,12 +35,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the model and the results")
     parser.add_argument("--out", type=Path, help="where to write the table, in markdown")
     parser.add_argument("--sequences", type=int, default=SEQUENCES, help=f"of {TOKENS} tokens, to calibrate on")
-    peers = "of an environment with {}, which is measured too; {} says how"
+    environment = "of an environment with {}, which is measured too; {} says how"
     parser.add_argument(
-        "--gptqmodel", type=Path, metavar="PYTHON", help=peers.format("gptqmodel 7.7", "peer_gptqmodel.py")
+        "--gptqmodel", type=Path, metavar="PYTHON", help=environment.format("gptqmodel 7.7", "peer_gptqmodel.py")
     )
     parser.add_argument(
-        "--llamacpp", type=Path, metavar="PYTHON", help=peers.format("llama-cpp-python", "peer_llamacpp.py")
+        "--llamacpp", type=Path, metavar="PYTHON", help=environment.format("llama-cpp-python", "peer_llamacpp.py")
     )
     args = parser.parse_args()
     torch.set_num_threads(1)  # threads that wait for each other spin, and that would count as CPU seconds
@@ -71,11 +65,11 @@ def run(work: Path, sequences: int, gptqmodel: Path | None, llamacpp: Path | Non
         "rounded to nearest, symmetric": lambda _: rounded(model, sym=True),
     }
     for name, settings in GPTQ_VARIANTS.items():
-        folder = work / f"{sequences}-{''.join(filter(str.isalnum, name))}"
+        folder = work / f"{sequences}-{file_name(name)}"
         variants[name] = partial(quantized, model, data, settings, folder)
     if gptqmodel is not None:
         for name, options in GPTQMODEL_VARIANTS.items():
-            folder = work / f"{sequences}-{name.replace(' ', '-')}"
+            folder = work / f"{sequences}-{file_name(name)}"
             variants[name] = partial(by_gptqmodel, gptqmodel, work / "smollm2", ids_file, options, folder)
     if llamacpp is not None:
         for name, type_name in LLAMACPP_VARIANTS.items():
@@ -86,7 +80,7 @@ def run(work: Path, sequences: int, gptqmodel: Path | None, llamacpp: Path | Non
 def _result(name: str, make: Make, evaluation: Evaluation, folder: Path) -> Result:
     """The one that an earlier run kept, or a new one."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = "".join(filter(str.isalnum, name))
+    key = file_name(name)
     file = folder / f"{key}.json"
     if not file.is_file():
         clock = CpuClock(folder / f"{key}.cpu.json")

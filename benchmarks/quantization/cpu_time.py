@@ -1,4 +1,8 @@
-"""What a measurement took, in CPU seconds: pauses of the machine and other programs hardly change them."""
+"""What a measurement took, in CPU seconds: pauses of the machine and other programs hardly change them.
+
+With one thread, that is. Of several, those that wait for one that was held up spin, and that counts: the first stage of
+the real-shape layer took 309 instead of 133 with other work on the same cores.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ from quantize.packing import PARTS, PackedLinear, ZeroFormat, unpack
 
 SEQUENCES_AT_ONCE = 8
 
+Weights = tuple[dict[str, Tensor], float]  # by name, and the bits that each takes
+
 
 @dataclass(frozen=True)
 class Result:
@@ -101,7 +103,7 @@ class Evaluation:
         return normed
 
 
-def dequantize_folder(folder: Path) -> tuple[dict[str, Tensor], float]:
+def dequantize_folder(folder: Path) -> Weights:
     """The linear layers of any GPTQ folder, with whatever g_idx, by name; and the bits that each weight takes."""
     tensors: dict[str, Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):

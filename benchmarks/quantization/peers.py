@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file
-from torch import Tensor
 
 from benchmarks.quantization.cpu_time import CpuClock
-from benchmarks.quantization.evaluation import dequantize_folder
+from benchmarks.quantization.evaluation import Weights, dequantize_folder
 from export.durable import write_json
 from export.json_file import read_json
 
@@ -28,8 +27,6 @@ LLAMACPP_VARIANTS: Mapping[str, str] = {
     "llama.cpp's Q4_0, no importance matrix": "Q4_0",
     "llama.cpp's Q4_K_M, no importance matrix": "Q4_K_M",
 }
-
-Weights = tuple[dict[str, Tensor], float]  # by name, and the bits that each takes
 
 
 def by_gptqmodel(

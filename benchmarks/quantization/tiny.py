@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.quantization.variants import PLAIN
+from benchmarks.quantization.variants import PLAIN, file_name
 from examples.tiny import easy_vqa_data
 from examples.tiny.evaluate import ask
 from export.checkpoint import Checkpoint
@@ -180,22 +180,18 @@ def main() -> None:
     calibration = bench.calibration()
     variants: dict[str, Callable[[], DecoderWeights]] = {"rounded to nearest": partial(Rounded, bench.checkpoint)}
     for name, settings in VARIANTS.items():
-        variants[name] = partial(bench.gptq, calibration, settings, _file_name(name))
+        variants[name] = partial(bench.gptq, calibration, settings, file_name(name))
     variants["ours, groups of 32"] = partial(bench.gptq, calibration, FINER, "groups32")
     variants["ours, mixed bits of the same size"] = partial(bench.mixed, calibration, "mixed")
     print(f"the original: {np.mean(bench.right):.2%} of {len(bench.right)} questions", flush=True)
     results = []
     for name, make in variants.items():
-        file = args.work / f"{_file_name(name)}.json"
+        file = args.work / f"{file_name(name)}.json"
         if not file.is_file():
-            write_json(file, asdict(bench.measure(name, bench.bundle(_file_name(name), make(), "cpu"))))
+            write_json(file, asdict(bench.measure(name, bench.bundle(file_name(name), make(), "cpu"))))
         results.append(Result(**read_json(file)))
         print(results[-1], flush=True)
     print(markdown(results))
-
-
-def _file_name(variant: str) -> str:
-    return "".join(filter(str.isalnum, variant))
 
 
 def markdown(results: list[Result]) -> str:

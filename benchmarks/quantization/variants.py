@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.quantization.cpu_time import CpuClock
-from benchmarks.quantization.evaluation import dequantize_folder
+from benchmarks.quantization.evaluation import Weights, dequantize_folder
 from benchmarks.quantization.smollm2 import SmolLM2
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest
@@ -37,20 +36,23 @@ GPTQ_VARIANTS: Mapping[str, GPTQSettings] = {
 }
 
 
+def file_name(variant: str) -> str:
+    """For what is kept of it."""
+    return "".join(filter(str.isalnum, variant))
+
+
 def calibration(model: SmolLM2, ids: NDArray[np.int64]) -> Calibration:
     """`ids`: (sequences, tokens)."""
     table = model.tensor("model.embed_tokens.weight")
     return Calibration.from_embeddings(table[torch.from_numpy(row)][None] for row in ids)
 
 
-def quantized(
-    model: SmolLM2, data: Calibration, settings: GPTQSettings, work_dir: Path, clock: CpuClock
-) -> tuple[dict[str, Tensor], float]:
+def quantized(model: SmolLM2, data: Calibration, settings: GPTQSettings, work_dir: Path, clock: CpuClock) -> Weights:
     """Weights by name, and the bits that each takes."""
     return dequantize_folder(quantize_decoder(Job(model, data, settings), work_dir, lambda _: clock.keep()))
 
 
-def rounded(model: SmolLM2, *, sym: bool) -> tuple[dict[str, Tensor], float]:
+def rounded(model: SmolLM2, *, sym: bool) -> Weights:
     weights = {
         name: torch.from_numpy(round_to_nearest(tensor, group_size=GROUP_SIZE, sym=sym).dequantize())
         for name, tensor in model.tensors.items()
