@@ -1,4 +1,4 @@
-"""The Cholesky factor of a Hessian, damped as much as it takes."""
+"""The Cholesky factor of a Hessian, damped as much as it takes, and its inverse."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ FLOAT64_COLUMNS = 8192
 DAMPING_STEP = 10.0
 DAMPING_FLOOR = 1e-4
 DAMPING_TRIES = 10
+INVERTED_AT_ONCE = 1024  # columns of a triangle
 
 logger = logging.getLogger(__name__)
 
@@ -42,3 +43,21 @@ def damped_cholesky(hessian: Tensor, damp: float) -> Tensor:
         damp = more
         logger.warning("the Hessian isn't positive definite: damping raised to %g", damp)
     raise InputError(f"the Hessian isn't positive definite, even when damped by {damp:g} times its mean diagonal")
+
+
+def invert_triangle(lower: Tensor) -> None:
+    """Puts the inverse of a lower triangular matrix (n, n) in its place; above the diagonal it must be zero.
+
+    By halves, which takes n^3 / 3 operations, against n^3 to solve for the identity, and hardly any memory:
+    [[A, 0], [B, C]] has the inverse [[A^-1, 0], [-C^-1 B A^-1, C^-1]].
+    """
+    half = len(lower) // 2
+    if len(lower) <= INVERTED_AT_ONCE:
+        identity = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
+        lower.copy_(torch.linalg.solve_triangular(lower, identity, upper=False))
+        return
+    first, across, second = lower[:half, :half], lower[half:, :half], lower[half:, half:]
+    across.copy_(torch.linalg.solve_triangular(second, across, upper=False))
+    across.copy_(torch.linalg.solve_triangular(first, across, upper=False, left=False)).neg_()
+    invert_triangle(first)
+    invert_triangle(second)

@@ -11,7 +11,7 @@ Sources: Arai and Ichikawa 2025, "Quantization Error Propagation" (the closed fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,32 +32,38 @@ class Correction:
     gain: float = 0.0  # squared error that it takes away on the held-out sequences
 
 
-def choose_correction(weight: Tensor, statistics: InputStatistics) -> Correction:
-    """What does best on the held-out sequences; nothing where there are none."""
-    best = Correction()
+@dataclass(frozen=True)
+class Corrected:
+    """A weight (out, in) that makes up for what was lost, and what was done to it."""
+
+    weight: Tensor
+    correction: Correction = Correction()
+
+
+def correct_weights(weights: Sequence[Tensor], statistics: InputStatistics) -> list[Corrected]:
+    """Weights (out, in) of the same inputs, each with the correction that does best on the held-out sequences.
+
+    Without such sequences they stay as they are. Takes what was lost out of `statistics`.
+    """
+    best = [Corrected(weight) for weight in weights]
     if not statistics.held_out:
         return best
-    lost = statistics.moments.lost(weight)
+    lost = statistics.moments.take_lost(weights)
     for damping in DAMPINGS:
-        step = _solve(statistics.moments.hessian, lost, damping)
-        candidate = _best_share(weight, step, damping, statistics.held_out)
-        if candidate.gain > best.gain:
-            best = candidate
+        steps = solve_damped(statistics.moments.hessian, lost, damping)
+        for index, (weight, step) in enumerate(zip(weights, steps, strict=True)):
+            candidate = _best_share(weight, step, damping, statistics.held_out)
+            if candidate.gain > best[index].correction.gain:
+                best[index] = Corrected(step.mul_(candidate.share).add_(weight), candidate)
     return best
 
 
-def apply_correction(weight: Tensor, statistics: InputStatistics, correction: Correction) -> Tensor:
-    """The weight to be approximated: (out, in) -> (out, in)."""
-    if correction.share == 0:
-        return weight
-    step = _solve(statistics.moments.hessian, statistics.moments.lost(weight), correction.damping)
-    return weight + correction.share * step
-
-
-def _solve(hessian: Tensor, lost: Tensor, damping: float) -> Tensor:
-    """`lost` (out, in) times the damped Hessian's inverse."""
-    lower = damped_cholesky(hessian, damping)
-    return torch.cholesky_solve(lost.T.to(lower.dtype), lower).T.float()
+def solve_damped(hessian: Tensor, lost: Sequence[Tensor], damping: float) -> Iterator[Tensor]:
+    """Each of `lost` (out, in) times the damped Hessian's inverse."""
+    # The factor is float64 where that's affordable; solving with it in float32 adds no more than rounding.
+    lower = damped_cholesky(hessian, damping).float()
+    for each in lost:
+        yield torch.cholesky_solve(each.T, lower).T
 
 
 def _best_share(weight: Tensor, step: Tensor, damping: float, held_out: Sequence[Drift]) -> Correction:

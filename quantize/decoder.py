@@ -26,9 +26,9 @@ from export.reference import DecoderLayer
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
-from quantize.correction import Correction, apply_correction, choose_correction
+from quantize.correction import correct_weights
 from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_bytes
-from quantize.gptq import proxy_loss, quantize_weight, round_to_nearest
+from quantize.gptq import Columns, proxy_loss, round_to_nearest
 from quantize.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
 from quantize.input_statistics import InputStatistics
 from quantize.packing import Layout
@@ -44,7 +44,9 @@ from quantize.work_folder import WorkFolder
 NORMS = ("input_layernorm", "post_attention_layernorm")
 PLAIN = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 TOKENIZER_FILE = "tokenizer.json"  # where `quantize.run` leaves it; others can't open the GPTQ folder without
-WORK_FORMAT = 2  # raise it when the same arguments come to give other files
+WORK_FORMAT = 3  # raise it when the same arguments come to give other files
+
+REPORT_ROWS = 1024  # of a weight, evenly spaced
 
 Progress = Callable[[ProjectionReport], None]
 
@@ -166,13 +168,14 @@ class _Run:
             statistics = InputStatistics.gather(passages, originals, self.weights)
             targets = _targets(found.layer, parts, statistics, job.settings.error_correction)
             hessian = statistics.whole_hessian()
-            del statistics  # twice as large as the Hessian
+            del statistics  # what is left of it may be as large again
+            columns = _columns(hessian, f"{name}.{parts[0]}", job.settings)
             for part in parts:
                 start = time.monotonic()
-                linear = get_linear(found.layer, part)
-                weight, report = _quantize_linear(targets.pop(part), hessian, f"{name}.{part}", job)
-                quantized[part] = weight
-                _replace(linear, weight)
+                linear, full_name = get_linear(found.layer, part), f"{name}.{part}"
+                quantized[part] = _quantize_linear(targets[part], columns, full_name, job)
+                _replace(linear, quantized[part])
+                report = _report(full_name, targets.pop(part), quantized[part], hessian, job.settings.sym)
                 reports += _replay([report], self.progress)
                 self.work.log(asdict(report) | {"seconds": round(time.monotonic() - start, 2), "at": time.time()})
         norms = {f"{name}.{norm}.weight": _half(job.source, f"{name}.{norm}.weight") for norm in NORMS}
@@ -188,39 +191,42 @@ def _targets(
     layer: DecoderLayer, parts: Sequence[str], statistics: InputStatistics, corrected: bool
 ) -> dict[str, Tensor]:
     """What the quantized weights are to come close to."""
-    targets = {}
-    for part in parts:
-        weight = get_linear(layer, part).weight
-        correction = choose_correction(weight, statistics) if corrected else Correction()
-        targets[part] = apply_correction(weight, statistics, correction)
-    return targets
+    weights = [get_linear(layer, part).weight for part in parts]
+    if corrected:
+        weights = [each.weight for each in correct_weights(weights, statistics)]
+    return dict(zip(parts, weights, strict=True))
 
 
-def _quantize_linear(target: Tensor, hessian: Tensor, name: str, job: Job) -> tuple[QuantizedWeight, ProjectionReport]:
+def _columns(hessian: Tensor, name: str, settings: GPTQSettings) -> Columns:
+    try:
+        return Columns.of(hessian, desc_act=settings.desc_act, damp=settings.damp)
+    except InputError as error:
+        raise InputError(f"{name} can't be quantized: {error}") from error
+
+
+def _quantize_linear(target: Tensor, columns: Columns, name: str, job: Job) -> QuantizedWeight:
     settings, layout = job.settings, job.layout(name)
     try:
-        quantized = quantize_weight(
-            target,
-            hessian,
-            bits=layout.bits,
-            group_size=layout.group_size,
-            sym=settings.sym,
-            desc_act=settings.desc_act,
-            damp=settings.damp,
-            grid=settings.grid,
+        return columns.quantize(
+            target, bits=layout.bits, group_size=layout.group_size, sym=settings.sym, grid=settings.grid
         )
     except InputError as error:
         raise InputError(f"{name} can't be quantized: {error}") from error
-    rounded = round_to_nearest(target, bits=layout.bits, group_size=layout.group_size, sym=settings.sym)
-    loss = proxy_loss(target, quantized, hessian)
-    report = ProjectionReport(
+
+
+def _report(name: str, target: Tensor, quantized: QuantizedWeight, hessian: Tensor, sym: bool) -> ProjectionReport:
+    """Measured on some of the rows, which know nothing of each other: all would take longer than rounding them."""
+    rows = slice(None, None, max(1, len(target) // REPORT_ROWS))
+    target, found = target[rows], torch.from_numpy(quantized.rows(rows).dequantize()).to(target.device)
+    rounded = round_to_nearest(target, bits=quantized.bits, group_size=quantized.group_size, sym=sym)
+    loss = proxy_loss(target, found, hessian)
+    return ProjectionReport(
         name=name,
         bits=quantized.bits,
         group_size=quantized.group_size,
         error_to_rounding=_ratio(loss, proxy_loss(target, rounded, hessian)),
         error_to_output=_ratio(loss, proxy_loss(target, torch.zeros_like(target), hessian)),
     )
-    return quantized, report
 
 
 def _ratio(part: float, whole: float) -> float:

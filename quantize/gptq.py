@@ -6,7 +6,7 @@ not yet rounded. The Hessian of the layer's squared output error is H = X^T X / 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnilmm_lite.errors import InputError
-from quantize.cholesky import damped_cholesky
+from quantize.cholesky import damped_cholesky, invert_triangle
 from quantize.grid import Grid, GridMethod, GridScheme, choose_grid
 from quantize.weight import QuantizedWeight
 
-BLOCK_COLUMNS = 128  # columns whose corrections to all later ones are applied in one matrix product
+LEAF_COLUMNS = 8  # corrected one by one; between longer runs of columns, by matrix products
 SUPPORTED_BITS = (4, 8)
 
 Matrix = Tensor | NDArray[np.float32]
@@ -48,26 +48,45 @@ def quantize_weight(
     """
     weight = torch.as_tensor(weight, dtype=torch.float32)
     hessian = torch.as_tensor(hessian, dtype=torch.float32, device=weight.device)
-    _check(weight, hessian, bits, group_size, damp)
-    columns = weight.shape[1]
-    group_size = columns if group_size == -1 else group_size
-    diagonal = hessian.diagonal()
-    order = torch.arange(columns, device=weight.device)
-    if desc_act:
-        order = torch.argsort(diagonal, descending=True, stable=True)
-    factor = inverse_factor(hessian, order, damp)  # (in, in)
-    # What a column's rounding error costs once the later columns have made up for it as far as they can: the loss is
-    # exactly the sum of squared errors with these weights. (The Hessian's own diagonal ignores the making up, and
-    # measures worse, most of all in descending order, where late columns make up for nearly everything.)
-    importance = torch.empty_like(diagonal)
-    importance[order] = factor.diagonal() ** -2
-    importance = importance.masked_fill(diagonal <= 0, 0.0)
-    problem = _Problem(weight, factor, order, importance, group_size, static_groups=desc_act)
-    rounding = problem.solve(GridScheme(bits, sym, GridMethod.MIN_MAX), weight)
-    if grid is not GridMethod.MIN_MAX:
-        # Static grids are searched for what the columns had become when their turn came, not for what they were.
-        rounding = rounding.better_rows(problem.solve(GridScheme(bits, sym, grid), rounding.reached))
-    return _to_numpy(rounding.codes, rounding.scale, rounding.zero, bits, group_size)
+    columns = Columns.of(hessian, desc_act=desc_act, damp=damp)
+    return columns.quantize(weight, bits=bits, group_size=group_size, sym=sym, grid=grid)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The input columns of weights that see the same inputs, prepared once for all of them."""
+
+    order: Tensor  # (in,): in which they are rounded
+    factor: Tensor  # (in, in), from `inverse_factor`
+    importance: Tensor  # (in,), original order; zero for columns that no input used
+    static_groups: bool  # grids are chosen beforehand, not when their group's first column is reached
+
+    @classmethod
+    def of(cls, hessian: Tensor, *, desc_act: bool, damp: float) -> Columns:
+        """`hessian` float32 (in, in); `quantize_weight` says the rest."""
+        _check_hessian(hessian, damp)
+        diagonal = hessian.diagonal()
+        order = torch.arange(len(diagonal), device=hessian.device)
+        if desc_act:
+            order = torch.argsort(diagonal, descending=True, stable=True)
+        factor = inverse_factor(hessian, order, damp)
+        # What a column's rounding error costs once the later columns have made up for it as far as they can: the loss
+        # is exactly the sum of squared errors with these weights. (The Hessian's own diagonal ignores the making up,
+        # and measures worse, most of all in descending order, where late columns make up for nearly everything.)
+        importance = torch.empty_like(diagonal)
+        importance[order] = factor.diagonal() ** -2
+        return cls(order, factor, importance.masked_fill(diagonal <= 0, 0.0), static_groups=desc_act)
+
+    def quantize(self, weight: Tensor, *, bits: int, group_size: int, sym: bool, grid: GridMethod) -> QuantizedWeight:
+        """One of the weights, float32 (out, in) on the same device."""
+        _check_weight(weight, len(self.order), bits, group_size)
+        group_size = weight.shape[1] if group_size == -1 else group_size
+        problem = _Problem(weight, self, group_size)
+        rounding = problem.solve(GridScheme(bits, sym, GridMethod.MIN_MAX), weight)
+        if grid is not GridMethod.MIN_MAX:
+            # Static grids are searched for what the columns had become when their turn came, not for what they were.
+            rounding = rounding.better_rows(problem.solve(GridScheme(bits, sym, grid), rounding.reached))
+        return _to_numpy(rounding.codes, rounding.scale, rounding.zero, bits, group_size)
 
 
 def proxy_loss(weight: Matrix, quantized: QuantizedWeight | Matrix, hessian: Matrix) -> float:
@@ -95,14 +114,13 @@ def round_to_nearest(weight: Matrix, *, bits: int = 4, group_size: int = 128, sy
 def inverse_factor(hessian: Tensor, order: Tensor, damp: float) -> Tensor:
     """The upper triangular U of the damped, reordered Hessian's inverse, H^-1 = U^T U: float32 (in, in).
 
-    With the columns in reverse order, H = L L^T has the factor U^-1 as L read backwards: one Cholesky and one
-    triangular solve, without ever forming the inverse.
+    With the columns in reverse order, H = L L^T has the factor U^-1 as L read backwards: a Cholesky and the inverse of
+    a triangle, without ever forming the Hessian's.
     """
     backwards = order.flip(0)
     lower = damped_cholesky(hessian[backwards][:, backwards], damp)
-    identity = torch.eye(len(order), dtype=lower.dtype, device=hessian.device)
-    inverse: Tensor = torch.linalg.solve_triangular(lower, identity, upper=False)
-    return inverse.float().flip(0, 1)
+    invert_triangle(lower)
+    return lower.float().flip(0, 1)
 
 
 @dataclass(frozen=True)
@@ -136,50 +154,64 @@ class _Problem:
     """One weight, ready for the paper's algorithm."""
 
     weight: Tensor  # (out, in)
-    factor: Tensor  # (in, in), from `inverse_factor`
-    order: Tensor  # (in,): the columns in the order in which they are rounded
-    importance: Tensor  # (in,), original order; zero for columns that no input used
+    columns: Columns
     group_size: int
-    static_groups: bool  # all grids are chosen beforehand, not when their group's first column is reached
 
     def solve(self, scheme: GridScheme, source: Tensor) -> _Rounding:
         """`source` (out, in) is what static grids are chosen for."""
         rows, columns = self.weight.shape
-        work = self.weight.T[self.order].contiguous()  # (in, out): a column of the weight is a contiguous row here
-        codes = torch.empty(columns, rows, dtype=torch.uint8, device=work.device)
-        if self.static_groups:
+        order, device = self.columns.order, self.weight.device
+        if self.columns.static_groups:
             grids = self.choose_grids(source, 0, scheme)
         else:
-            empty = torch.empty(columns // self.group_size, rows, device=work.device)
+            empty = torch.empty(columns // self.group_size, rows, device=device)
             grids = Grid(empty, empty.clone(), scheme.max_code)
-        loss = torch.zeros(rows, device=work.device)
-        places = self.order.tolist()
-        for start, stop in _blocks(columns, self.group_size):
-            errors = torch.empty(stop - start, rows, device=work.device)
+        going = _Progress(
+            work=self.weight.T[order].contiguous(),  # a column of the weight is a contiguous row here
+            errors=torch.empty(columns, rows, device=device),
+            codes=torch.empty(columns, rows, dtype=torch.uint8, device=device),
+            grids=grids,
+            places=order.tolist(),
+        )
+        self._round(going, scheme, 0, columns)
+        reached = torch.empty_like(going.work)
+        reached[order] = going.work
+        loss = going.errors.square_().sum(0)
+        return _Rounding(going.codes.T, grids.scale.T, grids.zero.T, reached.T, loss)
+
+    def _round(self, going: _Progress, scheme: GridScheme, start: int, stop: int) -> None:
+        """Columns `start` to `stop`, which all earlier ones have corrected: first one half, then the other."""
+        if stop - start <= LEAF_COLUMNS:
             for column in range(start, stop):
-                group = places[column] // self.group_size
-                if not self.static_groups and column % self.group_size == 0:
-                    chosen = self.choose_grids(work[column : column + self.group_size].T, column, scheme)
-                    grids.scale[group], grids.zero[group] = chosen.scale[0], chosen.zero[0]
-                grid = Grid(grids.scale[group], grids.zero[group], scheme.max_code)
-                code = grid.encode(work[column])  # (out,)
-                codes[places[column]] = code
-                row = self.factor[column]
-                error = (work[column] - grid.decode(code)) / row[column]
-                work[column + 1 : stop].addr_(row[column + 1 : stop], error, alpha=-1)
-                errors[column - start] = error
-            loss += errors.square().sum(0)
-            work[stop:].addmm_(self.factor[start:stop, stop:].T, errors, alpha=-1)
-        reached = torch.empty_like(work)
-        reached[self.order] = work
-        return _Rounding(codes.T, grids.scale.T, grids.zero.T, reached.T, loss)
+                self._round_column(going, scheme, column, stop)
+            return
+        middle = _middle(start, stop, self.group_size)
+        self._round(going, scheme, start, middle)
+        going.work[middle:stop].addmm_(
+            self.columns.factor[start:middle, middle:stop].T, going.errors[start:middle], alpha=-1
+        )
+        self._round(going, scheme, middle, stop)
+
+    def _round_column(self, going: _Progress, scheme: GridScheme, column: int, stop: int) -> None:
+        """One column, and its corrections to those after it as far as `stop`."""
+        work, grids, place = going.work, going.grids, going.places[column]
+        group = place // self.group_size
+        if not self.columns.static_groups and column % self.group_size == 0:
+            chosen = self.choose_grids(work[column : column + self.group_size].T, column, scheme)
+            grids.scale[group], grids.zero[group] = chosen.scale[0], chosen.zero[0]
+        grid = Grid(grids.scale[group], grids.zero[group], scheme.max_code)
+        code = grid.encode(work[column])  # (out,)
+        going.codes[place] = code
+        row = self.columns.factor[column]
+        error = torch.div(work[column] - grid.decode(code), row[column], out=going.errors[column])
+        work[column + 1 : stop].addr_(row[column + 1 : stop], error, alpha=-1)
 
     def choose_grids(self, weight: Tensor, first: int, scheme: GridScheme) -> Grid:
         """For whole groups from column `first` on, (out, columns), a grid with scale and zero (groups, out).
 
         Columns that no input used (importance zero) have no say, but are rounded to the grid all the same.
         """
-        importance = self.importance[first : first + weight.shape[1]]
+        importance = self.columns.importance[first : first + weight.shape[1]]
         weight = weight.masked_fill(importance == 0, 0.0)
         grouped = weight.unflatten(1, (-1, self.group_size)).transpose(0, 1)  # (groups, out, group_size)
         importance = importance.reshape(-1, 1, self.group_size).expand_as(grouped)
@@ -188,18 +220,22 @@ class _Problem:
         return Grid(scale, zero, grid.max_code)
 
 
-def _blocks(columns: int, group_size: int) -> Iterator[tuple[int, int]]:
-    """Runs of at most BLOCK_COLUMNS columns that cross into no other group in mid-group.
+@dataclass(frozen=True)
+class _Progress:
+    """What is filled in, column by column in the order of rounding; `codes` in the original one."""
 
-    When a group begins, its columns are then up to date: they lie in the block at hand, or the group begins with it.
-    """
-    if group_size <= BLOCK_COLUMNS:
-        width = BLOCK_COLUMNS // group_size * group_size
-        yield from ((start, min(start + width, columns)) for start in range(0, columns, width))
-        return
-    for group in range(0, columns, group_size):
-        end = group + group_size
-        yield from ((start, min(start + BLOCK_COLUMNS, end)) for start in range(group, end, BLOCK_COLUMNS))
+    work: Tensor  # (in, out): what the columns have become
+    errors: Tensor  # (in, out): each one's rounding error over its factor's diagonal
+    codes: Tensor  # uint8 (in, out)
+    grids: Grid  # (groups, out)
+    places: Sequence[int]  # where each column stands in the weight
+
+
+def _middle(start: int, stop: int, group_size: int) -> int:
+    """Where to part columns: between groups where there are several, since a grid that is chosen when its group's first
+    column is reached needs them all corrected."""
+    groups = (stop - start) // group_size
+    return start + (groups // 2 * group_size if groups > 1 else (stop - start) // 2)
 
 
 def _to_numpy(codes: Tensor, scale: Tensor, zero: Tensor, bits: int, group_size: int) -> QuantizedWeight:
@@ -212,19 +248,27 @@ def _to_numpy(codes: Tensor, scale: Tensor, zero: Tensor, bits: int, group_size:
     )
 
 
-def _check(weight: Tensor, hessian: Tensor, bits: int, group_size: int, damp: float) -> None:
-    if weight.ndim != 2 or hessian.shape != (weight.shape[1], weight.shape[1]):
-        shapes = f"{tuple(weight.shape)} and {tuple(hessian.shape)}"
-        raise InputError(f"a weight (out, in) needs a Hessian (in, in), but their shapes are {shapes}")
-    if bits not in SUPPORTED_BITS:
-        raise InputError(f"bits must be one of {SUPPORTED_BITS}, not {bits}")
-    if group_size != -1 and (group_size < 1 or weight.shape[1] % group_size):
-        raise InputError(
-            f"the weight has {weight.shape[1]} input columns, which groups of {group_size} don't divide: "
-            "choose a group size that does, or -1 for whole rows"
-        )
+def _check_hessian(hessian: Tensor, damp: float) -> None:
+    if hessian.ndim != 2 or hessian.shape[0] != hessian.shape[1]:
+        raise InputError(f"a Hessian is square, (in, in), but this one's shape is {tuple(hessian.shape)}")
     if not 0 <= damp < float("inf"):
         raise InputError(f"damp must be zero or more, not {damp}")
-    for name, matrix in (("weight", weight), ("Hessian", hessian)):
-        if not bool(torch.isfinite(matrix).all()):
-            raise InputError(f"the {name} holds NaN or infinity")
+    _check_finite("Hessian", hessian)
+
+
+def _check_weight(weight: Tensor, columns: int, bits: int, group_size: int) -> None:
+    if weight.ndim != 2 or weight.shape[1] != columns:
+        raise InputError(f"a Hessian of {columns} columns needs a weight (out, {columns}), not {tuple(weight.shape)}")
+    if bits not in SUPPORTED_BITS:
+        raise InputError(f"bits must be one of {SUPPORTED_BITS}, not {bits}")
+    if group_size != -1 and (group_size < 1 or columns % group_size):
+        raise InputError(
+            f"the weight has {columns} input columns, which groups of {group_size} don't divide: "
+            "choose a group size that does, or -1 for whole rows"
+        )
+    _check_finite("weight", weight)
+
+
+def _check_finite(name: str, matrix: Tensor) -> None:
+    if not bool(torch.isfinite(matrix).all()):
+        raise InputError(f"the {name} holds NaN or infinity")

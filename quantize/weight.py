@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ class QuantizedWeight:
     def shape(self) -> tuple[int, int]:
         """(out, in)"""
         return self.codes.shape[0], self.codes.shape[1]
+
+    def rows(self, rows: slice) -> QuantizedWeight:
+        """Some of them, which are a weight, too."""
+        return replace(self, codes=self.codes[rows], scales=self.scales[rows], zeros=self.zeros[rows])
 
     def dequantize(self) -> NDArray[np.float32]:
         """The weight that the codes stand for: float32 (out, in)."""

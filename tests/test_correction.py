@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from quantize import correction as module
-from quantize.correction import Correction, apply_correction, choose_correction
-from quantize.input_statistics import InputStatistics
+from quantize.correction import Corrected, Correction, correct_weights, solve_damped
+from quantize.input_statistics import Gram, InputStatistics
 from quantize.stages import Passage
 
 COLUMNS, ROWS = 24, 16
@@ -34,7 +34,12 @@ def statistics(
     return InputStatistics.gather(found, expected, weights or [torch.ones(len(x)) for x in inputs])
 
 
-def test_the_whole_correction_is_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+def correct(weight: Tensor, found: InputStatistics) -> Corrected:
+    (corrected,) = correct_weights([weight], found)
+    return corrected
+
+
+def test_the_whole_correction_is_least_squares() -> None:
     """min over V of |X V^T - (Y W^T + R)|, tokens weighted, on all sequences that aren't held out."""
     weight = random(ROWS, COLUMNS, seed=0)
     inputs = [random(30, COLUMNS, seed=10 + i) for i in range(7)]
@@ -48,10 +53,11 @@ def test_the_whole_correction_is_least_squares(monkeypatch: pytest.MonkeyPatch) 
     x = (torch.cat(inputs[:6]) * root).double().numpy()
     wanted = (torch.cat(originals[:6]) @ weight.T + torch.cat(residuals[:6])) * root
     expected = np.linalg.lstsq(x, wanted.double().numpy(), rcond=None)[0].T
-    corrected = apply_correction(weight, found, Correction(damping=1e-9, share=1.0))
-    np.testing.assert_allclose(corrected, expected, atol=2e-5)
-    half = apply_correction(weight, found, Correction(damping=1e-9, share=0.5))
-    np.testing.assert_allclose(half, (expected + weight.numpy()) / 2, atol=2e-5)
+    lost = found.moments.take_lost([weight, 2 * weight])
+    steps = list(solve_damped(found.moments.hessian, lost, damping=1e-9))
+    np.testing.assert_allclose(weight + steps[0], expected, atol=2e-5)
+    doubled = np.linalg.lstsq(x, (2 * wanted - torch.cat(residuals[:6]) * root).double().numpy(), rcond=None)[0].T
+    np.testing.assert_allclose(2 * weight + steps[1], doubled, atol=4e-5)
 
 
 def test_the_hessian_is_that_of_all_tokens() -> None:
@@ -62,6 +68,16 @@ def test_the_hessian_is_that_of_all_tokens() -> None:
     x, w = torch.cat(inputs).double(), torch.cat(weights).double()
     expected = (x * w[:, None]).T @ x / w.sum()
     np.testing.assert_allclose(found.whole_hessian(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [1, 7, 8, 24, 25])
+def test_half_of_a_gram_matrix_is_the_other(columns: int) -> None:
+    gram, total = Gram(columns, torch.device("cpu")), torch.zeros(columns, columns, dtype=torch.float64)
+    for index in range(3):  # asked for in between, too, as held-out sequences come last
+        a, weights = random(10 + index, columns, seed=index), torch.rand(10 + index, 1)
+        gram.add(a, weights * a)
+        total += a.double().T @ (weights * a).double()
+        np.testing.assert_allclose(gram.matrix(), total, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -77,21 +93,22 @@ def test_what_holds_elsewhere_is_applied_and_noise_is_not() -> None:
     inputs = [random(40, COLUMNS, seed=10 + i) for i in range(16)]
     mixing = torch.eye(COLUMNS) + 0.2 * random(COLUMNS, COLUMNS, seed=1)
     true = statistics(inputs, [x @ mixing for x in inputs])
-    chosen = choose_correction(weight, true)
-    assert chosen.share > 0.95
-    error = (apply_correction(weight, true, chosen) - weight @ mixing.T).norm() / (weight @ mixing.T - weight).norm()
+    chosen = correct(weight, true)
+    assert chosen.correction.share > 0.95
+    error = (chosen.weight - weight @ mixing.T).norm() / (weight @ mixing.T - weight).norm()
     assert error < 0.05
 
     few = [random(3, COLUMNS, seed=100 + i) for i in range(16)]  # 42 tokens for 24 columns: noise is easily learned
     noise = statistics(few, [x + random(3, COLUMNS, seed=200 + i) for i, x in enumerate(few)])
-    assert choose_correction(weight, noise).share < 0.15
+    assert correct(weight, noise).correction.share < 0.15
 
 
 def test_nothing_is_applied_without_anything_to_prove_it() -> None:
     weight = random(ROWS, COLUMNS, seed=0)
     alone = statistics([random(40, COLUMNS, seed=1)], [random(40, COLUMNS, seed=2)])
-    assert choose_correction(weight, alone) == Correction()
-    assert apply_correction(weight, alone, Correction()) is weight
+    chosen = correct(weight, alone)
+    assert chosen.correction == Correction()
+    assert chosen.weight is weight
 
 
 def test_the_chosen_share_is_the_best_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +117,13 @@ def test_the_chosen_share_is_the_best_one(monkeypatch: pytest.MonkeyPatch) -> No
     weight = random(ROWS, COLUMNS, seed=0)
     inputs = [random(12, COLUMNS, seed=10 + i) for i in range(8)]
     originals = [x @ (torch.eye(COLUMNS) + 0.1) + 0.3 * random(12, COLUMNS, seed=40 + i) for i, x in enumerate(inputs)]
-    found = statistics(inputs, originals)
-    chosen = choose_correction(weight, found)
+    corrected = correct(weight, statistics(inputs, originals))
+    chosen = corrected.correction
+    whole = (corrected.weight - weight) / chosen.share
     x, y = inputs[7], originals[7]
 
     def error(share: float) -> float:
-        moved = apply_correction(weight, found, Correction(0.1, share))
-        return float((x @ moved.T - y @ weight.T).square().sum())
+        return float((x @ (weight + share * whole).T - y @ weight.T).square().sum())
 
     shares = np.linspace(0, 1, 101)
     assert chosen.share == pytest.approx(shares[np.argmin([error(share) for share in shares])], abs=0.01)

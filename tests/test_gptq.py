@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from omnilmm_lite.errors import InputError
-from quantize.gptq import proxy_loss, quantize_weight, round_to_nearest
+from quantize import cholesky
+from quantize.gptq import Columns, proxy_loss, quantize_weight, round_to_nearest
 from quantize.grid import GridMethod
 
 Array64 = NDArray[np.float64]
@@ -203,14 +204,36 @@ def test_a_weight_of_zeros() -> None:
             assert not quantized.dequantize().any()
 
 
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 31])
+def test_a_triangle_is_inverted_by_halves(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cholesky, "INVERTED_AT_ONCE", 2)
+    generator = torch.Generator().manual_seed(size)
+    lower = torch.randn(size, size, generator=generator, dtype=torch.float64).tril() + 3 * torch.eye(size)
+    expected = np.linalg.inv(lower.numpy())
+    cholesky.invert_triangle(lower)
+    np.testing.assert_allclose(lower, expected, atol=1e-12)
+
+
+def test_weights_of_the_same_inputs_share_what_is_prepared() -> None:
+    weight, hessian = problem(0)
+    columns = Columns.of(hessian, desc_act=True, damp=0.01)
+    for part in (weight[:16], weight[16:]):  # rows know nothing of each other
+        found = columns.quantize(part, bits=4, group_size=64, sym=False, grid=GridMethod.WEIGHTED)
+        alone = quantize_weight(part, hessian, group_size=64, sym=False, desc_act=True, grid=GridMethod.WEIGHTED)
+        np.testing.assert_array_equal(found.codes, alone.codes)
+        np.testing.assert_array_equal(found.rows(slice(3, 5)).dequantize(), alone.dequantize()[3:5])
+
+
 def test_refusals() -> None:
     weight, hessian = problem(0)
     with pytest.raises(InputError, match=r"256 input columns, which groups of 96 don't divide"):
         quantize_weight(weight, hessian, group_size=96)
     with pytest.raises(InputError, match=r"bits must be one of \(4, 8\), not 3"):
         quantize_weight(weight, hessian, bits=3)
-    with pytest.raises(InputError, match=r"needs a Hessian \(in, in\)"):
+    with pytest.raises(InputError, match=r"a Hessian of 8 columns needs a weight \(out, 8\), not \(48, 256\)"):
         quantize_weight(weight, hessian[:8, :8])
+    with pytest.raises(InputError, match=r"a Hessian is square, \(in, in\), but this one's shape is \(8, 256\)"):
+        quantize_weight(weight, hessian[:8])
     with pytest.raises(InputError, match="the Hessian holds NaN or infinity"):
         quantize_weight(weight, hessian * torch.nan)
     with pytest.raises(InputError, match="damp must be zero or more"):
