@@ -37,7 +37,8 @@ def encode_pictures(
     second.bind_ortvalue_input("patches", first.get_outputs()[0])
     second.bind_output("features", "cpu")
     run_graph(resampler, second, "resampler")
-    features: Array = second.get_outputs()[0].numpy()
+    # numpy() is onnxruntime's own buffer on the CPU: as long as it lives, so does all the session has allocated
+    features: Array = second.get_outputs()[0].numpy().copy()
     return features
 
 

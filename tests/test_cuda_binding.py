@@ -75,6 +75,7 @@ def test_patches_go_from_tower_to_resampler_without_passing_through_numpy(
     tower, resampler = (WatchedSession(session) for session in sessions)
     features = encode_pictures(tower, resampler, pixels, Device.CPU)
     np.testing.assert_array_equal(features, expected)
+    assert features.flags.owndata  # else features that are remembered keep all that the session has allocated
     assert tower.log == [("pixel_values", "host"), ("patches", "cpu")]
     (name, place), output = resampler.log
     assert (name, place.split()[0], output) == ("patches", "cpu", ("features", "cpu"))
