@@ -10,7 +10,7 @@ import numpy as np
 from omnilmm_lite.bench.series import seconds
 from omnilmm_lite.machine import last_level_cache_bytes
 
-PASSES = 5
+PASSES = 50  # half a second: the best of few says more of the moment than of the memory
 SMALLEST, LARGEST = 1 << 28, 1 << 30
 CACHES = 2  # the array is this many times the last-level cache: read in a circle, it has left it before it comes again
 
@@ -22,7 +22,7 @@ class Bandwidth:
 
 
 def measure_bandwidth(threads: int, size: int | None = None) -> Bandwidth:
-    """The best of a few passes of `threads` threads over one array of `size` bytes (by default, by the cache's size).
+    """The best of PASSES passes of `threads` threads over one array of `size` bytes (by default, by the cache's size).
 
     Each thread looks for the largest integer of its part, which takes less time than reading it does. A host that
     shares its memory with others can give more at another time: it is a figure of this moment, like all the others.
