@@ -43,7 +43,7 @@ from quantize.tower.stream import stream_divisors
 from quantize.work_folder import WorkFolder
 
 FOLDER = "tower"  # within the work folder
-WORK_FORMAT = 1  # raise it when the same arguments come to give other files
+WORK_FORMAT = 2  # raise it when the same arguments come to give other files
 
 
 def quantized_tower(
