@@ -46,7 +46,7 @@ PLAIN = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 TOKENIZER_FILE = "tokenizer.json"  # where `quantize.run` leaves it; others can't open the GPTQ folder without
 WORK_FORMAT = 3  # raise it when the same arguments come to give other files
 
-REPORT_ROWS = 1024  # of a weight, evenly spaced
+REPORT_ROWS = 1024  # of a weight, evenly spaced; up to twice as many where they don't divide it
 
 Progress = Callable[[ProjectionReport], None]
 
@@ -165,19 +165,22 @@ class _Run:
         quantized: dict[str, QuantizedWeight] = {}
         reports: list[ProjectionReport] = []
         for (parts, passages), (_, originals) in zip(found.stages(), expected.stages(), strict=True):
-            statistics = InputStatistics.gather(passages, originals, self.weights)
-            targets = _targets(found.layer, parts, statistics, job.settings.error_correction)
+            corrected = job.settings.error_correction
+            statistics = InputStatistics.gather(passages, originals, self.weights, corrected=corrected)
+            targets = _targets(found.layer, parts, statistics, corrected)
             hessian = statistics.whole_hessian()
             del statistics  # what is left of it may be as large again
+            start = time.monotonic()  # so the first part's time has what all share in it
             columns = _columns(hessian, f"{name}.{parts[0]}", job.settings)
             for part in parts:
-                start = time.monotonic()
                 linear, full_name = get_linear(found.layer, part), f"{name}.{part}"
                 quantized[part] = _quantize_linear(targets[part], columns, full_name, job)
                 _replace(linear, quantized[part])
                 report = _report(full_name, targets.pop(part), quantized[part], hessian, job.settings.sym)
                 reports += _replay([report], self.progress)
                 self.work.log(asdict(report) | {"seconds": round(time.monotonic() - start, 2), "at": time.time()})
+                start = time.monotonic()
+            del hessian, columns  # before the next stage has its own
         norms = {f"{name}.{norm}.weight": _half(job.source, f"{name}.{norm}.weight") for norm in NORMS}
         linears = [linear_tensors(f"{name}.{part}", weight) for part, weight in quantized.items()]
         write_json(self.work.report(index), report_json(reports, job.settings.to_dict()))

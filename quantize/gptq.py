@@ -166,44 +166,44 @@ class _Problem:
         else:
             empty = torch.empty(columns // self.group_size, rows, device=device)
             grids = Grid(empty, empty.clone(), scheme.max_code)
-        going = _Progress(
+        unfinished = _Unfinished(
             work=self.weight.T[order].contiguous(),  # a column of the weight is a contiguous row here
             errors=torch.empty(columns, rows, device=device),
             codes=torch.empty(columns, rows, dtype=torch.uint8, device=device),
             grids=grids,
             places=order.tolist(),
         )
-        self._round(going, scheme, 0, columns)
-        reached = torch.empty_like(going.work)
-        reached[order] = going.work
-        loss = going.errors.square_().sum(0)
-        return _Rounding(going.codes.T, grids.scale.T, grids.zero.T, reached.T, loss)
+        self._round(unfinished, scheme, 0, columns)
+        reached = torch.empty_like(unfinished.work)
+        reached[order] = unfinished.work
+        loss = unfinished.errors.square_().sum(0)
+        return _Rounding(unfinished.codes.T, grids.scale.T, grids.zero.T, reached.T, loss)
 
-    def _round(self, going: _Progress, scheme: GridScheme, start: int, stop: int) -> None:
+    def _round(self, unfinished: _Unfinished, scheme: GridScheme, start: int, stop: int) -> None:
         """Columns `start` to `stop`, which all earlier ones have corrected: first one half, then the other."""
         if stop - start <= LEAF_COLUMNS:
             for column in range(start, stop):
-                self._round_column(going, scheme, column, stop)
+                self._round_column(unfinished, scheme, column, stop)
             return
         middle = _middle(start, stop, self.group_size)
-        self._round(going, scheme, start, middle)
-        going.work[middle:stop].addmm_(
-            self.columns.factor[start:middle, middle:stop].T, going.errors[start:middle], alpha=-1
+        self._round(unfinished, scheme, start, middle)
+        unfinished.work[middle:stop].addmm_(
+            self.columns.factor[start:middle, middle:stop].T, unfinished.errors[start:middle], alpha=-1
         )
-        self._round(going, scheme, middle, stop)
+        self._round(unfinished, scheme, middle, stop)
 
-    def _round_column(self, going: _Progress, scheme: GridScheme, column: int, stop: int) -> None:
+    def _round_column(self, unfinished: _Unfinished, scheme: GridScheme, column: int, stop: int) -> None:
         """One column, and its corrections to those after it as far as `stop`."""
-        work, grids, place = going.work, going.grids, going.places[column]
+        work, grids, place = unfinished.work, unfinished.grids, unfinished.places[column]
         group = place // self.group_size
         if not self.columns.static_groups and column % self.group_size == 0:
             chosen = self.choose_grids(work[column : column + self.group_size].T, column, scheme)
             grids.scale[group], grids.zero[group] = chosen.scale[0], chosen.zero[0]
         grid = Grid(grids.scale[group], grids.zero[group], scheme.max_code)
         code = grid.encode(work[column])  # (out,)
-        going.codes[place] = code
+        unfinished.codes[place] = code
         row = self.columns.factor[column]
-        error = torch.div(work[column] - grid.decode(code), row[column], out=going.errors[column])
+        error = torch.div(work[column] - grid.decode(code), row[column], out=unfinished.errors[column])
         work[column + 1 : stop].addr_(row[column + 1 : stop], error, alpha=-1)
 
     def choose_grids(self, weight: Tensor, first: int, scheme: GridScheme) -> Grid:
@@ -221,7 +221,7 @@ class _Problem:
 
 
 @dataclass(frozen=True)
-class _Progress:
+class _Unfinished:
     """What is filled in, column by column in the order of rounding; `codes` in the original one."""
 
     work: Tensor  # (in, out): what the columns have become

@@ -31,6 +31,7 @@ class Drift:
         return cls(found.inputs, expected.inputs - found.inputs, residual, weights.to(found.inputs.device))
 
     def weighted_inputs(self) -> Tensor:
+        """(tokens, in)"""
         return self.inputs * self.weights[:, None]
 
     def lost(self, weight: Tensor) -> Tensor:
@@ -72,6 +73,7 @@ class Moments:
         self._residual: Tensor | None = None  # (out, in)
 
     def add_inputs(self, drift: Drift) -> None:
+        """To the tokens and the Hessian."""
         weighted = drift.weighted_inputs()
         self.tokens += float(drift.weights.sum())
         if self._gram is None:
@@ -79,13 +81,14 @@ class Moments:
         self._gram.add(drift.inputs, weighted)
 
     def add_lost(self, drift: Drift) -> None:
+        """To what `take_lost` gives."""
         weighted = drift.weighted_inputs()
         self._change = _add_product(self._change, drift.change, weighted)
         if drift.residual is not None:
             self._residual = _add_product(self._residual, drift.residual, weighted)
 
-    @property
     def hessian(self) -> Tensor:
+        """(in, in), not divided by the tokens; the sum itself, as `Gram.matrix` gives it."""
         if self._gram is None:
             raise ValueError("no tokens")
         return self._gram.matrix()
@@ -110,10 +113,13 @@ class InputStatistics:
 
     @classmethod
     def gather(
-        cls, found: Iterable[Passage], expected: Iterable[Passage], weights: Sequence[Tensor]
+        cls, found: Iterable[Passage], expected: Iterable[Passage], weights: Sequence[Tensor], *, corrected: bool = True
     ) -> InputStatistics:
-        """`found`, `expected`: the sequences behind quantized layers and in the original; `weights` (tokens,) each."""
-        period = max(min(HELD_OUT, len(weights)), len(weights) // HELD_OUT)
+        """`found`, `expected`: the sequences behind quantized layers and in the original; `weights` (tokens,) each.
+
+        Unless weights are to be `corrected`, nothing is kept aside, and nothing of what was lost.
+        """
+        period = max(min(HELD_OUT, len(weights)), len(weights) // HELD_OUT) if corrected else 1
         moments, held_out = Moments(), []
         for index, (passage, original, weight) in enumerate(zip(found, expected, weights, strict=True)):
             drift = Drift.between(passage, original, weight)
@@ -121,14 +127,15 @@ class InputStatistics:
                 held_out.append(drift)
             else:
                 moments.add_inputs(drift)
-                moments.add_lost(drift)
+                if period > 1:  # else there is nothing to choose a correction by
+                    moments.add_lost(drift)
         return cls(moments, held_out)
 
     def whole_hessian(self) -> Tensor:
         """X^T X over all sequences, divided by the tokens' weights. Hands the sum over: nothing else may follow."""
         for drift in self.held_out:
             self.moments.add_inputs(drift)
-        return self.moments.hessian.div_(max(self.moments.tokens, torch.finfo(torch.float32).tiny))
+        return self.moments.hessian().div_(max(self.moments.tokens, torch.finfo(torch.float32).tiny))
 
 
 def _add_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ProjectionReport:
-    """One linear layer. Both errors are squared output errors on the calibration inputs."""
+    """One linear layer. Both errors are squared output errors on the calibration inputs, of a thousand rows or so."""
 
     name: str  # such as "model.layers.0.mlp.up_proj"
     bits: int

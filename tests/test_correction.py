@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quantize import correction as module
-from quantize.correction import Corrected, Correction, correct_weights, solve_damped
+from quantize.correction import Corrected, correct_weights, solve_damped
 from quantize.input_statistics import Gram, InputStatistics
 from quantize.stages import Passage
 
@@ -54,7 +54,7 @@ def test_the_whole_correction_is_least_squares() -> None:
     wanted = (torch.cat(originals[:6]) @ weight.T + torch.cat(residuals[:6])) * root
     expected = np.linalg.lstsq(x, wanted.double().numpy(), rcond=None)[0].T
     lost = found.moments.take_lost([weight, 2 * weight])
-    steps = list(solve_damped(found.moments.hessian, lost, damping=1e-9))
+    steps = list(solve_damped(found.moments.hessian(), lost, damping=1e-9))
     np.testing.assert_allclose(weight + steps[0], expected, atol=2e-5)
     doubled = np.linalg.lstsq(x, (2 * wanted - torch.cat(residuals[:6]) * root).double().numpy(), rcond=None)[0].T
     np.testing.assert_allclose(2 * weight + steps[1], doubled, atol=4e-5)
@@ -94,20 +94,20 @@ def test_what_holds_elsewhere_is_applied_and_noise_is_not() -> None:
     mixing = torch.eye(COLUMNS) + 0.2 * random(COLUMNS, COLUMNS, seed=1)
     true = statistics(inputs, [x @ mixing for x in inputs])
     chosen = correct(weight, true)
-    assert chosen.correction.share > 0.95
+    assert chosen.share > 0.95
     error = (chosen.weight - weight @ mixing.T).norm() / (weight @ mixing.T - weight).norm()
     assert error < 0.05
 
     few = [random(3, COLUMNS, seed=100 + i) for i in range(16)]  # 42 tokens for 24 columns: noise is easily learned
     noise = statistics(few, [x + random(3, COLUMNS, seed=200 + i) for i, x in enumerate(few)])
-    assert correct(weight, noise).correction.share < 0.15
+    assert correct(weight, noise).share < 0.15
 
 
 def test_nothing_is_applied_without_anything_to_prove_it() -> None:
     weight = random(ROWS, COLUMNS, seed=0)
     alone = statistics([random(40, COLUMNS, seed=1)], [random(40, COLUMNS, seed=2)])
     chosen = correct(weight, alone)
-    assert chosen.correction == Correction()
+    assert (chosen.share, chosen.gain) == (0, 0)
     assert chosen.weight is weight
 
 
@@ -117,9 +117,8 @@ def test_the_chosen_share_is_the_best_one(monkeypatch: pytest.MonkeyPatch) -> No
     weight = random(ROWS, COLUMNS, seed=0)
     inputs = [random(12, COLUMNS, seed=10 + i) for i in range(8)]
     originals = [x @ (torch.eye(COLUMNS) + 0.1) + 0.3 * random(12, COLUMNS, seed=40 + i) for i, x in enumerate(inputs)]
-    corrected = correct(weight, statistics(inputs, originals))
-    chosen = corrected.correction
-    whole = (corrected.weight - weight) / chosen.share
+    chosen = correct(weight, statistics(inputs, originals))
+    whole = (chosen.weight - weight) / chosen.share
     x, y = inputs[7], originals[7]
 
     def error(share: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from omnilmm_lite.bench.series import seconds
 from omnilmm_lite.machine import last_level_cache_bytes
 
-PASSES = 50  # half a second: the best of few says more of the moment than of the memory
+PASSES = 50  # with 256 MiB half a second: the best of few says more of the moment than of the memory
 SMALLEST, LARGEST = 1 << 28, 1 << 30
 CACHES = 2  # the array is this many times the last-level cache: read in a circle, it has left it before it comes again
 
