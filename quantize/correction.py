@@ -53,7 +53,7 @@ def correct_weights(weights: Sequence[Tensor], statistics: InputStatistics) -> l
 
 def solve_damped(hessian: Tensor, lost: Sequence[Tensor], damping: float) -> Iterator[Tensor]:
     """Each of `lost` (out, in) times the damped Hessian's inverse."""
-    # The factor is float64 where that's affordable. Solving in float32 put a step off by 2e-4 at most: it's an estimate.
+    # The factor is float64 where that's affordable. Solving in float32 put a step off by 2e-4 at most.
     lower = damped_cholesky(hessian, damping).float()
     for each in lost:
         yield torch.cholesky_solve(each.T, lower).T
