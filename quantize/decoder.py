@@ -8,8 +8,9 @@ killed goes on there and ends with the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,10 +172,15 @@ class _Run:
             hessian = statistics.whole_hessian()
             del statistics  # what is left of it may be as large again
             start = time.monotonic()  # so the first part's time has what all share in it
-            columns = _columns(hessian, f"{name}.{parts[0]}", job.settings)
+            with _named(f"{name}.{parts[0]}"):
+                columns = Columns.of(hessian, desc_act=job.settings.desc_act, damp=job.settings.damp)
             for part in parts:
                 linear, full_name = get_linear(found.layer, part), f"{name}.{part}"
-                quantized[part] = _quantize_linear(targets[part], columns, full_name, job)
+                layout = job.layout(full_name)
+                with _named(full_name):
+                    quantized[part] = columns.quantize(
+                        targets[part], layout.bits, layout.group_size, sym=job.settings.sym, grid=job.settings.grid
+                    )
                 _replace(linear, quantized[part])
                 report = _report(full_name, targets.pop(part), quantized[part], hessian, job.settings.sym)
                 reports += _replay([report], self.progress)
@@ -200,19 +206,11 @@ def _targets(
     return dict(zip(parts, weights, strict=True))
 
 
-def _columns(hessian: Tensor, name: str, settings: GPTQSettings) -> Columns:
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """An InputError of the block says which weight it was."""
     try:
-        return Columns.of(hessian, desc_act=settings.desc_act, damp=settings.damp)
-    except InputError as error:
-        raise InputError(f"{name} can't be quantized: {error}") from error
-
-
-def _quantize_linear(target: Tensor, columns: Columns, name: str, job: Job) -> QuantizedWeight:
-    settings, layout = job.settings, job.layout(name)
-    try:
-        return columns.quantize(
-            target, bits=layout.bits, group_size=layout.group_size, sym=settings.sym, grid=settings.grid
-        )
+        yield
     except InputError as error:
         raise InputError(f"{name} can't be quantized: {error}") from error
 

@@ -49,7 +49,7 @@ def quantize_weight(
     weight = torch.as_tensor(weight, dtype=torch.float32)
     hessian = torch.as_tensor(hessian, dtype=torch.float32, device=weight.device)
     columns = Columns.of(hessian, desc_act=desc_act, damp=damp)
-    return columns.quantize(weight, bits=bits, group_size=group_size, sym=sym, grid=grid)
+    return columns.quantize(weight, bits, group_size, sym=sym, grid=grid)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Columns:
         importance[order] = factor.diagonal() ** -2
         return cls(order, factor, importance.masked_fill(diagonal <= 0, 0.0), static_groups=desc_act)
 
-    def quantize(self, weight: Tensor, *, bits: int, group_size: int, sym: bool, grid: GridMethod) -> QuantizedWeight:
+    def quantize(self, weight: Tensor, bits: int, group_size: int, *, sym: bool, grid: GridMethod) -> QuantizedWeight:
         """One of the weights, float32 (out, in) on the same device."""
         _check_weight(weight, len(self.order), bits, group_size)
         group_size = weight.shape[1] if group_size == -1 else group_size

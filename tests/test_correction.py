@@ -70,6 +70,18 @@ def test_the_hessian_is_that_of_all_tokens() -> None:
     np.testing.assert_allclose(found.whole_hessian(), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_nothing_is_kept_aside_where_nothing_is_to_be_corrected() -> None:
+    inputs = [random(10, COLUMNS, seed=i) for i in range(16)]
+    passages = [Passage(x, None) for x in inputs]
+    weights = [torch.ones(10)] * 16
+    found = InputStatistics.gather(passages, passages, weights, corrected=False)
+    assert found.held_out == []
+    with pytest.raises(ValueError, match="no tokens, or taken before"):
+        found.moments.take_lost([random(ROWS, COLUMNS, seed=0)])
+    whole = statistics(inputs, inputs).whole_hessian()
+    np.testing.assert_allclose(found.whole_hessian(), whole, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("columns", [1, 7, 8, 24, 25])
 def test_half_of_a_gram_matrix_is_the_other(columns: int) -> None:
     gram, total = Gram(columns, torch.device("cpu")), torch.zeros(columns, columns, dtype=torch.float64)

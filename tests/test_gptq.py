@@ -218,7 +218,7 @@ def test_weights_of_the_same_inputs_share_what_is_prepared() -> None:
     weight, hessian = problem(0)
     columns = Columns.of(hessian, desc_act=True, damp=0.01)
     for part in (weight[:16], weight[16:]):  # rows know nothing of each other
-        found = columns.quantize(part, bits=4, group_size=64, sym=False, grid=GridMethod.WEIGHTED)
+        found = columns.quantize(part, 4, 64, sym=False, grid=GridMethod.WEIGHTED)
         alone = quantize_weight(part, hessian, group_size=64, sym=False, desc_act=True, grid=GridMethod.WEIGHTED)
         np.testing.assert_array_equal(found.codes, alone.codes)
         np.testing.assert_array_equal(found.rows(slice(3, 5)).dequantize(), alone.dequantize()[3:5])
