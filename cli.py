@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from omnilmm_lite.presets import Preset
     from omnilmm_lite.quality.subject import Subject
     from quantize.gptq_folder import GPTQFolder
+    from quantize.run import Options
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -138,6 +139,7 @@ def convert(args: argparse.Namespace) -> None:
     from export.decoder import CheckpointWeights, DecoderWeights
     from omnilmm_lite.console import ConsoleProgress, print_conversion
     from omnilmm_lite.presets import find_preset
+    from quantize.disk import ConversionNeed
     from quantize.gptq_origin import take_folder
     from quantize.head import RoundedHead
     from quantize.tower.run import quantized_tower
@@ -151,14 +153,18 @@ def convert(args: argparse.Namespace) -> None:
     if args.gptq is not None:
         _check_gptq_alone(args, preset)
     check_target(args.out)
+    options = parse_options(args, preset) if preset.quantized and args.gptq is None else None
     checkpoint = Checkpoint.open(args.checkpoint)
+    need = ConversionNeed.of(checkpoint.config, preset, options.layout if options else None)
+    need.check(args.out, _work_dir(args))
     with ConsoleProgress() as progress:
+        progress.note(need.describe(args.out, _work_dir(args)))
         weights: DecoderWeights = CheckpointWeights(checkpoint)
         quantization = None
         if args.gptq is not None:
             weights, quantization = take_folder(args.gptq, checkpoint, progress)
-        elif preset.quantized:
-            weights, quantization = _quantize(checkpoint, preset, args, progress)
+        elif options is not None:
+            weights, quantization = _quantize(checkpoint, options, _work_dir(args), progress)
         if preset.quantized and preset.lm_head_bits == 8:
             weights = RoundedHead(weights)
         tower, report = quantized_tower(checkpoint, preset, args.calibration, _work_dir(args), progress)
@@ -189,13 +195,12 @@ def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
 
 
 def _quantize(
-    checkpoint: Checkpoint, preset: Preset, args: argparse.Namespace, progress: ConsoleProgress
+    checkpoint: Checkpoint, options: Options, work_dir: Path, progress: ConsoleProgress
 ) -> tuple[GPTQFolder, dict[str, Any]]:
     """The decoder's GPTQ checkpoint, made or completed in the work folder, and the report on it."""
     from quantize.run import quantize_checkpoint
 
-    options = parse_options(args, preset)
-    folder, report = quantize_checkpoint(checkpoint, options, _work_dir(args), progress)
+    folder, report = quantize_checkpoint(checkpoint, options, work_dir, progress)
     progress.note(f"GPTQ checkpoint: {folder.folder}")
     return folder, report
 

@@ -1,4 +1,4 @@
-"""What a quantization needs on disk, known before it starts."""
+"""What a conversion needs on disk, known before it starts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from export.keys import decoder_keys
-from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.config import DecoderConfig, OmniLMMConfig
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.plan.disk import tower_work
+from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.precision import LinearFormat
+from omnilmm_lite.presets import Preset
 from quantize.gptq_folder import LINEARS
 from quantize.packing import Layout
 
@@ -43,14 +49,58 @@ def spool_bytes(config: DecoderConfig, tokens: int) -> int:
     return 4 * tokens * (2 * config.hidden_size + config.q_dim)
 
 
-def check_room(folder: Path, needed: int) -> None:
-    """OmniLMMError where the disk has less than `needed` bytes free."""
+@dataclass(frozen=True)
+class ConversionNeed:
+    """Bytes of the bundle, and of what stays in the work folder. How much the calibration's states add there for a time
+    is known when its data is: `quantize_decoder` asks for that."""
+
+    bundle: int
+    work: int
+
+    @classmethod
+    def of(cls, config: OmniLMMConfig, preset: Preset, layout: Layout | None) -> Self:
+        """`layout`: most of the decoder's, where it is still to be quantized."""
+        work = 0 if layout is None else checkpoint_bytes(config.decoder, {}, layout)
+        if preset.tower is LinearFormat.INT8:
+            work += tower_work(config.vision)
+        return cls(Subject.planned(preset.name, config, preset).disk.bundle, work)
+
+    def describe(self, out: Path, work_dir: Path) -> str:
+        bundle = f"{out} will take about {self.bundle / GB:.1f} GB"
+        return f"{bundle}, and {work_dir} {self.work / GB:.1f} GB" if self.work else bundle
+
+    def check(self, out: Path, work_dir: Path) -> None:
+        """OmniLMMError where there is less room; what an earlier run has left in `work_dir` needs none."""
+        work = max(0, self.work - _used(work_dir))
+        outside, inside = out.parent, _existing(work_dir)
+        if outside.stat().st_dev == inside.stat().st_dev:
+            _check_free(outside, self.bundle + work, "the conversion", "put OUT and --work-dir on different disks")
+        else:
+            _check_free(outside, self.bundle, "the bundle", "name another OUT")
+            _check_free(inside, work, "the conversion", "name another --work-dir")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+
+
+def _used(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _check_free(folder: Path, needed: int, purpose: str, advice: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OmniLMMError(
-            f"{folder}: the quantization needs {needed / GB:.1f} GB there, and {free / GB:.1f} GB are free: make room, "
-            "or name another --work-dir"
+            f"{folder}: {purpose} needs {needed / GB:.1f} GB there, and {free / GB:.1f} GB are free: make room, "
+            f"or {advice}"
         )
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """OmniLMMError where the disk has less than `needed` bytes free."""
+    _check_free(folder, needed, "the quantization", "name another --work-dir")
 
 
 @contextmanager

@@ -44,6 +44,11 @@ class Options:
     answer_tokens: int = 48  # of the answers that the model writes where the data has none; 0: none are written
     target_size: int | None = None  # bytes of the decoder on disk; None: every layer as `settings` say
 
+    @property
+    def layout(self) -> Layout:
+        """Of every layer that `target_size` gives nothing finer."""
+        return Layout(self.settings.bits, self.settings.group_size)
+
 
 def find_device(name: str) -> torch.device:
     """`auto`, `cpu` or `cuda`; InputError for another, and for a card that torch doesn't see."""

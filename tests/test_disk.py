@@ -1,0 +1,85 @@
+"""What a conversion needs on disk, and that too little of it is said before any work."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import cli
+from export.checkpoint import Checkpoint
+from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.presets import PRESETS
+from quantize.disk import ConversionNeed
+from quantize.packing import Layout
+
+FULL = OmniLMMConfig()
+LAYOUT = Layout(4, 128)
+# On paper, decoder: 6.98e9 weights of 4.16 bits, two tables of 32000 x 4096 in fp16. Tower: 63 blocks of 67.9e6 bytes,
+# one twice, its statistics (46e6), and the states of eight pictures (1025 x 1792, fp32) on their way in and out.
+DECODER, TOWER = 4.15e9, 64 * 67.9e6 + 46e6 + 2 * 58.8e6
+
+
+@pytest.mark.parametrize(
+    ("preset", "layout", "bundle", "work"),
+    [
+        ("cpu", LAYOUT, 15.75e9, DECODER + TOWER),
+        ("cpu", None, 15.75e9, TOWER),
+        ("24gb", None, 12.89e9, 0),
+    ],
+)
+def test_the_full_size(preset: str, layout: Layout | None, bundle: float, work: float) -> None:
+    """Against the sizes of bundles that were made."""
+    need = ConversionNeed.of(FULL, PRESETS[preset], layout)
+    assert need.bundle == pytest.approx(bundle, rel=0.01)
+    assert need.work == pytest.approx(work, rel=0.01)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_conversion_takes_less_than_three_times_its_bundle(preset: str) -> None:
+    need = ConversionNeed.of(FULL, PRESETS[preset], LAYOUT)
+    assert need.bundle + need.work < 3 * need.bundle
+
+
+def with_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+
+def test_one_disk_has_to_hold_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need, out, work = ConversionNeed(bundle=600, work=500), tmp_path / "out", tmp_path / "deep" / "work"
+    with_free(monkeypatch, 1100)
+    need.check(out, work)
+    with_free(monkeypatch, 1099)
+    with pytest.raises(OmniLMMError, match=r"the conversion needs"):
+        need.check(out, work)
+    (work / "tower").mkdir(parents=True)
+    (work / "tower" / "block").write_bytes(b"x")  # a byte less to write
+    need.check(out, work)
+
+
+def test_two_disks_hold_one_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Path("/dev/shm")
+    if not work.is_dir() or work.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system")
+    work /= "a-folder-that-is-still-to-be-made"
+    with_free(monkeypatch, 600)
+    ConversionNeed(bundle=600, work=600).check(tmp_path / "out", work)
+    with pytest.raises(OmniLMMError, match=r"the bundle needs .* name another OUT"):
+        ConversionNeed(bundle=601, work=600).check(tmp_path / "out", work)
+    with pytest.raises(OmniLMMError, match=r"/dev/shm: the conversion needs .* name another --work-dir"):
+        ConversionNeed(bundle=600, work=601).check(tmp_path / "out", work)
+
+
+def test_convert_says_so_and_leaves_nothing(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_free(monkeypatch, 1000)
+    assert cli.main(["convert", str(tiny_checkpoint.folder), str(tmp_path / "out"), "--preset", "cpu"]) == 1
+    assert capsys.readouterr().err == (
+        f"omnilmm-lite: {tmp_path}: the conversion needs 0.0 GB there, and 0.0 GB are free: make room, "
+        "or put OUT and --work-dir on different disks\n"
+    )
+    assert not list(tmp_path.iterdir())
