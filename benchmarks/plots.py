@@ -1,15 +1,7 @@
-"""The plots of docs/performance.md, from what `omnilmm-lite bench --json` and `benchmarks.peers` found:
-
-    python -m benchmarks.plots --bench cpu.json --bench cpu-small.json --peers peers.json --out docs/images
-
-The peers ran the decoder alone. A bar for the tower in one of them is drawn, hatched, where its seconds are given:
-`--tower "llama.cpp=45"` (a prefix of the engine's name); say in the text where the number comes from.
-"""
+"""The plots of docs/performance.md, from what `omnilmm-lite bench --json` and `benchmarks.peers` found."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +25,7 @@ class Wait:
     picture: float | None
     opening: float  # of the decoder, after the picture; a peer holds it ready
     prompt: float
-    is_estimate: bool = False  # of the picture's seconds
+    total: float  # not quite the sum where each is a median of its own
 
 
 def plot_decode(benches: Sequence[Json], path: Path) -> None:
@@ -59,11 +51,11 @@ def plot_decode(benches: Sequence[Json], path: Path) -> None:
     save(figure, path)
 
 
-def first_waits(benches: Sequence[Json], peers: Json | None, towers: dict[str, float]) -> list[Wait]:
-    """Peers get the prompt of the first bench, at the speed that they had with theirs."""
+def first_waits(benches: Sequence[Json], peers: Json | None) -> list[Wait]:
+    """Peers, which ran the decoder alone, get the prompt of the first bench, at the speed that they had with theirs."""
     asked = [bench for bench in benches if bench["first_question"]]
     waits = [
-        Wait(_name(bench), *(question[part]["median_s"] for part in ("picture", "opening", "prefill")))
+        Wait(_name(bench), *(question[part]["median_s"] for part in ("picture", "opening", "prefill", "total")))
         for bench in asked
         for question in [bench["first_question"]]
     ]
@@ -71,8 +63,8 @@ def first_waits(benches: Sequence[Json], peers: Json | None, towers: dict[str, f
         return waits
     tokens = asked[0]["first_question"]["prefill_tokens"]
     for line in peers["summary"][1:]:
-        tower = next((seconds for name, seconds in towers.items() if line["engine"].startswith(name)), None)
-        waits.append(Wait(line["engine"], tower, 0.0, tokens / line["prefill_tokens_per_s"], is_estimate=True))
+        prompt = tokens / line["prefill_tokens_per_s"]
+        waits.append(Wait(line["engine"], None, 0.0, prompt, prompt))
     return waits
 
 
@@ -82,20 +74,17 @@ def plot_first_token(waits: Sequence[Wait], path: Path) -> None:
     axes = figure.subplots()
     for place, wait in enumerate(waits):
         start = wait.picture or 0.0
-        hatch = "//" if wait.is_estimate else None
-        axes.barh(place, start, color=PARTS["picture"], hatch=hatch, alpha=0.5 if hatch else 1.0)
+        axes.barh(place, start, color=PARTS["picture"])
         axes.barh(place, wait.opening, left=start, color=PARTS["loading the decoder"])
         axes.barh(place, wait.prompt, left=start + wait.opening, color=PARTS["prompt"])
         note = "" if wait.picture is not None else " (picture not run)"
-        total = start + wait.opening + wait.prompt
-        axes.text(total, place, f" {total:.1f} s{note}", va="center", fontsize="small")
+        end = start + wait.opening + wait.prompt
+        axes.text(end, place, f" {wait.total:.1f} s{note}", va="center", fontsize="small")
     axes.set_yticks(range(len(waits)), [wait.engine for wait in waits])
     axes.invert_yaxis()
     axes.margins(x=0.2)
     axes.set_xlabel("seconds to the first token")
     handles = [Patch(color=color, label=part) for part, color in PARTS.items()]
-    if any(wait.is_estimate and wait.picture is not None for wait in waits):
-        handles.append(Patch(facecolor=PARTS["picture"], hatch="//", alpha=0.5, label="picture, estimated"))
     figure.legend(handles=handles, fontsize="small", loc="outside lower center", ncols=len(handles))
     save(figure, path)
 
@@ -145,28 +134,3 @@ def save(figure: Figure, path: Path) -> None:
 
 def _name(bench: Json) -> str:
     return f"omnilmm-lite, {bench['subject']['preset']}"
-
-
-def _tower(text: str) -> tuple[str, float]:
-    name, _, seconds = text.rpartition("=")
-    return name, float(seconds)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bench", type=Path, action="append", required=True, help="of `omnilmm-lite bench --json`")
-    parser.add_argument("--peers", type=Path, help="of `benchmarks.peers --out`")
-    parser.add_argument("--tower", type=_tower, action="append", default=[], metavar="ENGINE=SECONDS")
-    parser.add_argument("--out", type=Path, required=True, help="folder")
-    args = parser.parse_args()
-    benches = [json.loads(path.read_text()) for path in args.bench]
-    peers = None if args.peers is None else json.loads(args.peers.read_text())
-    args.out.mkdir(parents=True, exist_ok=True)
-    plot_decode(benches, args.out / "performance-decode.svg")
-    plot_first_token(first_waits(benches, peers, dict(args.tower)), args.out / "performance-first-token.svg")
-    if peers is not None and benches[0]["bandwidth"]:
-        plot_floor(peers, benches[0]["bandwidth"]["bytes_per_s"], args.out / "performance-floor.svg")
-
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024  # of `ru_maxrss`: macOS counts bytes, Linux KiB
+
 
 def peak_rss_bytes() -> int | None:
     """The most resident memory so far, in bytes; None where the system doesn't tell (Windows)."""
@@ -15,8 +17,7 @@ def peak_rss_bytes() -> int | None:
         import resource
     except ImportError:
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RUSAGE_UNIT
 
 
 def rss_bytes() -> int | None:

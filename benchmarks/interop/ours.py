@@ -1,7 +1,7 @@
 """Makes GPTQ folders for others to read, and compares their logits with ours.
 
     python -m benchmarks.interop.ours make WORK
-    peers/bin/python benchmarks/interop/theirs.py --ids WORK/ids.npy WORK/*/gptq [FOLDER that gptqmodel made ...]
+    peers-gptqmodel/bin/python benchmarks/interop/theirs.py --ids WORK/ids.npy WORK/*/gptq [gptqmodel's FOLDER ...]
     python -m benchmarks.interop.ours compare WORK [the same FOLDERs ...]
 
 The model is SmolLM2-135M-Instruct, rounded to the nearest: this is about formats, not about quality. `compare` reads

@@ -1,6 +1,6 @@
 """Makes the GPTQ folders in tests/golden/gptqmodel, with gptqmodel, and the logits that it computes from them.
 
-It runs in the environment of theirs.py: peers/bin/python -m benchmarks.interop.samples OUT
+It runs in the environment of theirs.py: peers-gptqmodel/bin/python -m benchmarks.interop.samples OUT
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 It runs in an environment of its own and imports nothing of this project:
 
     python3.11 -m venv peers && peers/bin/pip install torch==2.14.1 gptqmodel==7.7.0 optimum==2.3.0
-    peers/bin/python benchmarks/interop/theirs.py --ids WORK/ids.npy FOLDER ...
+    peers-gptqmodel/bin/python benchmarks/interop/theirs.py --ids WORK/ids.npy FOLDER ...
 
 Beside the weights of each FOLDER it writes logits of the whole sequences, float32 (sequences, tokens, vocab):
 logits-gptqmodel.npy by gptqmodel's own loader and its torch kernel in fp16; logits-dequantized.npy by the same model

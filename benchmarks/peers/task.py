@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from omnilmm_lite.memory import RUSAGE_UNIT
+
 WARM_UP_STEPS = 2
 
 
@@ -113,5 +115,5 @@ def measure(engine: Engine, task: Task, load_s: float) -> Measurement:
         prefill_tokens_per_s=task.prompt / prefill_s,
         decode_tokens_per_s=task.steps / decode_s,
         bytes_per_token=engine.bytes_per_token,
-        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RUSAGE_UNIT,
     )

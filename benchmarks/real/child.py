@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.memory import RUSAGE_UNIT
 
 ROOT = Path(__file__).parent.parent.parent
 GRACE_S = 20  # for one that is to end
@@ -68,7 +68,7 @@ def run(command: Sequence[str | Path], log: Path, show: Callable[[str], None]) -
             last = lines[-1][1] if lines else f"exit code {child.returncode}"
             raise OmniLMMError(f"{last} (all it said is in {log})")
         stdout.seek(0)
-        return Finished(seconds, usage.ru_maxrss * _RSS_UNIT, stage_seconds(lines, seconds), stdout.read())
+        return Finished(seconds, usage.ru_maxrss * RUSAGE_UNIT, stage_seconds(lines, seconds), stdout.read())
 
 
 def _end(child: subprocess.Popen[str]) -> None:
@@ -79,9 +79,6 @@ def _end(child: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:  # what a shell started in the background ignores it
         child.kill()
         child.wait()
-
-
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
 
 
 def stage_seconds(lines: Sequence[tuple[float, str]], end: float) -> dict[str, float]:

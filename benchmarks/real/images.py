@@ -16,7 +16,7 @@ def draw(results: Results, folder: Path) -> Iterator[Path]:
     if found:
         plot_decode(found, path := folder / "performance-decode.svg")
         yield path
-    if waits := first_waits(found, peers, towers={}):
+    if waits := first_waits(found, peers):
         plot_first_token(waits, path := folder / "performance-first-token.svg")
         yield path
     if peers is not None and found and found[0]["bandwidth"]:

@@ -20,8 +20,8 @@ ONNX_LAYER = 8_000
 TOKENIZER_AND_MANIFEST = 1_500_000
 
 # What the quantizer keeps at most by default while it runs: hidden states of two streams (the original decoder and the
-# quantized one), for 128 sequences of 512 tokens, in fp32. docs/quantization.md has it measured: 6.4 GB. For an int8
-# tower, statistics of each block on 8 pictures.
+# quantized one), for 128 sequences of 512 tokens, in fp32: 6.4 GB at OmniLMM's width. For an
+# int8 tower, statistics of each block on 8 pictures.
 CALIBRATION_TOKENS = 128 * 512
 STREAMS = 2
 PICTURES = 8

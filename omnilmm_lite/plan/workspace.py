@@ -1,6 +1,7 @@
 """What the engine needs beside weights and cache: activations, its own buffers, the program around it.
 
-On the CPU these are formulas fitted to measurements; each names its own. On CUDA they are estimates: no card was there.
+On the CPU these are formulas fitted to measurements; each names its own. On CUDA they are estimates: no card was there,
+and onnxruntime was only seen to ask for memory (docs/gpu.md).
 
 The measurements: onnxruntime 1.32.0, Linux, resident memory before and after, graphs of OmniLMM-12B's full width with
 1 to 6 layers, one picture, prompts of 320 and 512 tokens. docs/memory.md has the table.
@@ -39,7 +40,7 @@ TOWER_AGAIN, NBITS_AGAIN, INT8_AGAIN = 2.5, 7.0, 4.8
 # Attention's scores have a row for each head and token, as long as the cache; the system gives memory by the page.
 PAGE_FLOATS = 1024
 
-# Nothing below has been measured. A CUDA context with cuBLAS's and onnxruntime's kernels: an assumption.
+# Neither has been measured. A CUDA context with cuBLAS's and onnxruntime's kernels: an assumption.
 CUDA_CONTEXT = 600 * MIB
 # On the host: the CUDA, cuBLAS and cuDNN libraries' pages and pinned buffers.
 CUDA_HOST = 1024 * MIB
@@ -60,12 +61,10 @@ def tower_workspace(config: OmniLMMConfig, preset: Preset, *, kept: bool) -> Nee
     widths = TOWER_MLP_WIDTHS * vision.intermediate_size + TOWER_WIDTHS * vision.hidden_size
     first = tokens * widths * item
     first += vision.num_patches * RESAMPLER_WIDTHS * resampler.hidden_size * preset.resampler.compute.numpy.itemsize
-    if preset.target is Device.CPU:
-        again = int(tokens * TOWER_AGAIN * vision.intermediate_size * item)
-        return Need(first, first + (again if kept else 0))
-    if preset.tower is LinearFormat.BITS8:
+    if preset.target is Device.CUDA and preset.tower is LinearFormat.BITS8:
         first += vision.intermediate_size * vision.hidden_size * item  # see `_dequantized`
-    return Need(first, first)
+    again = int(tokens * TOWER_AGAIN * vision.intermediate_size * item)
+    return Need(first, first + (again if kept else 0))
 
 
 def decoder_workspace(config: OmniLMMConfig, preset: Preset, context: int) -> Need:
@@ -73,8 +72,9 @@ def decoder_workspace(config: OmniLMMConfig, preset: Preset, context: int) -> Ne
     decoder = config.decoder
     chunk = min(PREFILL_CHUNK, context)
     if preset.target is Device.CUDA:
-        need = chunk * _activations(config, preset) + (_dequantized(config, preset) if preset.quantized else 0)
-        return Need(need, need)
+        weight = _dequantized(config, preset) if preset.quantized else 0
+        first = chunk * _activations(config, preset) + weight
+        return Need(first, first + weight)  # the widened weight is most of what a second length's own block holds
     tokens = min(config.resampler.num_queries + QUESTION_TOKENS, chunk)
     scores = FP32_BYTES * decoder.num_attention_heads
     columns = -(-tokens // PAGE_FLOATS) * PAGE_FLOATS
@@ -96,7 +96,8 @@ def _activations(config: OmniLMMConfig, preset: Preset) -> int:
 def _dequantized(config: OmniLMMConfig, preset: Preset) -> int:
     """On CUDA, products with many rows widen the whole weight first and leave the rest to cuBLAS.
 
-    Source: onnxruntime issue 29451. gate and up are one weight, the widest there is.
+    Source: onnxruntime issue 29451. gate and up are one weight, the widest there is. With it, a second length included,
+    the decoder is to need 560 MB; onnxruntime asked for 534 to 562 (docs/gpu.md).
     """
     decoder = config.decoder
     return 2 * decoder.intermediate_size * decoder.hidden_size * preset.decoder.compute.numpy.itemsize
