@@ -61,7 +61,7 @@ def packed_again(source: Path, target: Path, padding: bytes = b"", byte_order: b
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
         for info in old.infolist():
             if is_order := info.filename.endswith("/byteorder"):
-                new.writestr("note", padding)
+                new.writestr(info.filename.replace("byteorder", "note"), padding)
             new.writestr(info.filename, byte_order if is_order else old.read(info))
     return target
 
