@@ -74,7 +74,7 @@ def test_what_is_given_is_not_made(tmp_path: Path) -> None:
     alone = names(Run(Settings(), tmp_path))
     cpu = ["convert-cpu", "plan-cpu", "run-cpu", "bench-cpu"]
     assert alone[:6] == ["checkpoint", "gptq", *cpu]
-    assert alone[-2:] == ["convert-24gb", "plan-24gb"]  # nothing here could run it
+    assert alone[-4:] == ["convert-24gb", "plan-24gb", "convert-8gb", "plan-8gb"]  # nothing here could run them
     with_peers = Run(Settings(checkpoint="c", gptq="g"), tmp_path, peers=Path("python"))
     assert names(with_peers) == [*cpu, "gguf", "openvino", "peers", *alone[6:]]
     given = Run(Settings(), tmp_path, peers=Path("python"), gguf=Path("f"), openvino=Path("o"))
@@ -118,12 +118,14 @@ def test_a_run_goes_on_where_it_stopped(
     first, last = recorded(asked, "first"), recorded(asked, "last", measures_speed=True)
     assert started(monkeypatch, tmp_path, [first, recorded(asked, "second", fails=True), last]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == "benchmarks.real: second: the disk is full"
+    assert Run(Settings(), tmp_path).begun("second").is_file()
     second = recorded(asked, "second")
     assert started(monkeypatch, tmp_path, [first, second, last], "--prepare") == 0
     assert asked == ["first", "second", "second"]
     assert started(monkeypatch, tmp_path, [first, second, last]) == 0
     assert asked == ["first", "second", "second", "last"]
-    assert json.loads((tmp_path / "results" / "last.json").read_text()) == {"name": "last"}
+    found = {file.stem: json.loads(file.read_text()) for file in (tmp_path / "results").iterdir()}
+    assert found == {name: {"name": name, "resumed": name == "second"} for name in ("first", "second", "last")}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_a_run_goes_on_where_it_stopped(
         (["--layers", "0"], "--layers: 0 is out of range; give 1 or more"),
         (["--threads", "0"], "--threads: 0 is out of range; give 1 or more"),
         (["--prefill", "9,x"], "--prefill: '9,x' is no list of lengths"),
-        (["--presets", "cpu,8gb"], "--presets: '8gb' isn't measured here"),
+        (["--presets", "cpu,16gb"], "--presets: '16gb' isn't measured here"),
         (["--gptq", "."], "--gptq: name the --checkpoint"),
         (["--checkpoint", "nowhere"], "--checkpoint: nowhere: there is no such file or folder"),
         (["--peers", "nowhere"], "--peers: nowhere can't be run"),

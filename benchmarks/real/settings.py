@@ -78,6 +78,10 @@ class Run:
     def result(self, stage: str) -> Path:
         return self.work / "results" / f"{stage}.json"
 
+    def begun(self, stage: str) -> Path:
+        """There while the stage is being run, and after an interruption."""
+        return self.work / "results" / f"{stage}.begun"
+
     def log(self, stage: str) -> Path:
         return self.work / "logs" / f"{stage}.log"
 

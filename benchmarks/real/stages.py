@@ -19,7 +19,7 @@ Json = dict[str, Any]
 Show = Callable[[str], None]
 
 MEASURED = ("cpu", "cpu-small")
-CONVERTED_ONLY = ("24gb",)  # there is no card to run it on
+CONVERTED_ONLY = ("24gb", "8gb")  # there is no card to run them on
 PRESETS = (*MEASURED, *CONVERTED_ONLY)
 AGAINST_PEERS = "cpu"
 
@@ -44,7 +44,12 @@ class Stage:
         return run.result(self.name).is_file()
 
     def run(self, run: Run, show: Show) -> None:
-        write_json(run.result(self.name), self.action(run, show))
+        """`resumed` in the result: an earlier go was interrupted and may have done a part, which no figure counts."""
+        begun = run.begun(self.name)
+        resumed = begun.is_file()
+        begun.touch()
+        write_json(run.result(self.name), self.action(run, show) | {"resumed": resumed})
+        begun.unlink()
 
 
 def all_stages(run: Run) -> Iterator[Stage]:

@@ -166,7 +166,10 @@ def duration(seconds: float) -> str:
 
 
 def _cost(found: Json) -> tuple[str, str, str]:
-    return duration(found["seconds"]), gb(found["peak_rss_bytes"]), gb(found["bytes"])
+    took = duration(found["seconds"])
+    if found.get("resumed"):
+        took += ", the last part of an interrupted run"
+    return took, gb(found["peak_rss_bytes"]), gb(found["bytes"])
 
 
 def _stage(conversion: Json, name: str) -> str:
