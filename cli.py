@@ -152,6 +152,7 @@ def convert(args: argparse.Namespace) -> None:
         preset = replace(preset, lm_head_bits=args.lm_head_bits)
     if args.gptq is not None:
         _check_gptq_alone(args, preset)
+    _check_quantized(args, preset)
     check_target(args.out)
     options = parse_options(args, preset) if preset.quantized and args.gptq is None else None
     checkpoint = Checkpoint.open(args.checkpoint)
@@ -192,6 +193,11 @@ def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
         raise InputError(f"--gptq: the preset {preset.name} keeps the decoder as it is; take another, such as cpu")
     if given := given_options(args):
         raise InputError(f"--gptq: {args.gptq} is quantized already; leave out {', '.join(given)}")
+
+
+def _check_quantized(args: argparse.Namespace, preset: Preset) -> None:
+    if not preset.quantized and (given := given_options(args)):
+        raise InputError(f"{given[0]}: the preset {preset.name} quantizes nothing; leave it out, or take cpu")
 
 
 def _quantize(

@@ -50,15 +50,26 @@ class DeviceError(OmniLMMError):
 
 
 def import_onnxruntime() -> Any:
-    """onnxruntime, with its telemetry off; InputError where no build of it is installed."""
+    """onnxruntime, with its telemetry off; InputError where no build of it is installed, or a damaged one."""
     try:
         import onnxruntime
-    except ImportError:
-        raise InputError(
-            "onnxruntime is not installed: install omnilmm-lite[cpu], or omnilmm-lite[gpu] for an NVIDIA card"
-        ) from None
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            raise InputError(
+                "onnxruntime is not installed: install omnilmm-lite[cpu], or omnilmm-lite[gpu] for an NVIDIA card"
+            ) from None
+        raise _damaged(_first_line(error)) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise _damaged("parts of it are missing")  # one of two builds was uninstalled, and took the other's files
     onnxruntime.disable_telemetry_events()
     return onnxruntime
+
+
+def _damaged(what: str) -> InputError:
+    return InputError(
+        f"onnxruntime is installed but damaged ({what}): uninstall onnxruntime and onnxruntime-gpu, then install "
+        "omnilmm-lite[cpu] or omnilmm-lite[gpu]"
+    )
 
 
 def choose_device(wanted: str, target: Device) -> DeviceChoice:
@@ -74,6 +85,11 @@ def choose_device(wanted: str, target: Device) -> DeviceChoice:
         device = Device(wanted)
     except ValueError:
         raise InputError(f"device {wanted!r} is unknown: choose auto, cpu or cuda") from None
+    if device is Device.CUDA and target is Device.CPU:  # onnxruntime would leave such operators to the CPU, unsaid
+        raise InputError(
+            "--device cuda: the bundle is built for the CPU, and CUDA has no kernels for some of its operators; "
+            "convert the checkpoint with a card's preset, such as 24gb, or leave --device out"
+        )
     if device is Device.CUDA and (missing := _missing_cuda()):
         raise DeviceError(f"CUDA was asked for, but {missing}")
     return DeviceChoice(device, "asked for")

@@ -43,7 +43,7 @@ class Diagnosis:
 
 
 def diagnose(bundle: str | Path | None = None) -> Diagnosis:
-    """Looks at everything, and hashes the bundle. InputError where no onnxruntime is installed."""
+    """Looks at everything, and hashes the bundle."""
     machine = Machine.read()
     packages = {name: _version(name) for name in (*ENGINES, *CONVERT_PACKAGES)}
     problems = []
@@ -80,7 +80,10 @@ def _version(package: str) -> str | None:
 
 def _try_device(device: Device) -> Provider:
     """Makes a session for the built-in resampler: what onnxruntime says about itself isn't believed."""
-    ort = import_onnxruntime()
+    try:
+        ort = import_onnxruntime()
+    except OmniLMMError as error:
+        return Provider(device.value, False, str(error))
     if device.provider not in ort.get_available_providers():
         return Provider(device.value, False, f"this onnxruntime ({ort.__version__}) is built without it")
     try:

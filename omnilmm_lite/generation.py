@@ -20,7 +20,7 @@ from omnilmm_lite.grammar import Grammar
 from omnilmm_lite.prompt import image_span
 from omnilmm_lite.sampling import Sampler, SamplingParams
 from omnilmm_lite.stop_strings import StopStrings
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.tokenizer import Tokenizer, TrailingSpace
 from omnilmm_lite.vision import ImageFeatures
 
 
@@ -131,16 +131,20 @@ class Answer:
         self._ahead: deque[tuple[int, NDArray[np.float32]]] = deque()
 
     def __iter__(self) -> Iterator[str]:
-        detokenizer = self._model.tokenizer.detokenizer()
-        stop = StopStrings(self._stop)
+        detokenizer, stop, space = self._model.tokenizer.detokenizer(), StopStrings(self._stop), TrailingSpace()
+
+        def shown(piece: str) -> str:
+            """Stop strings may be white space, so they look before any of it is held back."""
+            return space.release() + piece if stop.found else space.push(piece)
+
         for token in self._token_ids():
-            if piece := stop.push(detokenizer.push(token)):
+            if piece := shown(stop.push(detokenizer.push(token))):
                 self.text += piece
                 yield piece
             if stop.found:
                 self.finish_reason = FinishReason.STOP
                 return
-        piece = stop.push(detokenizer.finish()) + stop.finish()
+        piece = shown(stop.push(detokenizer.finish()) + stop.finish())
         if stop.found:  # by the last token's own end
             self.finish_reason = FinishReason.STOP
         if piece:

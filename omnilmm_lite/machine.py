@@ -12,6 +12,7 @@ import numpy as np
 
 from omnilmm_lite import __version__
 from omnilmm_lite.device import import_onnxruntime
+from omnilmm_lite.errors import InputError
 from omnilmm_lite.memory import total_bytes
 
 # The instructions that matrix products in few bits live on, by Linux's names (x86, then Arm).
@@ -46,11 +47,18 @@ class Machine:
             system=platform.platform(),
             versions={
                 "omnilmm-lite": __version__,
-                "onnxruntime": str(import_onnxruntime().__version__),
+                "onnxruntime": _engine_version(),
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
         )
+
+
+def _engine_version() -> str:
+    try:
+        return str(import_onnxruntime().__version__)
+    except InputError:
+        return "none that works"
 
 
 def physical_cores(cpuinfo: str) -> int | None:

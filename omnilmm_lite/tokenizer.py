@@ -76,36 +76,51 @@ class Tokenizer:
 class Detokenizer:
     """Turns one answer's tokens into pieces of text as they come, in constant time a token.
 
-    A piece never holds half a character. The joined pieces equal the stripped decode of all ids: white space at the
-    start is dropped, and white space that may turn out to be the end is held back until more text follows.
+    A piece never holds half a character. Joined, the pieces equal the decode of all ids, but for white
+    space at its start.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._started = False
-        self._held: list[str] = []  # white space after the text so far; a list, as long runs must not cost a copy each
 
     def push(self, token_id: int) -> str:
         """The text that this token makes certain; often a word, sometimes nothing."""
-        return self._release(self._utf8.decode(self._tokenizer.token_bytes(token_id)))
+        return self._begun(self._utf8.decode(self._tokenizer.token_bytes(token_id)))
 
     def finish(self) -> str:
         """What is left at the end: a replacement character where the answer stops within a character."""
-        return self._release(self._utf8.decode(b"", final=True))
+        return self._begun(self._utf8.decode(b"", final=True))
 
-    def _release(self, text: str) -> str:
+    def _begun(self, text: str) -> str:
         if not self._started:
             text = text.lstrip()
             self._started = bool(text)
+        return text
+
+
+class TrailingSpace:
+    """Holds back white space that may turn out to be the text's end, until more text follows."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []  # a list, as long runs must not cost a copy each
+
+    def push(self, text: str) -> str:
+        """What is certain now."""
         certain = text.rstrip()
         space = text[len(certain) :]
         if certain:
-            certain = "".join(self._held) + certain
-            self._held.clear()
+            certain = self.release() + certain
         if space:
             self._held.append(space)
         return certain
+
+    def release(self) -> str:
+        """What was held back, where something follows that isn't shown."""
+        held = "".join(self._held)
+        self._held.clear()
+        return held
 
 
 def _open(path: Path) -> tokenizers.Tokenizer:

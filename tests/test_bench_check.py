@@ -25,8 +25,8 @@ def tiny() -> Model:
     return load("tiny", threads=1)
 
 
-def check(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    assert cli.main(["bench", "--threads", "1", *map(str, words)]) == 0
+def check(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> str:
+    assert cli.main(["bench", "--threads", "1", *map(str, words)]) == code
     return capsys.readouterr().out
 
 
@@ -66,7 +66,7 @@ def test_the_table_says_exact(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_changed_decoder_differs_in_its_logits_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     other = altered(tmp_path / "tiny", "decoder.onnx", "model.layers.1.mlp.down_proj.scales")
-    found = json.loads(check(capsys, "--model", other, "--check", "tiny", "--json"))
+    found = json.loads(check(capsys, "--model", other, "--check", "tiny", "--json", code=1))
     assert found["features_worst"] == pytest.approx(1.0)
     assert not found["is_exact"]
     assert not found["agrees"]
@@ -77,7 +77,7 @@ def test_a_changed_decoder_differs_in_its_logits_alone(capsys: pytest.CaptureFix
 
 def test_a_changed_resampler_differs_in_its_features(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     other = altered(tmp_path / "tiny", "resampler.onnx", "model.resampler.attn.out_proj.weight")
-    out = check(capsys, "--model", other, "--check", "tiny")
+    out = check(capsys, "--model", other, "--check", "tiny", code=1)
     assert "THEY DIFFER" in out
     assert "pictures: the worst cosine is" in out
 

@@ -169,7 +169,7 @@ def test_disk_of_the_full_model(tmp_path: Path) -> None:
 def test_what_is_there_needs_no_room(tmp_path: Path) -> None:
     run = Run(Settings(layers=2, blocks=2), tmp_path)
     claim(run)
-    for name in ("checkpoint", "convert-24gb", "convert-cpu-small", "convert-cpu"):
+    for name in ("checkpoint", *(f"convert-{preset}" for preset in stages.PRESETS)):
         write_json(run.result(name), {})
     assert [need.name for need in room.needs(run, list(stages.all_stages(run)))] == ["gptq"]
 

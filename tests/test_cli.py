@@ -257,9 +257,13 @@ def test_what_is_no_bundle(run: Run, tiny_bundle: Path, tmp_path: Path, command:
     assert f"schema version {SCHEMA_VERSION + 1}" in refused(run(*command, tmp_path))
 
 
-def test_a_device_that_is_not_there_is_a_failure(run: Run, tiny_bundle: Path) -> None:
-    result = run("run", "-p", "Hello?", "--model", tiny_bundle, "--device", "cuda")
+def test_a_device_that_is_not_there_is_a_failure(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = linked(tiny_bundle, tmp_path / "cuda")
+    edit(folder, target="cuda")
+    result = run("run", "-p", "Hello?", "--model", folder, "--device", "cuda")
     assert "CUDA was asked for, but" in refused(result, code=1)
+    result = run("run", "-p", "Hello?", "--model", tiny_bundle, "--device", "cuda")
+    assert "the bundle is built for the CPU" in refused(result)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from omnilmm_lite.device import Device, DeviceError, choose_device, graph_errors, open_session
+from omnilmm_lite.device import (
+    Device,
+    DeviceError,
+    choose_device,
+    graph_errors,
+    import_onnxruntime,
+    open_session,
+)
 from omnilmm_lite.errors import InputError, OmniLMMError
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -112,7 +119,14 @@ def test_cuda_that_is_not_built_in_is_refused(install: Any) -> None:
 def test_what_is_asked_for_wins_over_the_bundle(install: Any) -> None:
     install([CUDA, CPU])
     assert choose_device("cpu", Device.CUDA).device is Device.CPU
-    assert choose_device("cuda", Device.CPU).device is Device.CUDA
+    assert choose_device("cuda", Device.CUDA).device is Device.CUDA
+
+
+def test_a_bundle_for_the_cpu_does_not_go_onto_a_card(install: Any) -> None:
+    """docs/gpu.md: CUDA has no fp32 GroupQueryAttention and no MatMulIntegerToFloat, and the CPU would take them."""
+    install([CUDA, CPU])
+    with pytest.raises(InputError, match="built for the CPU"):
+        choose_device("cuda", Device.CPU)
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "CPU", "", "cuda:1"])
@@ -120,6 +134,27 @@ def test_unknown_devices_are_refused_with_the_choices(install: Any, wanted: str)
     install([CPU])
     with pytest.raises(InputError, match="choose auto, cpu or cuda"):
         choose_device(wanted, Device.CPU)
+
+
+def look_only_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For onnxruntime; what is loaded already comes back at the end."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    del sys.modules["onnxruntime"]
+    monkeypatch.setattr(sys, "path", [str(folder)])
+
+
+def test_what_another_builds_uninstall_left_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime").mkdir()  # a folder without a module imports all the same
+    look_only_in(tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=r"installed but damaged \(parts of it are missing\): uninstall"):
+        import_onnxruntime()
+
+
+def test_an_onnxruntime_that_fails_to_load_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    look_only_in(tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=r"installed but damaged \(libgomp"):
+        import_onnxruntime()
 
 
 def test_a_missing_onnxruntime_names_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:

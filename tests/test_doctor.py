@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def test_damaged_bundle_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixtu
     output = capsys.readouterr()
     assert "problem" in output.out
     assert "resampler.onnx.data" in output.err
+
+
+def test_no_engine_is_a_finding_and_no_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert cli.main(["doctor", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["machine"]["versions"]["onnxruntime"] == "none that works"
+    assert [provider["works"] for provider in found["providers"]] == [False, False]
+    assert "onnxruntime is not installed" in found["problems"][0]
 
 
 def test_both_engines_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class Conversion:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A checkpoint in both forms and its decoder, rounded; gone at the end, since pytest keeps folders of earlier runs."""
+    """A checkpoint in both forms and its decoder, rounded; gone at the end: pytest keeps folders of earlier runs."""
     folder = tmp_path_factory.mktemp("full-width")
     sizes = ("--layers", LAYERS, "--blocks", BLOCKS, "--seed", 0)
     try:

@@ -173,6 +173,16 @@ def test_a_stop_string_ends_the_answer(model: Model, stop: list[str], shown: str
     assert (len(answer.tokens) < len(said)) == (reason is FinishReason.STOP)
 
 
+def test_white_space_ends_an_answer_at_once(model: Model) -> None:
+    newline = words(model, "\n")[-1]
+    text, _ = scripted(model, [*words(model, "a cat"), newline, newline, newline, EOS])
+    answer = Answer(text, PROMPT, GREEDY, ["\n"])
+    assert "".join(answer) == "a cat"
+    assert answer.finish_reason is FinishReason.STOP
+    assert answer.tokens[-1] == newline
+    assert answer.tokens.count(newline) == 1
+
+
 # ---- conversations, scripted ----
 
 

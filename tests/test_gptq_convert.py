@@ -152,6 +152,14 @@ def test_options_that_contradict_it(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("options", [["--group-size", "128"], ["--target-size", "4GB"], ["--sym"], ["--samples", "0"]])
+def test_a_preset_that_quantizes_nothing_takes_no_such_option(
+    options: list[str], checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(checkpoint, tmp_path / "out", "--preset", "reference", *options) == 2
+    assert f"{options[0]}: the preset reference quantizes nothing" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_none(checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(checkpoint, tmp_path / "out", "--gptq", str(tmp_path / "absent")) == 2
     assert "config.json can't be read" in capsys.readouterr().err

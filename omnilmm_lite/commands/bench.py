@@ -14,6 +14,7 @@ from omnilmm_lite.bench.settings import (
     Settings,
     parse_lengths,
 )
+from omnilmm_lite.errors import OmniLMMError
 
 if TYPE_CHECKING:
     from omnilmm_lite.bundle import Bundle
@@ -89,3 +90,5 @@ def _check(bundle: Bundle, other: Bundle, args: argparse.Namespace) -> None:
         print(json.dumps(report.to_dict()))
     else:
         print_check(report)
+    if report.misses:
+        raise OmniLMMError(f"the two differ by more than rounding explains: {report.misses[0]}")
