@@ -20,13 +20,17 @@ INVERTED_AT_ONCE = 1024  # columns of a triangle
 logger = logging.getLogger(__name__)
 
 
-def damped_cholesky(hessian: Tensor, damp: float) -> Tensor:
-    """Lower triangular L with L L^T = the Hessian plus `damp` times its mean diagonal; float64 unless it is wide.
+def factoring_dtype(columns: int) -> torch.dtype:
+    """What a Hessian of so many columns is factored in."""
+    return torch.float64 if columns <= FLOAT64_COLUMNS else torch.float32
 
-    Inputs that were always zero get the mean diagonal: their columns affect no others. InputError where no damping
-    makes it positive definite.
+
+def damped_cholesky(matrix: Tensor, damp: float) -> Tensor:
+    """Lower triangular L with L L^T = the Hessian `matrix` plus `damp` times its mean diagonal, in its dtype.
+
+    Changes `matrix`, as a copy may be a gigabyte. Inputs that were always zero get the mean diagonal: their columns
+    affect no others. InputError where no damping makes it positive definite.
     """
-    matrix = hessian.to(torch.float64 if len(hessian) <= FLOAT64_COLUMNS else torch.float32, copy=True)
     diagonal = matrix.diagonal()
     dead = diagonal <= 0
     living = diagonal[~dead]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quantize.cholesky import damped_cholesky
+from quantize.cholesky import damped_cholesky, factoring_dtype
 from quantize.input_statistics import Drift, InputStatistics
 
 DAMPINGS = (0.03, 0.3)  # of the mean diagonal
@@ -54,7 +54,9 @@ def correct_weights(weights: Sequence[Tensor], statistics: InputStatistics) -> l
 def solve_damped(hessian: Tensor, lost: Sequence[Tensor], damping: float) -> Iterator[Tensor]:
     """Each of `lost` (out, in) times the damped Hessian's inverse."""
     # The factor is float64 where that's affordable. Solving in float32 put a step off by 2e-4 at most.
-    lower = damped_cholesky(hessian, damping).float()
+    matrix = hessian.to(factoring_dtype(len(hessian)), copy=True)
+    lower = damped_cholesky(matrix, damping).float()
+    del matrix
     for each in lost:
         yield torch.cholesky_solve(each.T, lower).T
 

@@ -31,7 +31,7 @@ from quantize.correction import correct_weights
 from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_bytes
 from quantize.gptq import Columns, proxy_loss, round_to_nearest
 from quantize.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
-from quantize.input_statistics import InputStatistics
+from quantize.input_statistics import InputStatistics, kept_aside
 from quantize.packing import Layout
 from quantize.report import ProjectionReport, parse_projections, report_json
 from quantize.samples import Calibration
@@ -45,7 +45,7 @@ from quantize.work_folder import WorkFolder
 NORMS = ("input_layernorm", "post_attention_layernorm")
 PLAIN = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 TOKENIZER_FILE = "tokenizer.json"  # where `quantize.run` leaves it; others can't open the GPTQ folder without
-WORK_FORMAT = 3  # raise it when the same arguments come to give other files
+WORK_FORMAT = 4  # raise it when the same arguments come to give other files
 
 REPORT_ROWS = 1024  # of a weight, evenly spaced; up to twice as many where they don't divide it
 
@@ -119,6 +119,8 @@ class _Run:
         self.job, self.work, self.progress = job, work, progress
         samples = job.calibration.samples
         lengths = [len(sample.is_image) for sample in samples]
+        corrected = job.settings.error_correction
+        self.aside = kept_aside([sample.tokens for sample in samples]) if corrected else {}
         self.weights = [torch.where(sample.is_image, job.settings.image_weight, 1.0) for sample in samples]
         self.original, self.quantized = (
             Stream(work.path, name, job.decoder, lengths, job.device) for name in ("original", "quantized")
@@ -166,9 +168,8 @@ class _Run:
         quantized: dict[str, QuantizedWeight] = {}
         reports: list[ProjectionReport] = []
         for (parts, passages), (_, originals) in zip(found.stages(), expected.stages(), strict=True):
-            corrected = job.settings.error_correction
-            statistics = InputStatistics.gather(passages, originals, self.weights, corrected=corrected)
-            targets = _targets(found.layer, parts, statistics, corrected)
+            statistics = InputStatistics.gather(passages, originals, self.weights, self.aside)
+            targets = _targets(found.layer, parts, statistics)
             hessian = statistics.whole_hessian()
             del statistics  # what is left of it may be as large again
             start = time.monotonic()  # so the first part's time has what all share in it
@@ -196,14 +197,10 @@ class _Run:
         return reports
 
 
-def _targets(
-    layer: DecoderLayer, parts: Sequence[str], statistics: InputStatistics, corrected: bool
-) -> dict[str, Tensor]:
+def _targets(layer: DecoderLayer, parts: Sequence[str], statistics: InputStatistics) -> dict[str, Tensor]:
     """What the quantized weights are to come close to."""
     weights = [get_linear(layer, part).weight for part in parts]
-    if corrected:
-        weights = [each.weight for each in correct_weights(weights, statistics)]
-    return dict(zip(parts, weights, strict=True))
+    return dict(zip(parts, (each.weight for each in correct_weights(weights, statistics)), strict=True))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnilmm_lite.errors import InputError
-from quantize.cholesky import damped_cholesky, invert_triangle
+from quantize.cholesky import damped_cholesky, factoring_dtype, invert_triangle
 from quantize.grid import Grid, GridMethod, GridScheme, choose_grid
 from quantize.weight import QuantizedWeight
 
@@ -118,7 +118,7 @@ def inverse_factor(hessian: Tensor, order: Tensor, damp: float) -> Tensor:
     a triangle, without ever forming the Hessian's.
     """
     backwards = order.flip(0)
-    lower = damped_cholesky(hessian[backwards][:, backwards], damp)
+    lower = damped_cholesky(hessian[backwards][:, backwards].to(factoring_dtype(len(hessian))), damp)
     invert_triangle(lower)
     return lower.float().flip(0, 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,23 @@ from quantize.stages import Passage
 
 HELD_OUT = 8  # sequences at most, and no more than one of as many
 GRAM_STRIPS = 8  # of a symmetric product, each without what lies before it: 9/16 of the work
+
+
+def kept_aside(sequences: Sequence[Sequence[Hashable]]) -> dict[int, int]:
+    """Which sequences, given as what their tokens are, are kept aside: index -> how many tokens at its start another
+    one has as well that isn't kept aside. The decoder is causal: up to there the two are the same in every layer, and
+    would prove nothing."""
+    count = len(sequences)
+    period = max(min(HELD_OUT, count), count // HELD_OUT)
+    chosen = range(period - 1, count, period) if period > 1 else ()
+    others = [tokens for index, tokens in enumerate(sequences) if index not in chosen]
+    return {index: max(_shared(sequences[index], other) for other in others) for index in chosen}
+
+
+def _shared(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
+    """The length of the common beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,14 @@ class Drift:
         if found.residual is not None and expected.residual is not None:
             residual = expected.residual - found.residual
         return cls(found.inputs, expected.inputs - found.inputs, residual, weights.to(found.inputs.device))
+
+    def split(self, tokens: int) -> tuple[Drift, Drift]:
+        """The first tokens, and those behind them."""
+        return self._part(slice(None, tokens)), self._part(slice(tokens, None))
+
+    def _part(self, tokens: slice) -> Drift:
+        residual = None if self.residual is None else self.residual[tokens]
+        return Drift(self.inputs[tokens], self.change[tokens], residual, self.weights[tokens])
 
     def weighted_inputs(self) -> Tensor:
         """(tokens, in)"""
@@ -113,22 +138,20 @@ class InputStatistics:
 
     @classmethod
     def gather(
-        cls, found: Iterable[Passage], expected: Iterable[Passage], weights: Sequence[Tensor], *, corrected: bool = True
+        cls, found: Iterable[Passage], expected: Iterable[Passage], weights: Sequence[Tensor], aside: Mapping[int, int]
     ) -> InputStatistics:
         """`found`, `expected`: the sequences behind quantized layers and in the original; `weights` (tokens,) each.
-
-        Unless weights are to be `corrected`, nothing is kept aside, and nothing of what was lost.
+        `aside`: see `kept_aside`. Where it is empty, nothing of what was lost is kept either.
         """
-        period = max(min(HELD_OUT, len(weights)), len(weights) // HELD_OUT) if corrected else 1
         moments, held_out = Moments(), []
         for index, (passage, original, weight) in enumerate(zip(found, expected, weights, strict=True)):
             drift = Drift.between(passage, original, weight)
-            if period > 1 and index % period == period - 1:
-                held_out.append(drift)
-            else:
-                moments.add_inputs(drift)
-                if period > 1:  # else there is nothing to choose a correction by
-                    moments.add_lost(drift)
+            if index in aside:
+                drift, proof = drift.split(aside[index])
+                held_out.append(proof)
+            moments.add_inputs(drift)
+            if aside:  # else there is nothing to choose a correction by
+                moments.add_lost(drift)
         return cls(moments, held_out)
 
     def whole_hessian(self) -> Tensor:

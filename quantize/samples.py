@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ PICTURES_AT_ONCE = 8
 class Sample:
     is_image: Tensor  # bool (tokens,): where a picture's features stand
     embed: Callable[[], Tensor]  # float32 (1, tokens, hidden): made when needed, as all of them take a gigabyte
+    tokens: tuple[Hashable, ...] = ()  # what each is: its id, or the picture that it is a part of; empty where unknown
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,13 @@ def embed_prompts(checkpoint: Checkpoint, prompts: Sequence[Prompt], cache: Path
     samples = []
     for prompt in prompts:
         digest.update(f"{prompt.ids}".encode())
-        values = None
+        pixels, values = "", None
         if prompt.image is not None:
             pixels, values = features[prompt.image]
             digest.update(pixels.encode())
         is_image = torch.tensor(prompt.ids) == checkpoint.config.tokens.im_patch
-        samples.append(Sample(is_image, partial(_embed, checkpoint, prompt.ids, is_image, values)))
+        tokens = tuple(pixels if token == checkpoint.config.tokens.im_patch else token for token in prompt.ids)
+        samples.append(Sample(is_image, partial(_embed, checkpoint, prompt.ids, is_image, values), tokens))
     return Calibration(tuple(samples), digest.hexdigest())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from quantize import correction as module
 from quantize.correction import Corrected, correct_weights, solve_damped
-from quantize.input_statistics import Gram, InputStatistics
+from quantize.input_statistics import Gram, InputStatistics, kept_aside
 from quantize.stages import Passage
 
 COLUMNS, ROWS = 24, 16
@@ -31,7 +31,8 @@ def statistics(
     lost = [None] * len(inputs) if residuals is None else residuals
     found = [Passage(x, None if r is None else torch.zeros_like(r)) for x, r in zip(inputs, lost, strict=True)]
     expected = [Passage(y, r) for y, r in zip(originals, lost, strict=True)]
-    return InputStatistics.gather(found, expected, weights or [torch.ones(len(x)) for x in inputs])
+    weights = weights or [torch.ones(len(x)) for x in inputs]
+    return InputStatistics.gather(found, expected, weights, kept_aside([()] * len(inputs)))
 
 
 def correct(weight: Tensor, found: InputStatistics) -> Corrected:
@@ -74,7 +75,7 @@ def test_nothing_is_kept_aside_where_nothing_is_to_be_corrected() -> None:
     inputs = [random(10, COLUMNS, seed=i) for i in range(16)]
     passages = [Passage(x, None) for x in inputs]
     weights = [torch.ones(10)] * 16
-    found = InputStatistics.gather(passages, passages, weights, corrected=False)
+    found = InputStatistics.gather(passages, passages, weights, aside={})
     assert found.held_out == []
     with pytest.raises(ValueError, match="no tokens, or taken before"):
         found.moments.take_lost([random(ROWS, COLUMNS, seed=0)])
@@ -98,6 +99,24 @@ def test_half_of_a_gram_matrix_is_the_other(columns: int) -> None:
 def test_how_many_sequences_are_held_out(sequences: int, held_out: int) -> None:
     inputs = [random(2, 4, seed=i) for i in range(sequences)]
     assert len(statistics(inputs, inputs).held_out) == held_out
+
+
+def test_what_the_fit_has_seen_proves_nothing() -> None:
+    """Of 16 sequences, 7 and 15 are kept aside; both begin like another one."""
+    sequences: list[tuple[int | str, ...]] = [(1, 2, "picture", index) for index in range(16)]
+    sequences[7] = (1, 2, "picture", 3, 8, 9)  # all of sequence 3, and more
+    sequences[15] = (1, 2, "other", 15)
+    aside = kept_aside(sequences)
+    assert aside == {7: 4, 15: 2}
+    inputs = [random(len(tokens), COLUMNS, seed=index) for index, tokens in enumerate(sequences)]
+    passages = [Passage(x, None) for x in inputs]
+    weights = [torch.rand(len(x), generator=torch.Generator().manual_seed(i)) for i, x in enumerate(inputs)]
+    found = InputStatistics.gather(passages, passages, weights, aside)
+    assert [len(drift.inputs) for drift in found.held_out] == [2, 2]
+    np.testing.assert_array_equal(found.held_out[0].inputs, inputs[7][4:])
+    np.testing.assert_array_equal(found.held_out[0].weights, weights[7][4:])
+    x, w = torch.cat(inputs).double(), torch.cat(weights).double()
+    np.testing.assert_allclose(found.whole_hessian(), (x * w[:, None]).T @ x / w.sum(), rtol=1e-5, atol=1e-5)
 
 
 def test_what_holds_elsewhere_is_applied_and_noise_is_not() -> None:
