@@ -28,6 +28,7 @@ from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.huge_pages import start_again_with_huge_pages
+from omnilmm_lite.precision import LinearFormat
 from omnilmm_lite.quality.options import add_quality_options
 from quantize.options import add_quantization_options, given_options, parse_options
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from omnilmm_lite.console import ConsoleProgress
     from omnilmm_lite.presets import Preset
     from omnilmm_lite.quality.subject import Subject
+    from quantize.disk import ConversionNeed
     from quantize.gptq_folder import GPTQFolder
     from quantize.run import Options
 
@@ -139,10 +141,9 @@ def convert(args: argparse.Namespace) -> None:
     from export.decoder import CheckpointWeights, DecoderWeights
     from omnilmm_lite.console import ConsoleProgress, print_conversion
     from omnilmm_lite.presets import find_preset
-    from quantize.disk import ConversionNeed
     from quantize.gptq_origin import take_folder
     from quantize.head import RoundedHead
-    from quantize.tower.run import quantized_tower
+    from quantize.tower.run import check_tower, quantized_tower
 
     args.out = args.out.resolve()  # `.` and `..` have no name of their own
     preset = find_preset(args.preset)
@@ -156,19 +157,21 @@ def convert(args: argparse.Namespace) -> None:
     check_target(args.out)
     options = parse_options(args, preset) if preset.quantized and args.gptq is None else None
     checkpoint = Checkpoint.open(args.checkpoint)
-    need = ConversionNeed.of(checkpoint.config, preset, options.layout if options else None)
-    need.check(args.out, _work_dir(args))
+    work_dir = _work_dir(args)
+    need = _conversion_need(checkpoint.config, preset, options, args.gptq)
+    need.check(args.out, work_dir)
+    check_tower(checkpoint, preset, args.calibration, work_dir)
     with ConsoleProgress() as progress:
-        progress.note(need.describe(args.out, _work_dir(args)))
+        progress.note(need.describe(args.out, work_dir))
         weights: DecoderWeights = CheckpointWeights(checkpoint)
         quantization = None
         if args.gptq is not None:
             weights, quantization = take_folder(args.gptq, checkpoint, progress)
         elif options is not None:
-            weights, quantization = _quantize(checkpoint, options, _work_dir(args), progress)
+            weights, quantization = _quantize(checkpoint, options, work_dir, progress)
         if preset.quantized and preset.lm_head_bits == 8:
             weights = RoundedHead(weights)
-        tower, report = quantized_tower(checkpoint, preset, args.calibration, _work_dir(args), progress)
+        tower, report = quantized_tower(checkpoint, preset, args.calibration, work_dir, progress)
         if report is not None:
             quantization = {**(quantization or {}), "tower": report}
         manifest = write_bundle(checkpoint, weights, preset, args.out, progress, quantization, tower)
@@ -191,13 +194,27 @@ def _check_convert_installed(what: str) -> None:
 def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
     if not preset.quantized:
         raise InputError(f"--gptq: the preset {preset.name} keeps the decoder as it is; take another, such as cpu")
-    if given := given_options(args):
+    of_tower = {"--calibration"} if preset.tower is LinearFormat.INT8 else set()  # its pictures
+    if given := [option for option in given_options(args) if option not in of_tower]:
         raise InputError(f"--gptq: {args.gptq} is quantized already; leave out {', '.join(given)}")
 
 
 def _check_quantized(args: argparse.Namespace, preset: Preset) -> None:
     if not preset.quantized and (given := given_options(args)):
         raise InputError(f"{given[0]}: the preset {preset.name} quantizes nothing; leave it out, or take cpu")
+
+
+def _conversion_need(
+    config: OmniLMMConfig, preset: Preset, options: Options | None, gptq: Path | None
+) -> ConversionNeed:
+    from quantize.disk import ConversionNeed, used_bytes
+
+    decoder = None
+    if options is not None:
+        decoder = options.checkpoint_bytes(config.decoder)
+    elif gptq is not None:
+        decoder = used_bytes(gptq)
+    return ConversionNeed.of(config, preset, decoder, is_there=gptq is not None)
 
 
 def _quantize(

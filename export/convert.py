@@ -5,6 +5,7 @@ Everything is written into a folder beside OUT that is renamed at the very end: 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,11 @@ def check_target(out: Path) -> None:
     """InputError where a bundle can't be written to `out`: said before hours of work, not after."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: this already exists; name another folder or remove it first")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out.absolute().parent}: there is no such folder to put the bundle into; make it first")
+    parent = out.absolute().parent
+    if not parent.is_dir():
+        raise InputError(f"{parent}: there is no such folder to put the bundle into; make it first")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{parent}: no bundle can be written there; name another folder, or allow it")
 
 
 def write_bundle(
@@ -70,7 +74,7 @@ def write_bundle(
 
 def _write_tokenizer(checkpoint: Checkpoint, folder: Path, progress: Progress) -> None:
     progress.stage("tokenizer", 1)
-    text = convert_tokenizer(checkpoint.folder).to_str()
+    text = convert_tokenizer(checkpoint.folder, checkpoint.config.tokens).to_str()
     (folder / Graphs().tokenizer).write_text(text, encoding="utf-8")
     progress.step("the same ids as sentencepiece")
 

@@ -2,7 +2,7 @@
 
 Module and parameter names are the checkpoint's own, so `load_state_dict` takes it as it stands.
 Sources: OpenBMB/MiniCPM-V, folder omnilmm/ (model, resampler, chat), timm `eva.py` (the tower), transformers
-`modeling_mistral.py` (the decoder). Batch sizes and token counts are free; nothing here keeps a KV cache.
+`modeling_mistral.py` (the decoder). Batch sizes and token counts are free.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class CheckpointSubject:
         self._checkpoint = checkpoint
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "tokenizer.json"
-            path.write_text(convert_tokenizer(checkpoint.folder).to_str(), encoding="utf-8")
+            path.write_text(convert_tokenizer(checkpoint.folder, checkpoint.config.tokens).to_str(), encoding="utf-8")
             self.tokenizer = Tokenizer(path)
 
     @property

@@ -58,12 +58,13 @@ class TokenizerMismatchError(OmniLMMError):
         self.found = found
 
 
-def convert_tokenizer(folder: str | Path) -> tokenizers.Tokenizer:
+def convert_tokenizer(folder: str | Path, expected: TokenIds | None = None) -> tokenizers.Tokenizer:
     """The checkpoint's tokenizer as a tokenizers BPE, verified against sentencepiece.
 
     Reads tokenizer.model and what names the added tokens: added_tokens.json, else tokenizer_config.json, else
-    config.json's vocab_size. InputError where a file is absent, broken or of a kind that isn't supported;
-    TokenizerMismatchError where the result differs from sentencepiece.
+    config.json's vocab_size. InputError where a file is absent, broken or of a kind that isn't supported, and where the
+    special tokens aren't the `expected` ones, those of the model's config: a picture's features would go to other
+    tokens' places. TokenizerMismatchError where the result differs from sentencepiece.
     """
     folder = Path(folder)
     model_file = folder / MODEL_FILE
@@ -80,7 +81,12 @@ def convert_tokenizer(folder: str | Path) -> tokenizers.Tokenizer:
                 f"{folder}: added token {token!r} has id {token_id}, which leaves a gap after {len(pieces)} pieces; "
                 "the added tokens must follow the last piece without gaps"
             )
-    token_ids(tokenizer)  # an OmniLMM tokenizer has them all
+    found = token_ids(tokenizer)  # an OmniLMM tokenizer has them all
+    if expected is not None and found != expected:
+        raise InputError(
+            f"{folder}: by the tokenizer's files the special tokens are {found}, by config.json and what lies beside "
+            f"it {expected}; download the checkpoint's files again, added_tokens.json too"
+        )
     verify_tokenizer(tokenizer, model_file)
     return tokenizer
 

@@ -22,6 +22,7 @@ from quantize.gptq_folder import LINEARS
 from quantize.packing import Layout
 
 GB = 1e9
+PLANNED = Layout(bits=4, group_size=128)  # what `plan` takes every layer to have
 
 
 def packed_bytes(shape: tuple[int, int], layout: Layout) -> int:
@@ -58,12 +59,16 @@ class ConversionNeed:
     work: int
 
     @classmethod
-    def of(cls, config: OmniLMMConfig, preset: Preset, layout: Layout | None) -> Self:
-        """`layout`: most of the decoder's, where it is still to be quantized."""
-        work = 0 if layout is None else checkpoint_bytes(config.decoder, {}, layout)
+    def of(cls, config: OmniLMMConfig, preset: Preset, decoder: int | None, *, is_there: bool) -> Self:
+        """`decoder`: bytes of its GPTQ checkpoint, None where it isn't quantized. `is_there`: made already, by
+        whomever."""
+        bundle = Subject.planned(preset.name, config, preset).disk.bundle
+        if decoder is not None:  # the graph holds the same codes, scales and zero points
+            bundle += decoder - checkpoint_bytes(config.decoder, {}, PLANNED)
+        work = 0 if decoder is None or is_there else decoder
         if preset.tower is LinearFormat.INT8:
             work += tower_work(config.vision)
-        return cls(Subject.planned(preset.name, config, preset).disk.bundle, work)
+        return cls(bundle, work)
 
     def describe(self, out: Path, work_dir: Path) -> str:
         bundle = f"{out} will take about {self.bundle / GB:.1f} GB"
@@ -71,7 +76,7 @@ class ConversionNeed:
 
     def check(self, out: Path, work_dir: Path) -> None:
         """OmniLMMError where there is less room; what an earlier run has left in `work_dir` needs none."""
-        work = max(0, self.work - _used(work_dir))
+        work = max(0, self.work - used_bytes(work_dir))
         outside, inside = out.parent, _existing(work_dir)
         if outside.stat().st_dev == inside.stat().st_dev:
             _check_free(outside, self.bundle + work, "the conversion", "put OUT and --work-dir on different disks")
@@ -85,8 +90,10 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
-def _used(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def used_bytes(folder: Path) -> int:
+    """Bytes of all files below; one with two names counts once."""
+    found = (file.stat() for file in folder.rglob("*") if file.is_file())
+    return sum({(each.st_dev, each.st_ino): each.st_size for each in found}.values())
 
 
 def _check_free(folder: Path, needed: int, purpose: str, advice: str) -> None:

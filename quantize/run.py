@@ -14,6 +14,7 @@ from export.checkpoint import Checkpoint
 from export.durable import write_json
 from export.json_file import read_json
 from export.tokenizer import convert_tokenizer
+from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
@@ -22,7 +23,7 @@ from quantize.answers import answer_batches, write_answers
 from quantize.budget import choices_json, parse_choices, plain_bytes, spend
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts
 from quantize.decoder import TOKENIZER_FILE, Job, quantize_decoder
-from quantize.disk import GB
+from quantize.disk import GB, checkpoint_bytes
 from quantize.gptq_folder import REPORT_FILE, GPTQFolder, read
 from quantize.packing import Layout
 from quantize.report import ProjectionReport
@@ -44,10 +45,10 @@ class Options:
     answer_tokens: int = 48  # of the answers that the model writes where the data has none; 0: none are written
     target_size: int | None = None  # bytes of the decoder on disk; None: every layer as `settings` say
 
-    @property
-    def layout(self) -> Layout:
-        """Of every layer that `target_size` gives nothing finer."""
-        return Layout(self.settings.bits, self.settings.group_size)
+    def checkpoint_bytes(self, config: DecoderConfig) -> int:
+        """About what the GPTQ checkpoint takes; with a target size, which is the graph's, perhaps a little more."""
+        plain = checkpoint_bytes(config, {}, Layout(self.settings.bits, self.settings.group_size))
+        return max(plain, self.target_size or 0)
 
 
 def find_device(name: str) -> torch.device:
@@ -66,7 +67,7 @@ def quantize_checkpoint(
     work_dir.mkdir(parents=True, exist_ok=True)
     config = checkpoint.config
     tokenizer_file = work_dir / TOKENIZER_FILE
-    tokenizer_file.write_text(convert_tokenizer(checkpoint.folder).to_str(), encoding="utf-8")
+    tokenizer_file.write_text(convert_tokenizer(checkpoint.folder, config.tokens).to_str(), encoding="utf-8")
     prompts = read_prompts(options.source, Tokenizer(tokenizer_file), config, options.limits)
 
     progress.stage("calibration data", 1)

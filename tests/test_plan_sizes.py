@@ -31,7 +31,7 @@ from quantize.disk import checkpoint_bytes, spool_bytes
 from quantize.gptq import round_to_nearest
 from quantize.head import RoundedHead
 from quantize.packing import Layout
-from quantize.tower.run import needed_bytes, quantized_tower
+from quantize.tower.run import quantized_tower
 from tests.conftest import Quiet
 from tests.small_checkpoint import TINY
 
@@ -107,7 +107,6 @@ def test_the_work_folder_is_what_the_quantizer_asks_for() -> None:
     config = OmniLMMConfig()
     spools = 2 * spool_bytes(config.decoder, disk.CALIBRATION_TOKENS)
     assert disk.decoder_work(config.decoder) == checkpoint_bytes(config.decoder, {}, Layout(4, 128)) + spools
-    assert disk.tower_work(config.vision) == needed_bytes(config.vision, disk.PICTURES)
     assert Subject.planned("x", config, PRESETS["reference"]).disk.work == 0
 
 

@@ -215,6 +215,17 @@ def test_broken_tokenizer_json_is_one_clear_line(tmp_path: Path, content: bytes 
     assert "\n" not in str(caught.value)
 
 
+def test_special_tokens_that_the_models_config_has_elsewhere(tmp_path: Path) -> None:
+    """With nothing but a list of names, the tokenizer goes by their order and the config by the published one."""
+    folder = _checkpoint_folder(tmp_path, MISTRAL_MODEL)
+    names = ["<im_start>", "<im_end>", "<im_patch>", *OMNILMM_TOKENS[3:]]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"additional_special_tokens": names}))
+    (folder / "added_tokens.json").unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"im_patch=32002.*im_patch=32000"):
+        convert_tokenizer(folder, TokenIds())
+    assert convert_tokenizer(folder, TokenIds(im_patch=32002, im_start=32000, im_end=32001)) is not None
+
+
 def test_added_tokens_come_from_whichever_file_names_them(tmp_path: Path) -> None:
     folder = _checkpoint_folder(tmp_path, MISTRAL_MODEL, 32064)  # rows that pad the table: no help in counting
     with pytest.raises(InputError, match="no file names the added tokens"):

@@ -29,14 +29,16 @@ from omnilmm_lite.conversations import seeded_picture
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.image import preprocess
+from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.precision import FP16, FP32, LinearFormat, Precision
+from omnilmm_lite.presets import PRESETS
 from quantize.int8 import AFTER_GELU, Int8Linear
 from quantize.tower import run as run_module
 from quantize.tower.block import choose_inner, quantize_block
 from quantize.tower.int8_tower import Int8Block, Int8Tower
 from quantize.tower.pictures import PICTURES, calibration_pictures
 from quantize.tower.rounded import RoundedTower
-from quantize.tower.run import needed_bytes, quantize_tower
+from quantize.tower.run import check_tower, quantize_tower
 from quantize.tower.statistics import BlockStatistics
 from tests.conftest import Quiet
 from tests.small_checkpoint import TINY, Form, write_checkpoint
@@ -343,12 +345,16 @@ def test_other_pictures_and_other_checkpoints_are_refused(
     other = Checkpoint.open(write_checkpoint(tmp_path / "other", form=Form.BIN, size=TINY, seed=1))
     with pytest.raises(InputError, match="checkpoint: other data"):
         quantize_tower(other, pictures, tmp_path, Quiet())
+    with pytest.raises(InputError, match="checkpoint: other data"):  # before the decoder is quantized
+        check_tower(other, PRESETS["cpu"], None, tmp_path)
+    check_tower(other, PRESETS["24gb"], None, tmp_path)
+    check_tower(other, PRESETS["cpu"], None, tmp_path / "new")
 
 
 def test_a_small_disk_is_said_before_any_work(
     tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "needed_bytes", lambda *_: 10**18)
+    monkeypatch.setattr(run_module, "tower_work", lambda *_: 10**18)
     with pytest.raises(OmniLMMError, match=r"needs 1000000000\.0 GB there"):
         quantize_tower(tiny_checkpoint, pictures, tmp_path, Quiet())
     assert list(contents(tmp_path)) == ["arguments.json"]
@@ -364,8 +370,8 @@ def test_the_room_that_is_announced_suffices(tiny_checkpoint: Checkpoint, pictur
 
     quantize_tower(tiny_checkpoint, pictures, tmp_path, Watching())
     headers = 16 * 1024  # JSON and safetensors headers, which count at this size only
-    assert 0.4 * needed_bytes(CONFIG, 2) < largest < needed_bytes(CONFIG, 2) + headers
-    full = needed_bytes(VisionConfig(), 8)
+    assert 0.4 * tower_work(CONFIG, 2) < largest < tower_work(CONFIG, 2) + headers
+    full = tower_work(VisionConfig(), 8)
     assert 4e9 < full < 5e9  # 4.3 GB of codes at OmniLMM-12B's size
 
 

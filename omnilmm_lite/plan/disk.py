@@ -105,10 +105,10 @@ def decoder_work(config: DecoderConfig) -> int:
     return total + STREAMS * 4 * CALIBRATION_TOKENS * (2 * config.hidden_size + config.q_dim)
 
 
-def tower_work(config: VisionConfig) -> int:
+def tower_work(config: VisionConfig, pictures: int = PICTURES) -> int:
     """Statistics of every block, which rounded blocks then replace, and the pictures' states on their way through."""
     hidden, tokens = config.hidden_size, 1 + config.num_patches
-    statistics = 4 * hidden * (3 * hidden + 2 + tokens)
+    statistics = 4 * hidden * (3 * hidden + 2 + tokens)  # quantize.tower.statistics
     block = hidden * (4 * hidden + 2 * config.intermediate_size) + 4 * (6 * hidden + config.intermediate_size)
-    states = 4 * PICTURES * tokens * hidden
+    states = 4 * pictures * tokens * hidden
     return config.num_hidden_layers * max(statistics, block) + statistics + block + 2 * states

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -27,9 +28,9 @@ from export.json_file import read_json
 from export.reference import VisionBlock, VisionTower
 from export.streaming import ModuleSource, load_module
 from export.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
-from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.image import load_image, pixel_hash, preprocess
+from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.precision import LinearFormat
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
@@ -59,6 +60,13 @@ def quantized_tower(
     return tower, None
 
 
+def check_tower(checkpoint: Checkpoint, preset: Preset, calibration: Path | None, work_dir: Path) -> None:
+    """InputError where `quantized_tower` would refuse these pictures: said before the decoder's hours, not after."""
+    if preset.tower is LinearFormat.INT8 and (work_dir / FOLDER).is_dir():
+        images = [load_image(picture) for picture in calibration_pictures(calibration)]
+        WorkFolder(work_dir / FOLDER).check_arguments(_arguments(checkpoint, images))
+
+
 def quantize_tower(
     checkpoint: Checkpoint, pictures: Sequence[Path], work_dir: Path, progress: Progress
 ) -> tuple[Int8Tower, dict[str, Any]]:
@@ -70,10 +78,8 @@ def quantize_tower(
     config, folder = checkpoint.config.vision, work_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     images = [load_image(picture) for picture in pictures]
-    hashes = " ".join(map(pixel_hash, images))
-    arguments = {"work_format": WORK_FORMAT, "checkpoint": checkpoint.fingerprint()}
-    WorkFolder(folder).check_arguments(arguments | {"calibration": hashlib.sha256(hashes.encode()).hexdigest()})
-    needed = needed_bytes(config, len(images))
+    WorkFolder(folder).check_arguments(_arguments(checkpoint, images))
+    needed = tower_work(config, len(images))
     check_room(folder, needed - sum(file.stat().st_size for file in folder.iterdir()))
     run = _Run(checkpoint, folder, progress)
     with full_disk_said(folder), torch.inference_mode():
@@ -85,13 +91,14 @@ def quantize_tower(
     return Int8Tower(checkpoint, divisors.numpy(), run.read), report
 
 
-def needed_bytes(config: VisionConfig, pictures: int) -> int:
-    """What the work folder takes at most: blocks take the place of their statistics."""
-    hidden, tokens = config.hidden_size, 1 + config.num_patches
-    statistics = BlockStatistics.size(hidden, tokens)
-    block = hidden * (4 * hidden + 2 * config.intermediate_size) + 4 * (6 * hidden + config.intermediate_size)
-    states = 4 * pictures * tokens * hidden
-    return config.num_hidden_layers * max(statistics, block) + statistics + block + 2 * states
+def _arguments(checkpoint: Checkpoint, images: Sequence[Image]) -> dict[str, Any]:
+    """All that the result depends on."""
+    hashes = " ".join(map(pixel_hash, images))
+    return {
+        "work_format": WORK_FORMAT,
+        "checkpoint": checkpoint.fingerprint(),
+        "calibration": hashlib.sha256(hashes.encode()).hexdigest(),
+    }
 
 
 class _Run:

@@ -47,11 +47,6 @@ class BlockStatistics:
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.numpy() for name, tensor in vars(self).items()}
 
-    @staticmethod
-    def size(hidden: int, tokens: int) -> int:
-        """Bytes in a file."""
-        return 4 * hidden * (3 * hidden + 2 + tokens)
-
 
 def _add(hessian: Tensor, loudness: Tensor, inputs: Tensor) -> None:
     """In place; `inputs` (tokens, hidden)."""
