@@ -13,7 +13,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from export.checkpoint import Checkpoint
     from omnilmm_lite.config import OmniLMMConfig
     from omnilmm_lite.console import ConsoleProgress
+    from omnilmm_lite.model import Model
     from omnilmm_lite.presets import Preset
+    from omnilmm_lite.quality.measure import Measurement
     from omnilmm_lite.quality.subject import Subject
     from quantize.disk import ConversionNeed
     from quantize.gptq_folder import GPTQFolder
@@ -264,48 +266,69 @@ def checkpoint_config(folder: Path) -> OmniLMMConfig:
 
 
 def quality(args: argparse.Namespace) -> None:
-    """Compares a bundle with the model it was made from."""
+    """Compares a bundle with the model it was made from. What can be checked is checked before anything is loaded."""
     if args.samples < 1:
         raise InputError(f"--samples: {args.samples} is out of range; give 1 or more")
-    if args.html is not None and (args.html.is_dir() or not args.html.absolute().parent.is_dir()):
-        raise InputError(f"--html: {args.html} can't be written; name a file in a folder that exists")
     from omnilmm_lite.console import ConsoleProgress
-    from omnilmm_lite.model import load
     from omnilmm_lite.quality.data import read_data
     from omnilmm_lite.quality.measure import measure
-    from omnilmm_lite.quality.page import build_page
-    from omnilmm_lite.quality.report import print_report
+    from omnilmm_lite.quality.page_file import check_page
 
+    if args.html is not None:
+        check_page(args.html)
+    open_original = _find_original(args)
     data = read_data(args.data, args.samples)
-    model = load(args.bundle, device=args.device, threads=args.threads)
-    original = _original(args)
+    model = _load_compared(args.bundle, args, "device")
+    original = open_original()
     with ConsoleProgress() as progress:
         measured = measure(model, original, data, args.data, args.samples, progress)
-    if args.html is not None:
-        args.html.write_text(build_page(measured), encoding="utf-8")
-    if args.json:
-        print(measured.report.to_json())
-    else:
-        print_report(measured.report)
+    _show_measurement(measured, args)
 
 
-def _original(args: argparse.Namespace) -> Subject:
-    """What a bundle is held against: another bundle, or a checkpoint."""
-    from omnilmm_lite.bundle import BUILTIN_NAME
+def _show_measurement(measured: Measurement, args: argparse.Namespace) -> None:
+    """Prints, then writes the page: neither is lost because the other can't be. It may have taken hours."""
+    from omnilmm_lite.quality.page import build_page
+    from omnilmm_lite.quality.page_file import write_page
+    from omnilmm_lite.quality.report import print_report
+
+    try:
+        if args.json:
+            print(measured.report.to_json(), flush=True)
+        else:
+            print_report(measured.report)
+    finally:
+        if args.html is not None:
+            write_page(args.html, build_page(measured))
+
+
+def _find_original(args: argparse.Namespace) -> Callable[[], Subject]:
+    """What a bundle is held against, another bundle or a checkpoint: checked now, a bundle is loaded when called."""
+    from omnilmm_lite.bundle import BUILTIN_NAME, Bundle
     from omnilmm_lite.manifest import MANIFEST
-    from omnilmm_lite.model import load
     from omnilmm_lite.quality.subject import BundleSubject
 
     folder = Path(args.against)
     if (folder / MANIFEST).is_file() or (args.against == BUILTIN_NAME and not folder.exists()):
-        return BundleSubject(load(args.against, device=args.device, threads=args.threads))
+        Bundle.find(args.against)
+        return lambda: BundleSubject(_load_compared(args.against, args, "the original's device"))
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: neither a bundle ({MANIFEST}) nor a checkpoint (config.json) is there; name one")
     _check_convert_installed("a checkpoint")
     from export.checkpoint import Checkpoint
     from export.subject import CheckpointSubject
 
-    return CheckpointSubject(Checkpoint.open(folder))
+    subject = CheckpointSubject(Checkpoint.open(folder))
+    return lambda: subject
+
+
+def _load_compared(bundle: str, args: argparse.Namespace, device: str) -> Model:
+    """A bundle on the device that was asked for, or with a word about the one it is on instead."""
+    from omnilmm_lite.model import load
+
+    model = load(bundle, device=args.device, threads=args.threads)
+    if model.device.is_fallback:
+        print(f"{device}: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
+    return model
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from omnilmm_lite.free_form import entries, items, numbers, projections, scalars
 from omnilmm_lite.manifest import FileEntry, Manifest
 
 SPEED_ESTIMATE_S = 24 * 3600  # the library's 30 seconds hold not one step of what takes a minute
@@ -27,18 +28,23 @@ WORST_LAYERS = 5  # shown
 WORST_COSINE = 0.99  # of a token: a block of the tower below is pointed out
 
 
+def plain_console(*, stderr: bool = False) -> Console:
+    """Prints what it is given: names and paths hold brackets and colons, which aren't markup and `:cat:`'s picture."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 class ConsoleProgress:
     """A bar a stage, on stderr; one plain line a stage where stderr is no terminal."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = plain_console(stderr=True)
         columns = [
-            TextColumn("{task.description:<26}"),
+            TextColumn("{task.description:<26}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[line]}"),
+            TextColumn("{task.fields[line]}", markup=False),
         ]
         self._progress = Progress(
             *columns,
@@ -75,10 +81,11 @@ class ConsoleProgress:
 
 def print_manifest(manifest: Manifest, *, verified: bool) -> None:
     """A bundle's contents for people."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)  # a name with brackets in it is no markup
+    console = plain_console()
+    folder = manifest.source.get("folder")
     console.print(
         f"{manifest.name}: preset {manifest.preset}, built for {manifest.target.value}, by "
-        f"omnilmm-lite {manifest.tool_version} from {manifest.source.get('folder', 'an unknown folder')}"
+        f"omnilmm-lite {manifest.tool_version} from {folder if isinstance(folder, str) else 'an unknown folder'}"
     )
     console.print(_model_table(manifest))
     console.print(_file_table(manifest.files, verified))
@@ -88,7 +95,7 @@ def print_manifest(manifest: Manifest, *, verified: bool) -> None:
 
 def print_conversion(manifest: Manifest, out: Path) -> None:
     """What a finished conversion made, and how near it is to the original."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     size = sum(entry.size for entry in manifest.files)
     console.print(f"{out}: {size / 1e6:,.1f} MB, preset {manifest.preset}")
     _print_parity(console, manifest)
@@ -97,49 +104,52 @@ def print_conversion(manifest: Manifest, out: Path) -> None:
 
 
 def _print_parity(console: Console, manifest: Manifest) -> None:
-    for graph, parity in manifest.parity.get("graphs", {}).items():
-        console.print(f"{graph}: within {parity['difference']:.1e} of the reference (allowed: {parity['tolerance']:g})")
-    if tower := manifest.parity.get("tower_quality"):
+    """What isn't understood is left out."""
+    parity = manifest.parity
+    for graph, each in entries(parity.get("graphs")).items():
+        if found := numbers(each, "difference", "tolerance"):
+            console.print(f"{graph}: within {found[0]:.1e} of the reference (allowed: {found[1]:g})")
+    if found := numbers(parity.get("tower_quality"), "mean_cosine", "worst_cosine"):
         console.print(
-            f"quantized tower against the original: cosine of a patch {tower['mean_cosine']:.5f} in the mean, "
-            f"{tower['worst_cosine']:.4f} at worst"
+            f"quantized tower against the original: cosine of a patch {found[0]:.5f} in the mean, {found[1]:.4f} "
+            "at worst"
         )
-    if quality := manifest.parity.get("quality"):
+    if found := numbers(parity.get("quality"), "tokens", "mean_kld", "top1_agreement"):
         console.print(
-            f"4-bit decoder against the original, over {quality['tokens']} tokens: mean KLD {quality['mean_kld']:.4f}, "
-            f"same top token {quality['top1_agreement']:.1%}"
+            f"4-bit decoder against the original, over {found[0]} tokens: mean KLD {found[1]:.4f}, same top token "
+            f"{found[2]:.1%}"
         )
 
 
 def _print_quantization(console: Console, quantization: Mapping[str, Any]) -> None:
-    """How tower and decoder were quantized, and where it hurts most."""
-    if blocks := quantization.get("tower", {}).get("blocks"):
-        print_tower(console, blocks)
-    if settings := quantization.get("settings"):
+    """How tower and decoder were quantized, and where it hurts most; what isn't understood is left out."""
+    print_tower(console, items(entries(quantization.get("tower")).get("blocks")))
+    if settings := scalars(quantization.get("settings")):
         console.print("quantization: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
-    projections = quantization.get("projections", [])
-    layouts = Counter((each["bits"], each["group_size"]) for each in projections)
+    layers = list(projections(quantization.get("projections")))
+    layouts = Counter((each.bits, each.group_size) for each in layers)
     for (bits, group_size), count in sorted(layouts.items()):
         console.print(f"{count} linear layers at {bits} bits in groups of {group_size}")
-    if not projections:
+    if not layers:
         return
     table = Table("worst layers", "bits", "error of its output", "rounding's", show_edge=False)
-    for each in sorted(projections, key=lambda each: -each["error_to_output"])[:WORST_LAYERS]:
-        times = 1 / each["error_to_rounding"] if each["error_to_rounding"] else float("inf")
-        cells = (str(each["bits"]), f"{each['error_to_output']:.2%}", f"{times:.1f} times that")
-        table.add_row(each["name"].removeprefix("model."), *cells)
+    for each in sorted(layers, key=lambda each: -each.error_to_output)[:WORST_LAYERS]:
+        times = 1 / each.error_to_rounding if each.error_to_rounding else float("inf")
+        cells = (str(each.bits), f"{each.error_to_output:.2%}", f"{times:.1f} times that")
+        table.add_row(each.name.removeprefix("model."), *cells)
     console.print(table)
 
 
-def print_tower(console: Console, blocks: Sequence[Mapping[str, Any]]) -> None:
+def print_tower(console: Console, blocks: Sequence[object]) -> None:
     """Its worst block in int8, by what each adds to the residual stream, and those that want looking at."""
-    worst = [block["worst_cosine"] for block in blocks]
-    least = min(worst)
+    found = {number: cosines[0] for number, each in enumerate(blocks, 1) if (cosines := numbers(each, "worst_cosine"))}
+    if not found:
+        return
+    worst = min(found, key=lambda number: found[number])
     console.print(
-        f"tower in int8: worst token's cosine in calibration {least:.4f}, "
-        f"in block {worst.index(least) + 1} of {len(worst)}"
+        f"tower in int8: worst token's cosine in calibration {found[worst]:.4f}, in block {worst} of {len(blocks)}"
     )
-    if below := [str(number) for number, cosine in enumerate(worst, start=1) if cosine < WORST_COSINE]:
+    if below := [str(number) for number, cosine in found.items() if cosine < WORST_COSINE]:
         console.print(f"tower's blocks with a token below {WORST_COSINE}: {', '.join(below)}")
 
 

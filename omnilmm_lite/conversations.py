@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
+from omnilmm_lite.caption.listing import Filter, list_pictures
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.prompt import TextEncoder, encode_chat
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 PICTURES = Path(__file__).parent / "builtin" / "pictures"
 # Asked in turn about pictures that come without a question of their own.
 QUESTIONS = (
@@ -79,9 +79,8 @@ def seeded_picture(side: int) -> Image.Image:
 
 
 def _folder_conversations(folder: Path) -> list[Conversation]:
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    if not pictures:
-        raise InputError(f"{folder} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}); name another folder")
+    # sorted once more, as paths and not as text: the order says which question a picture gets
+    pictures = sorted(folder / path for path in list_pictures(folder, Filter()).paths)
     return [Conversation(QUESTIONS[index % len(QUESTIONS)], image=picture) for index, picture in enumerate(pictures)]
 
 

@@ -22,12 +22,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from omnilmm_lite.config import CLIP_MEAN, CLIP_STD, VisionConfig
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image
 
 # Formats whose decoders are fuzzed and whose size stands in the header. No EPS (runs a program), no PSD, no icons.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# By which a file is taken for one of them before it is opened; a name says nothing more.
+PICTURE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"
+)  # fmt: skip
 MAX_FILE_BYTES = 512 * 2**20
 MAX_PIXELS = 89_478_485  # where Pillow itself begins to warn of a decompression bomb: 256 MiB of RGB
 MAX_ASPECT = 100  # beyond it, squashing to a square leaves nothing of the picture to see
@@ -52,7 +56,7 @@ def load_image(source: ImageSource) -> Image.Image:
 
     Animations give their first frame. A leading `~` is the home folder. One pixel is enough: it fills the square.
     Raises InputError where the source can't be read, is in no supported format, is damaged, has more than MAX_PIXELS,
-    or has one side more than MAX_ASPECT times the other.
+    or has one side more than MAX_ASPECT times the other; OmniLMMError where the memory doesn't suffice for it.
     """
     if isinstance(source, Image.Image):
         return _decode(source, "picture")
@@ -153,6 +157,8 @@ def _open(data: bytes, label: str) -> Image.Image:
             return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError(f"{label}: {_too_large()}") from None
+    except MemoryError:  # says nothing about the file
+        raise OmniLMMError(f"{label}: the memory is not enough to open this picture; close other programs") from None
     except Exception:  # Pillow's plugins meet malformed headers with any exception there is
         raise InputError(unknown) from None
 
@@ -165,6 +171,12 @@ def _decode(image: Image.Image, label: str) -> Image.Image:
             warnings.simplefilter("ignore")
             image.load()
             rgb = _to_rgb(_upright(image))
+    except MemoryError:
+        width, height = image.size
+        raise OmniLMMError(
+            f"{label}: the memory is not enough for a picture of {width}x{height} pixels; close other programs, or "
+            "make it smaller"
+        ) from None
     except Exception:  # as in `_open`: decoders meet malformed data with any exception there is
         raise InputError(f"{label}: the picture is damaged or cut short; get a complete copy of it") from None
     rgb.info = {}  # no orientation is left to apply twice

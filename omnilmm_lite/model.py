@@ -51,9 +51,8 @@ class Model:
         self.sampling: SamplingParams = manifest.sampling
 
         opener = GraphOpener(bundle, choice.device, options.threads)
-        self.vision = VisionEncoder(
-            manifest.config, lambda: opener.tower(self.text.decoder), release_after=manifest.time_shared
-        )
+        self._opener = opener
+        self.vision = self.new_vision(release_after=manifest.time_shared)
         self.text = TextModel(
             config=manifest.config,
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
@@ -76,6 +75,12 @@ class Model:
     @property
     def config(self) -> OmniLMMConfig:
         return self.text.config
+
+    def new_vision(self, *, release_after: bool) -> VisionEncoder:
+        """An encoder of its own beside `vision`, which nothing is open in yet; see `VisionEncoder`."""
+        return VisionEncoder(
+            self.bundle.manifest.config, lambda: self._opener.tower(self.text.decoder), release_after=release_after
+        )
 
     def encode_image(self, source: ImageSource) -> NDArray[np.float32]:
         """Path, bytes or PIL image -> the picture's features, float32 (num_queries, hidden)."""

@@ -102,7 +102,7 @@ def test_text_is_cut_into_whole_sequences(tmp_path: Path) -> None:
 
 
 def test_unusable_sources(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match=r"there is no picture \(\.jpg .*\) in this folder"):
         read_prompts(tmp_path, Letters(), TINY, CalibrationLimits())
     with pytest.raises(InputError, match=r"can't be used \(No such file"):
         read_prompts(tmp_path / "none.txt", Letters(), TINY, CalibrationLimits())

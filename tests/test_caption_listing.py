@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from omnilmm_lite.caption.listing import Filter, list_pictures
+from omnilmm_lite.conversations import read_source
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.image import FORMATS, PICTURE_SUFFIXES, load_image
 
 FILES = ["b.png", "a.JPG", "notes.txt", ".hidden.png", "cats/2.webp", "cats/1.png", "cats/deep/x.gif", ".git/y.png"]
 
@@ -36,6 +39,31 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_patterns_choose(folder: Path, chosen: Filter, paths: list[str]) -> None:
     assert list(list_pictures(folder, chosen).paths) == paths
+
+
+@pytest.mark.parametrize("suffix", PICTURE_SUFFIXES)
+def test_every_ending_is_one_that_can_be_read(tmp_path: Path, suffix: str) -> None:
+    kind = {".dib": "BMP"}.get(suffix) or Image.registered_extensions()[suffix]
+    assert kind in FORMATS
+    path = tmp_path / f"PICTURE{suffix.upper()}"
+    Image.new("RGB", (3, 2)).save(path, format=kind)
+    assert list_pictures(tmp_path, Filter()).paths == (path.name,)
+    assert load_image(path).size == (3, 2)
+
+
+def test_what_is_asked_about_is_listed_by_the_same_rule(folder: Path) -> None:
+    """A folder that `quality` or `convert` is given: no hidden files such as macOS leaves, no folders by their name."""
+    for name in ("new.avif", "new.jfif", "new.JPE", "._b.png", "trip.jpg/inside.png", "cats-and-dogs/3.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    conversations = read_source(folder)
+    assert not isinstance(conversations, str)
+    images = [each.image for each in conversations]
+    assert images == sorted(folder / path for path in list_pictures(folder, Filter()).paths)
+    assert {folder / "new.avif", folder / "new.jfif", folder / "new.JPE", folder / "trip.jpg" / "inside.png"} <= {
+        *images
+    }
+    assert not {folder / "._b.png", folder / ".hidden.png", folder / "trip.jpg"} & {*images}
 
 
 def test_links_to_folders_are_no_trap_and_links_to_files_are_taken(folder: Path) -> None:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
 import os
 import shutil
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 from PIL import Image
 
 import cli
 from omnilmm_lite import __version__
 from omnilmm_lite import model as model_module
+from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.console import ConsoleProgress, print_conversion, print_manifest
 from omnilmm_lite.device import DeviceError
-from omnilmm_lite.manifest import MANIFEST, SCHEMA_VERSION
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 from omnilmm_lite.model import Model, load
+from omnilmm_lite.terminal.picture import Picture, open_file
 
 ANSWER_KEYS = {"text", "tokens", "finish_reason", "timings", "device", "peak_rss_bytes"}
 TIMING_KEYS = {
@@ -143,6 +152,24 @@ def test_several_pictures_get_an_answer_each(run: Run, tiny_bundle: Path, tmp_pa
     assert all(set(answer) == ANSWER_KEYS for answer in together.json["answers"])
     lines = run("run", *paths, *command).out
     assert lines == "".join(f"{path}: {text}\n" for path, text in zip(paths, alone, strict=True))
+
+
+def test_of_several_pictures_one_is_in_memory_at_a_time(
+    run: Run, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Picture]] = []
+
+    def counted(path: str) -> Picture:
+        assert not any(earlier() for earlier in opened)
+        picture = open_file(path)
+        opened.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr("omnilmm_lite.terminal.picture.open_file", counted)
+    paths = [save_picture(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    command = ("run", *paths, "-p", "What is this?", "--model", tiny_bundle, "--max-new-tokens", 1)
+    assert (run(*command).code, run(*command, "--json").code) == (0, 0)
+    assert len(opened) == 2 * 2 * len(paths)  # each is looked at before the model is loaded, and again in its turn
 
 
 def test_a_zero_is_an_option_like_any_other(run: Run, tiny_bundle: Path) -> None:
@@ -364,8 +391,120 @@ def test_inspect_verify_names_the_damaged_file(run: Run, tiny_bundle: Path, tmp_
 
 def test_a_bundles_name_is_not_markup(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     folder = linked(tiny_bundle, tmp_path / "named")
-    edit(folder, name="my[/bold] [red]model")
-    assert "my[/bold] [red]model" in run("inspect", folder).out
+    edit(folder, name="my[/bold] [red]model :cat:")
+    assert "my[/bold] [red]model :cat:" in run("inspect", folder).out
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just(10**400)
+    | st.floats()
+    | st.sampled_from(["", "[/x]", "lm_head", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def odd(**fields: SearchStrategy[Any]) -> SearchStrategy[Any]:
+    """Any value, or an object that has some of these fields and any value in one or the other."""
+    return json_values | st.fixed_dictionaries({}, optional={name: each | json_values for name, each in fields.items()})
+
+
+figures = st.floats(0, 1) | json_values
+odd_parity = odd(
+    graphs=st.dictionaries(st.text(max_size=3), odd(difference=figures, tolerance=figures), max_size=3),
+    tower_quality=odd(mean_cosine=figures, worst_cosine=figures),
+    quality=odd(tokens=figures, mean_kld=figures, top1_agreement=figures),
+)
+odd_layer = odd(
+    name=json_values,
+    bits=st.integers(2, 8),
+    group_size=st.integers(-1, 128),
+    error_to_rounding=figures,
+    error_to_output=figures,
+)
+odd_quantization = odd(
+    tower=odd(blocks=st.lists(odd(worst_cosine=figures), max_size=4)),
+    settings=json_values,
+    projections=st.lists(odd_layer, max_size=4),
+)
+
+
+@given(parity=odd_parity, quantization=odd_quantization, folder=json_values)
+def test_whatever_is_in_a_manifests_free_form_parts_is_no_error(
+    tiny_bundle: Path, parity: Any, quantization: Any, folder: Any
+) -> None:
+    data = json.loads((tiny_bundle / MANIFEST).read_text(encoding="utf-8"))
+    data |= {"parity": parity, "quantization": quantization, "source": {"folder": folder}}
+    try:
+        manifest = Manifest.from_json(json.dumps(data), Path(MANIFEST))
+    except InputError:
+        return  # the schema knows that these are objects
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace")):  # as `main`
+        print_manifest(manifest, verified=False)
+
+
+def test_what_is_understood_of_a_manifest_is_shown_and_nothing_else(
+    run: Run, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = linked(tiny_bundle, tmp_path / "odd")
+    layer = {"bits": 4, "group_size": 128, "error_to_rounding": 0.5, "error_to_output": 0.01}
+    edit(
+        folder,
+        source={},
+        parity={
+            "graphs": {"vision.onnx": {}, "decoder.onnx": {"difference": 1e-6, "tolerance": 0.1}},
+            "tower_quality": {"mean_cosine": 0.9},
+            "quality": ["tokens"],
+        },
+        quantization={
+            "tower": {"blocks": [{}, {"worst_cosine": 0.95}, {"worst_cosine": "0.1"}]},
+            "settings": {"bits": 4, "nested": {"no": 1}},
+            "projections": [{"name": "a"} | layer, {"name": "b"}, layer, {"name": "c"} | layer | {"bits": "4"}],
+        },
+    )
+    result = run("inspect", folder)
+    assert (result.code, result.err) == (0, "")
+    assert "from an unknown folder" in result.out
+    assert result.out.partition("decoder.onnx: within")[2].splitlines()[:5] == [
+        " 1.0e-06 of the reference (allowed: 0.1)",
+        "tower in int8: worst token's cosine in calibration 0.9500, in block 2 of 3",
+        "tower's blocks with a token below 0.99: 2",
+        "quantization: bits 4",
+        "1 linear layers at 4 bits in groups of 128",
+    ]
+    assert "vision.onnx: within" not in result.out
+
+
+# ---- names that look like markup ----
+
+ODD_NAME = "/data/[new]/out[/x] :cat:"
+
+
+def test_progress_shows_names_as_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def show() -> str:
+        with ConsoleProgress() as progress:
+            progress.note(f"note {ODD_NAME}")
+            progress.stage(f"stage {ODD_NAME}", 2)
+            progress.step(f"step {ODD_NAME}")
+        return capsys.readouterr().err
+
+    assert show().splitlines() == [f"note {ODD_NAME}", f"stage {ODD_NAME} (2 steps)"]
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "300"}.items():
+        monkeypatch.setenv(name, value)
+    bar = show()  # as on a terminal
+    assert all(f"{line} {ODD_NAME}" in bar for line in ("note", "stage", "step"))
+
+
+def test_a_conversion_is_shown_with_its_paths_as_they_are(
+    capsys: pytest.CaptureFixture[str], tiny_bundle: Path
+) -> None:
+    print_conversion(Bundle.open(tiny_bundle).manifest, Path(ODD_NAME))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{ODD_NAME}: ")
+    assert f" --model {ODD_NAME} " in lines[-1]
 
 
 # ---- help ----

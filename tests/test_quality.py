@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,11 +20,15 @@ from export.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
 from export.subject import CheckpointSubject
+from omnilmm_lite import device as device_module
+from omnilmm_lite import opening
+from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.conversations import Conversation
+from omnilmm_lite.device import Device, choose_device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.image import load_image, preprocess
-from omnilmm_lite.model import Model, load
+from omnilmm_lite.model import Model, Options, load
 from omnilmm_lite.quality.compare import compare
 from omnilmm_lite.quality.data import Kind, Sample, build_samples, positions
 from omnilmm_lite.quality.measure import Measurement, measure
@@ -146,6 +151,34 @@ def test_open_questions_are_answered_by_the_bundle_held_against() -> None:
     report = measure(tiny(), base, CONVERSATIONS, Path("data.jsonl"), 10, Quiet()).report
     assert (report.data.with_answer, report.data.answers_written_by) == (5, "tiny")
     assert (measured().report.data.with_answer, measured().report.data.answers_written_by) == (3, None)
+
+
+def test_the_tower_has_the_memory_for_itself_and_is_gone_before_tokens_are_run(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a bundle whose tower and decoder share their memory, and whose tower is mapped; once for all pictures."""
+    bundle = Bundle.open(tiny_bundle)
+    manifest = dataclasses.replace(bundle.manifest, time_shared=True, mapped=(bundle.manifest.graphs.vision,))
+    model = Model(Bundle(tiny_bundle, manifest), choose_device("cpu", manifest.target), Options(512, 1, False, False))
+    model.text.decoder.open()
+    opened: list[tuple[str, int | None, bool, bool]] = []
+    towers: list[weakref.ref[object]] = []
+
+    def open_session(path: Path, device: Device, threads: int | None, **options: bool) -> object:
+        held = model.text.decoder._decode_graph is not None
+        opened.append((path.name, threads, options["mapped"], held))
+        session: object = device_module.open_session(path, device, threads, **options)
+        if path.name != manifest.graphs.decode:
+            towers.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr(opening, "open_session", open_session)
+    subject = BundleSubject(model)
+    predicted = subject.predict(samples_for(subject), Quiet())
+    assert opened == [("vision.onnx", 1, True, False), ("resampler.onnx", 1, False, False)]
+    assert [tower() for tower in towers] == [None, None]
+    next(predicted)
+    assert opened[2:] == [("decoder.onnx", 1, False, False)]
 
 
 class Other:

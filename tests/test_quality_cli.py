@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +12,9 @@ from pathlib import Path
 import pytest
 
 import cli
+from omnilmm_lite import model as model_module
+from omnilmm_lite.model import Model
+from omnilmm_lite.quality.page_file import check_page, write_page
 from tests.test_quality import PICTURES
 
 CHECKPOINT = Path(__file__).parent.parent / "examples" / "tiny" / "checkpoint"
@@ -84,6 +89,71 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], data: Path, t
     assert "can't be used (No such file" in refusal(capsys, "tiny", "--against", "tiny", "--data", tmp_path / "none")
     data.write_text('{"question": "What?", "image": "dog.png"}')
     assert "line 1: there is no picture 'dog.png'" in refusal(capsys, *against)
+
+
+def no_load(*arguments: object, **options: object) -> Model:
+    raise AssertionError("a model was loaded")
+
+
+def test_what_can_be_known_beforehand_is_said_before_a_model_is_loaded(
+    capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_module, "load", no_load)
+    against = ("tiny", "--against", "tiny", "--data", data)
+    assert "neither a bundle" in refusal(capsys, "tiny", "--against", tmp_path / "none", "--data", data)
+    (tmp_path / "manifest.json").write_text("{")
+    assert "this is not JSON" in refusal(capsys, "tiny", "--against", tmp_path, "--data", data)
+    # where nobody may write, not even root
+    assert "--html: /proc/page.html can't be written (" in refusal(capsys, *against, "--html", "/proc/page.html")
+    assert "is no regular file" in refusal(capsys, *against, "--html", "/dev/null")
+
+
+def test_a_fallback_is_said(capsys: pytest.CaptureFixture[str], data: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cuda"
+    shutil.copytree(tiny_bundle, folder)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"target": "cuda"}), encoding="utf-8")
+    command = (folder, "--against", folder, "--data", data)
+    assert run(*command) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" (the bundle is built for CUDA, but ")[0] for line in lines[:2]] == [
+        "device: cpu", "the original's device: cpu"
+    ]  # fmt: skip
+    assert run(*command, "--device", "cpu") == 0
+    assert "device" not in capsys.readouterr().err
+
+
+def test_the_report_comes_before_the_page_and_a_page_that_was_there_stays_whole(
+    capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "pages" / "page.html"
+    page.parent.mkdir()
+    page.write_text("the page before")
+    command = ("tiny", "--against", "tiny", "--data", data, "--json", "--html", page)
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert run(*command) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["model"] == "tiny"
+    assert err.endswith(f"omnilmm-lite: --html: {page} can't be written: No space left on device\n")
+    assert page.read_text() == "the page before"
+    assert list(page.parent.iterdir()) == [page]
+
+
+def test_a_page_is_written_where_its_link_leads_and_for_others_to_read(tmp_path: Path) -> None:
+    page, link = tmp_path / ("p" * 250 + ".html"), tmp_path / "link.html"
+    link.symlink_to(page)
+    check_page(link)
+    assert not page.exists()
+    write_page(link, "the page of \udcff")
+    assert page.read_text() == "the page of ?"
+    assert link.is_symlink()
+    (tmp_path / "usual").touch()
+    assert page.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_other_models_are_refused(capsys: pytest.CaptureFixture[str], data: Path, tiny_bundle: Path) -> None:

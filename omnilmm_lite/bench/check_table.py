@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from omnilmm_lite.bench.check_report import CheckReport
+from omnilmm_lite.console import plain_console
 from omnilmm_lite.quality.report import number
 
 FILE_WIDTH = 120  # of the table where it isn't shown but written
@@ -15,7 +15,7 @@ FILE_WIDTH = 120  # of the table where it isn't shown but written
 
 def print_check(report: CheckReport) -> None:
     """The figures and what they say."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = plain_console()
     if not console.is_terminal:
         console.width = FILE_WIDTH
     sides = [f"{side.name} (preset {side.preset}) on {side.device}" for side in (report.subject, report.base)]

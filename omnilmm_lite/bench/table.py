@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from omnilmm_lite.bench.result import Question, Result
 from omnilmm_lite.bench.series import Series
+from omnilmm_lite.console import plain_console
 
 FILE_WIDTH = 120  # of the tables where they aren't shown but written
 SHOWN_OPENING = 0.01  # seconds; below, the decoder was there
@@ -18,7 +18,7 @@ Row = tuple[str, ...]  # a cell a column
 
 def print_result(result: Result) -> None:
     """Speeds, memory, and what they were measured on."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = plain_console()
     if not console.is_terminal:
         console.width = FILE_WIDTH
     for line in _heading(result):

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures to describe, in an order that doesn't change."""
+"""Which files of a folder are pictures, in an order that doesn't change."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from omnilmm_lite.errors import InputError
-
-# of the formats that `omnilmm_lite.image` reads
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+from omnilmm_lite.image import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,10 @@ class Filter:
     recursive: bool = True
 
     def takes(self, path: str) -> bool:
-        """Whether the file at `path` (relative, posix) is a picture to describe."""
+        """Whether the file at `path` (relative, posix) is a picture that is wanted."""
         if self.excludes(path):
             return False
-        return _matches(path, self.include) if self.include else path.lower().endswith(ENDINGS)
+        return _matches(path, self.include) if self.include else path.lower().endswith(PICTURE_SUFFIXES)
 
     def excludes(self, path: str) -> bool:
         return _matches(path, self.exclude)
@@ -64,7 +62,8 @@ def list_pictures(folder: Path, chosen: Filter, leave_out: Sequence[Path] = ()) 
                 found.append(str(below / name))
     if not found:
         why = f" ({unreadable[0]} can't be read)" if unreadable else ""
-        what = "no file that --include and --exclude leave" if chosen.include else f"no picture ({' '.join(ENDINGS)})"
+        endings = " ".join(PICTURE_SUFFIXES)
+        what = "no file that --include and --exclude leave" if chosen.include else f"no picture ({endings})"
         raise InputError(f"{folder}: there is {what} in this folder{why}; name another one")
     return Listing(tuple(sorted(found)), tuple(unreadable))
 

@@ -43,8 +43,6 @@ def caption(args: argparse.Namespace) -> None:
     """Fills the output file. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
     if not args.prompt.strip():
         raise InputError("the prompt is empty: give a question after -p")
-    from rich.markup import escape
-
     from omnilmm_lite.caption.tally import Tally
     from omnilmm_lite.console import ConsoleProgress
 
@@ -53,12 +51,11 @@ def caption(args: argparse.Namespace) -> None:
     try:
         with ConsoleProgress() as progress:
             for folder in job.listing.unreadable:
-                progress.note(escape(f"{folder!r}: this folder can't be read; its pictures are left out"))
+                progress.note(f"{folder!r}: this folder can't be read; its pictures are left out")
             progress.stage("pictures", tally.total)
             for outcome in job.run():
                 tally.count(outcome)
-                # names may hold anything: no line's end, no markup
-                progress.step(escape(f"{tally.time_left()}{outcome.path!r}"))
+                progress.step(f"{tally.time_left()}{outcome.path!r}")  # a name may hold anything, also a line's end
     except KeyboardInterrupt:
         print(f"stopped: {tally}; {args.output} keeps them, and the same command goes on", file=sys.stderr)
         raise

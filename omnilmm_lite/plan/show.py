@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from omnilmm_lite.console import plain_console
 from omnilmm_lite.device import Device
 from omnilmm_lite.plan.memory import Phase, Plan
 from omnilmm_lite.plan.report import PARTS
@@ -42,7 +42,7 @@ def gib(size: int) -> str:
 
 def print_plan(plan: Plan, judged: Sequence[Verdict], size: float) -> None:
     """Bars against a card, or on the CPU the RAM, of `size` GB; then figures and verdicts."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = plain_console()
     subject = plan.subject
     where = "graphics memory" if subject.preset.target is Device.CUDA else "RAM"
     console.print(
@@ -100,7 +100,7 @@ def _figures(plan: Plan) -> Table:
 
 
 def print_presets(plans: Sequence[Plan]) -> None:
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = plain_console()
     table = Table("preset", *TOTALS, "verdict", show_edge=False)
     for plan in plans:
         table.add_row(plan.subject.preset.name, *_totals(plan), _short_verdict(plan))

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.console import plain_console
 from omnilmm_lite.quality.compare import Comparison
 from omnilmm_lite.quality.data import Kind
 from omnilmm_lite.quality.statistics import RESAMPLES, Estimate, Summary, summarize
@@ -177,7 +177,7 @@ def _percentile(summary: Summary, percentiles: dict[str, Estimate], name: str, *
 
 def print_report(report: Report) -> None:
     """The table, on stdout."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = plain_console()
     if not console.is_terminal:
         console.width = FILE_WIDTH
     console.print(f"{report.model} ({report.device}) against {report.base}, on {describe(report.data)}")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.binding import encode_pictures
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.device import open_session
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import Answer, FinishReason, Prompt
 from omnilmm_lite.image import load_image
@@ -22,7 +19,7 @@ from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import Sample
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.tokenizer import Tokenizer
-from omnilmm_lite.vision import ImageFeatures, VisionEncoder
+from omnilmm_lite.vision import ImageFeatures
 
 ANSWER_TOKENS = 64  # of a written answer at most
 
@@ -111,15 +108,12 @@ class BundleSubject:
         new = [image for image in images if image not in self._features]
         if not new:
             return
-        bundle, device = self._model.bundle, self._model.device.device
-        graphs = bundle.manifest.graphs
-        paths = bundle.path(graphs.vision), bundle.path(graphs.resampler)
-        tower, resampler = (open_session(path, device) for path in paths)
-        encoder = VisionEncoder(self.config, lambda: partial(encode_pictures, tower, resampler, device=device))
+        vision = self._model.new_vision(release_after=True)
         progress.stage(f"pictures, {self.name}", len(new))
-        for image in new:
-            self._features[image] = encoder.encode(load_image(image))
-            progress.step("")
+        with vision.kept_open():
+            for image in new:
+                self._features[image] = vision.encode(load_image(image))
+                progress.step("")
 
 
 def check_comparable(subject: Form, base: Form) -> None:

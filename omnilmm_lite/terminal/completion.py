@@ -10,10 +10,10 @@ from pathlib import Path
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
+from omnilmm_lite.image import PICTURE_SUFFIXES
 from omnilmm_lite.terminal import settings
 from omnilmm_lite.terminal.commands import COMMANDS, Argument
 from omnilmm_lite.terminal.picture import CLIPBOARD, SCREEN
-from omnilmm_lite.terminal.picture_path import PICTURE_SUFFIXES
 
 MOST_ENTRIES = 10_000  # of a folder
 
@@ -52,7 +52,7 @@ def _words(words: Iterable[str], text: str, end: str = "") -> Iterator[Completio
             yield Completion(word + end, -len(text), display=word)
 
 
-def _paths(text: str, suffixes: frozenset[str] | None) -> Iterator[Completion]:
+def _paths(text: str, suffixes: tuple[str, ...] | None) -> Iterator[Completion]:
     """Folders, and files with one of `suffixes`. The argument is the rest of the line, so spaces need no quotes; where
     there is a quote, it is closed after a file."""
     quote = text[:1] if text[:1] in ("'", '"') else ""

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-# What `omnilmm_lite.image` reads.
-PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"}
-)
+from omnilmm_lite.image import PICTURE_SUFFIXES
+
 LONGEST = 4096  # characters; what is longer is text
 WINDOWS_DRIVES = Path("/mnt")  # where Windows' drives are in its Linux subsystem
 

@@ -1,0 +1,58 @@
+"""What is understood of a manifest's free-form parts: they may come from anywhere, and anything may be in them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeGuard
+
+Number: TypeAlias = int | float
+Scalar: TypeAlias = str | int | float
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear layer as the quantization's report has it; errors are relative."""
+
+    name: str
+    bits: int
+    group_size: int
+    error_to_rounding: Number
+    error_to_output: Number
+
+
+def entries(value: object) -> dict[str, Any]:
+    """An object's; none of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[Any]:
+    """A list's; none of anything else."""
+    return value if isinstance(value, list) else []
+
+
+def numbers(value: object, *names: str) -> tuple[Number, ...] | None:
+    """The numbers that an object has by these names; None where one of them is missing or is no finite number."""
+    found = tuple(each for each in map(entries(value).get, names) if _is_number(each))
+    return found if len(found) == len(names) else None
+
+
+def scalars(value: object) -> dict[str, Scalar]:
+    """An object's entries without those that hold more than one thing, or nothing."""
+    return {name: each for name, each in entries(value).items() if isinstance(each, str | bool) or _is_number(each)}
+
+
+def projections(value: object) -> Iterator[Projection]:
+    """Those of a list that everything is known of."""
+    for each in items(value):
+        name = entries(each).get("name")
+        layout = numbers(each, "bits", "group_size")
+        errors = numbers(each, "error_to_rounding", "error_to_output")
+        if isinstance(name, str) and layout and errors and all(isinstance(size, int) for size in layout):
+            yield Projection(name, int(layout[0]), int(layout[1]), *errors)
+
+
+def _is_number(value: object) -> TypeGuard[Number]:
+    """Not NaN and none of the infinite ones, nor a whole number that no float can hold: JSON may have any of them."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

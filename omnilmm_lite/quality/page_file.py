@@ -1,0 +1,48 @@
+"""The page's file, which is there whole or not at all, and of which is known beforehand that it can be written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from omnilmm_lite.errors import InputError, OmniLMMError
+
+
+def check_page(path: Path) -> None:
+    """InputError where `path` names no file that could be written, as far as can be known before there is a page."""
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"--html: {path} is no regular file; name one that may be overwritten")
+        with tempfile.TemporaryFile(dir=_target(path).parent):  # rights alone don't say it: the disk may be read-only
+            pass
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise InputError(f"--html: {path} can't be written ({_reason(error)}); name a file elsewhere") from None
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes beside the page that may be there, and takes its place once it is on the disk."""
+    target = _target(path)
+    partial = target.with_name(
+        f".page-{os.getpid()}.partial"
+    )  # short: the page's own name may be as long as one can be
+    try:
+        try:
+            with partial.open("w", encoding="utf-8", errors="replace") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)  # gone already where all went well
+    except OSError as error:
+        raise OmniLMMError(f"--html: {path} can't be written: {_reason(error)}") from None
+
+
+def _target(path: Path) -> Path:
+    """Where a link leads: the file is replaced, not the link to it."""
+    return path.resolve()
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    return getattr(error, "strerror", None) or str(error)
