@@ -23,9 +23,7 @@ def check_page(path: Path) -> None:
 def write_page(path: Path, text: str) -> None:
     """Writes beside the page that may be there, and takes its place once it is on the disk."""
     target = _target(path)
-    partial = target.with_name(
-        f".page-{os.getpid()}.partial"
-    )  # short: the page's own name may be as long as one can be
+    partial = target.with_name(f".page-{os.getpid()}.partial")  # the page's own name may be as long as one can be
     try:
         try:
             with partial.open("w", encoding="utf-8", errors="replace") as file:
