@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.errors import InputError, OmniLMMError
 
+# Beyond them no answer is worth having, and far beyond them float32 makes 0 or infinity of a penalty.
+MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.01, 100.0
+
 
 @dataclass(frozen=True)
 class SamplingParams:
@@ -34,7 +37,10 @@ class SamplingParams:
             "top_k": (self.top_k >= 0, "0 (off) or more"),
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1 (off)"),
             "min_p": (0 <= self.min_p <= 1, "from 0 (off) to 1"),
-            "repetition_penalty": (0 < self.repetition_penalty < math.inf, "above 0 (1: off)"),
+            "repetition_penalty": (
+                MIN_REPETITION_PENALTY <= self.repetition_penalty <= MAX_REPETITION_PENALTY,
+                f"from {MIN_REPETITION_PENALTY:g} to {MAX_REPETITION_PENALTY:g} (1: off)",
+            ),
             "presence_penalty": (-2 <= self.presence_penalty <= 2, "from -2 to 2 (0: off)"),
             "frequency_penalty": (-2 <= self.frequency_penalty <= 2, "from -2 to 2 (0: off)"),
             "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from omnilmm_lite.caption.loading import ahead, load_picture
+from omnilmm_lite.errors import InputError, OmniLMMError
 
 
 def never(path: str, sha256: str | None) -> bool:
@@ -48,6 +49,18 @@ def test_a_file_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.Monkey
     loaded = load_picture(tmp_path, "a.png", never)
     assert (loaded.sha256, loaded.picture) == (None, None)
     assert "larger than" in str(loaded.error)
+
+
+def test_short_memory_is_no_error_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (3, 2), "red").save(tmp_path / "a.png")
+
+    def fail(image: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr("omnilmm_lite.image._to_rgb", fail)
+    with pytest.raises(OmniLMMError, match=r"'a\.png': picture: the memory is not enough .* 3x2 pixels") as caught:
+        load_picture(tmp_path, "a.png", never)
+    assert not isinstance(caught.value, InputError)
 
 
 def test_what_is_done_is_not_decoded(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socketserver
+import ssl
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,6 +17,7 @@ from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.fetching import fetch_picture, is_public
 
 FILE = b"a picture's bytes" * 1000
+CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 
 class Pictures(BaseHTTPRequestHandler):
@@ -100,6 +105,45 @@ def test_size_and_time_are_bounded(address: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(fetching, "TOTAL_S", 0.0)
     with pytest.raises(ApiError, match="within"):
         fetch_picture(f"{address}/file")
+
+
+@contextlib.contextmanager
+def trickling(sudden: bytes, slow: bytes) -> Iterator[int]:
+    """The port of a server that sends the second part byte by byte, each long before a socket's timeout."""
+
+    class Trickle(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):  # who asked has hung up
+                self.request.sendall(sudden)
+                for byte in slow:
+                    time.sleep(0.05)
+                    self.request.sendall(bytes([byte]))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickle) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("let_in")
+@pytest.mark.parametrize(
+    ("scheme", "sudden", "slow"),
+    [
+        ("http", CLOSING + b"\r\n", b"x" * 60),
+        ("http", CLOSING + b"Content-Length: 60\r\n\r\n", b"x" * 60),
+        ("http", CLOSING + b"X: ", b"x" * 60 + b"\r\n\r\n"),
+        ("http", CLOSING + b"Transfer-Encoding: chunked\r\n\r\n1", b" " * 60 + b"\r\nx\r\n0\r\n\r\n"),
+        ("https", b"\x16\x03\x03\x40\x00\x02", b"\0" * 60),  # a record of 16 KiB
+    ],
+    ids=["body", "body of known length", "headers", "chunk's size", "handshake"],
+)
+def test_what_comes_slowly_is_ended(monkeypatch: pytest.MonkeyPatch, scheme: str, sudden: bytes, slow: bytes) -> None:
+    context = ssl.create_default_context()  # made beforehand: reading the system's certificates may take long
+    monkeypatch.setattr(ssl, "create_default_context", lambda: context)
+    monkeypatch.setattr(fetching, "TOTAL_S", 0.5)
+    with trickling(sudden, slow) as port, pytest.raises(ApiError, match="didn't come within"):
+        fetch_picture(f"{scheme}://127.0.0.1:{port}/")
 
 
 @pytest.mark.parametrize("url", ["http://", "http://host:x/", "http://me:secret@8.8.8.8/", "https:/x", "http://[/"])

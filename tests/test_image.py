@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omnilmm_lite import image as image_module
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.image import FORMATS, MAX_ASPECT, MAX_PIXELS, load_image, pixel_hash
 
 Pixels = npt.NDArray[np.uint8]
@@ -323,6 +323,26 @@ def test_half_a_file_is_refused(kind: str) -> None:
 def test_damage_is_not_described_in_the_librarys_words() -> None:
     data = encoded(photograph(), "JPEG")
     assert refusal(data[:-2000]) == "picture: the picture is damaged or cut short; get a complete copy of it"
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("PIL.Image.open", "picture: the memory is not enough to open this picture"),
+        ("PIL.ImageFile.ImageFile.load", "picture: the memory is not enough for a picture of 12x9 pixels"),
+        ("PIL.Image.Image.convert", "picture: the memory is not enough for a picture of 12x9 pixels"),
+    ],
+)
+def test_short_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch, step: str, said: str) -> None:
+    data = encoded(noise(12, 9), "PNG")
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(OmniLMMError, match=said) as caught:
+        load_image(data)
+    assert not isinstance(caught.value, InputError)
 
 
 def only_input_errors(data: bytes) -> None:

@@ -174,7 +174,11 @@ def test_defaults_are_the_references() -> None:
         ("min_p", -0.1),
         ("min_p", 1.5),
         ("repetition_penalty", 0.0),
+        ("repetition_penalty", 1e-50),
+        ("repetition_penalty", 0.0099),
+        ("repetition_penalty", 100.1),
         ("repetition_penalty", math.inf),
+        ("repetition_penalty", math.nan),
         ("presence_penalty", -2.1),
         ("presence_penalty", math.nan),
         ("frequency_penalty", 2.1),
@@ -186,6 +190,14 @@ def test_values_out_of_range_are_named(field: str, value: float) -> None:
     values: dict[str, object] = {field: value}
     with pytest.raises(InputError, match=f"^{field}: {value} is out of range; give "):
         SamplingParams(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("penalty", [0.01, 100])
+@pytest.mark.parametrize("temperature", [0.0, 5e-324, 1.7e308])
+def test_no_value_in_range_breaks_the_numbers(penalty: float, temperature: float) -> None:
+    sampler = Sampler(SamplingParams(temperature=temperature, repetition_penalty=penalty, seed=0))
+    for seed in range(50):
+        assert 0 <= sampler.next(_logits(seed, 20)) < 20
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])

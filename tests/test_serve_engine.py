@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -103,6 +106,27 @@ def test_beyond_the_limit_there_is_no_room(engine: Engine, endless: Task) -> Non
     with pytest.raises(ApiError) as raised:
         engine.submit("other", endless, lambda event: None)
     assert raised.value.status == 429 and int(raised.value.headers["Retry-After"]) >= 1
+    engine.close(0)
+
+
+def test_who_waits_is_counted_while_others_come(engine: Engine, endless: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    came = threading.Thread(target=lambda: Heard(engine, endless, "another"))
+
+    class Busy(OrderedDict[str, Any]):
+        def values(self) -> Any:
+            for items in super().values():
+                yield items
+                if came.ident is None:
+                    came.start()
+                    came.join(0.2)  # it waits for the count, if that is safe
+
+    Heard(engine, endless).until(lambda event: isinstance(event, Piece))
+    for client in ("me", "you"):
+        Heard(engine, endless, client)
+    monkeypatch.setattr(engine._queue, "_waiting", Busy(engine._queue._waiting))
+    assert engine.waiting == 2
+    came.join(WAIT_S)
+    assert engine.waiting == 3
     engine.close(0)
 
 

@@ -15,6 +15,10 @@ import httpx
 import pytest
 
 import cli
+from omnilmm_lite import load
+from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.serve import asking
+from omnilmm_lite.serve.errors import ApiError
 from tests.serving import CHAT, client, question
 
 TURN = {"role": "user", "content": "hi"}
@@ -146,6 +150,26 @@ def test_wrong_usage_is_one_line(options: list[str], said: str, capsys: pytest.C
     assert cli.main(["serve", *options]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+def test_a_host_that_can_be_no_name_is_one_line(
+    host: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMNILMM_API_KEY", "secret")
+    assert cli.main(["serve", "--host", host]) == 2
+    error = capsys.readouterr().err
+    assert f"--host: '{host}' is no host name" in error and error.count("\n") == 1
+
+
+def test_a_picture_for_which_memory_is_short_is_the_servers_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: bytes) -> None:
+        raise OmniLMMError("picture: the memory is not enough")
+
+    monkeypatch.setattr(asking, "load_image", fail)
+    with pytest.raises(ApiError) as raised:
+        asking.Asker(load(), "tiny", None).prepare(b"")
+    assert (raised.value.status, raised.value.message) == (500, "picture: the memory is not enough")
 
 
 def test_the_log_is_json_without_words_or_tracebacks() -> None:

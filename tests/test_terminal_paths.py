@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.terminal import picture_path
 from omnilmm_lite.terminal.picture import open_picture
 from omnilmm_lite.terminal.picture_path import named_file, pasted_picture
@@ -172,4 +172,14 @@ def test_a_screen_that_can_not_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("PIL.ImageGrab.grab", grab)
     with pytest.raises(InputError, match="save a screenshot"):
+        open_picture("screen")
+
+
+def test_short_memory_is_not_the_screens_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def convert(image: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageGrab.grab", lambda: Image.new("RGB", (4, 3)))
+    monkeypatch.setattr("omnilmm_lite.image._to_rgb", convert)
+    with pytest.raises(OmniLMMError, match="the memory is not enough for a picture of 4x3 pixels"):
         open_picture("screen")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.image import MAX_FILE_BYTES, load_image
 
 Item = TypeVar("Item")
@@ -37,7 +37,10 @@ class Loaded:
 
 
 def load_picture(folder: Path, path: str, is_done: Callable[[str, str | None], bool]) -> Loaded:
-    """Reads, hashes and decodes a file; not the last where `is_done(path, sha256)` says that its line is there."""
+    """Reads, hashes and decodes a file; not the last where `is_done(path, sha256)` says that its line is there.
+
+    OmniLMMError where the machine is at fault, not the file: an error line would stay in the output for good.
+    """
     sha256 = None
     try:
         data = _read(folder / path)
@@ -47,6 +50,8 @@ def load_picture(folder: Path, path: str, is_done: Callable[[str, str | None], b
         if sha256 is None and is_done(path, None):
             return Loaded(path, None)
         return Loaded(path, sha256, error=str(error))
+    except OmniLMMError as error:
+        raise OmniLMMError(f"{path!r}: {error}") from None  # which of the folder's it was
 
 
 def ahead(load: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:

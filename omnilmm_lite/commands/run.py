@@ -6,6 +6,8 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.commands.machine_options import add_machine_options, machine_options
@@ -33,7 +35,6 @@ def run(args: argparse.Namespace) -> None:
     from omnilmm_lite.chat import sampling_params
     from omnilmm_lite.model import load
     from omnilmm_lite.sampling import SamplingParams
-    from omnilmm_lite.terminal.picture import open_file
     from omnilmm_lite.terminal.waiting import value_of
 
     prompt = args.prompt if args.prompt is not None else _piped_prompt()
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"a chat is about one picture, {len(args.images)} were given: name one, or ask with -p")
     # bad options and a bad picture are said before the model is loaded
     sampling_params(SamplingParams(), sampling_options(args))
-    pictures: list[Picture | None] = [open_file(path) for path in args.images] or [None]
+    pictures = _pictures(args.images)
 
     model = value_of(lambda: load(args.model, **machine_options(args)), "opening the model")
     if model.device.is_fallback:
@@ -53,15 +54,34 @@ def run(args: argparse.Namespace) -> None:
     if prompt is None:
         from omnilmm_lite.terminal.conversation import converse
 
-        converse(model, pictures[0], args.system, sampling_params(model.sampling, sampling_options(args)))
+        converse(model, pictures[0](), args.system, sampling_params(model.sampling, sampling_options(args)))
     elif args.json:
-        answers = [_answer(model, picture, prompt, args, show=False) for picture in pictures]
+        answers = [_answer(model, opened(), prompt, args, show=False) for opened in pictures]
         print(json.dumps(answers[0] if len(answers) == 1 else {"answers": answers}, ensure_ascii=False))
     else:
-        for path, picture in zip(args.images or [None], pictures, strict=True):
+        for path, opened in zip(args.images or [None], pictures, strict=True):
+            picture = opened()
             if len(pictures) > 1:
                 print(f"{path}: ", end="", flush=True)
             _answer(model, picture, prompt, args, show=True)
+            del picture  # before the next one is decoded
+
+
+def _pictures(paths: list[str]) -> list[Callable[[], Picture | None]]:
+    """What gives each picture when its turn comes. InputError where one of them can't be opened now.
+
+    One picture is kept; several are opened again, as each may fill a quarter of a gigabyte.
+    """
+    from omnilmm_lite.terminal.picture import open_file
+
+    if not paths:
+        return [lambda: None]
+    if len(paths) == 1:
+        only = open_file(paths[0])
+        return [lambda: only]
+    for path in paths:
+        open_file(path)
+    return [partial(open_file, path) for path in paths]
 
 
 def _piped_prompt() -> str | None:

@@ -12,13 +12,13 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
-from omnilmm_lite.errors import ContextFullError, InputError
+from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
 from omnilmm_lite.generation import room_for_answer
 from omnilmm_lite.grammar import Grammar, GrammarCompiler
 from omnilmm_lite.image import load_image
 from omnilmm_lite.model import Model
 from omnilmm_lite.serve.engine import Engine, Event, Failed, Finished, Job, Phase, Piece, Started, Task
-from omnilmm_lite.serve.errors import ApiError, invalid
+from omnilmm_lite.serve.errors import SERVER_ERROR, ApiError, invalid
 from omnilmm_lite.serve.events import DONE, Completion, sse_error, sse_phase
 from omnilmm_lite.serve.fields import parse_object, printable
 from omnilmm_lite.serve.pictures import Fetch, picture_bytes
@@ -83,11 +83,13 @@ class Asker:
         return picture_bytes(url, self.fetch)
 
     def prepare(self, file: bytes) -> PreparedImage:
-        """The picture as the tower takes it. ApiError where the file is none that can be read."""
+        """The picture as the tower takes it. ApiError where it can't be had from the file."""
         try:
             return self.model.vision.prepare(load_image(file))
         except InputError as error:
             raise invalid(str(error), "messages", "invalid_image") from None
+        except OmniLMMError as error:  # the memory is short, which isn't the client's fault
+            raise ApiError(500, str(error), type=SERVER_ERROR) from None
 
 
 class Listener:

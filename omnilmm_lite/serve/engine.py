@@ -138,7 +138,8 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        with self._changed:
+            return len(self._queue)
 
     @property
     def is_running(self) -> bool:

@@ -6,11 +6,14 @@ that was checked is the one that is connected to, so that a name can't change it
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from omnilmm_lite import __version__
@@ -25,13 +28,49 @@ PORTS = {"http": 80, "https": 443}
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # stands for any IPv4 address, private ones too
 
 
+class _TimeLimit:
+    """TOTAL_S from now on, for all hops together."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + TOTAL_S
+        self._is_over = False
+
+    def left(self) -> float:
+        """Seconds. ApiError where there are none."""
+        left = self._end - time.monotonic()
+        if self._is_over or left <= 0:
+            raise _refused(f"the file didn't come within {TOTAL_S:.0f} s")
+        return left
+
+    @contextlib.contextmanager
+    def ending(self, sock: socket.socket) -> Iterator[None]:
+        """A block in which `sock` is shut down once the time is over.
+
+        A socket's own timeout begins anew with every byte that comes: it ends no handshake and no headers.
+        """
+        timer = threading.Timer(self.left(), self._shut_down, [sock])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _shut_down(self, sock: socket.socket) -> None:
+        self._is_over = True
+        with contextlib.suppress(OSError):  # it is closed already
+            # not the SSLSocket's, which takes the encryption from under whoever is reading
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
 def fetch_picture(url: str) -> bytes:
     """The file's bytes. ApiError where an address is not public, or the file can't be had in time and size."""
-    deadline = time.monotonic() + TOTAL_S
+    limit = _TimeLimit()
     for _ in range(MAX_HOPS):
         try:
-            response_or_target = _fetch_once(url, deadline)
+            response_or_target = _fetch_once(url, limit)
         except (OSError, http.client.HTTPException, UnicodeError):
+            limit.left()  # where the time is over, that is why
             raise _refused("the picture can't be fetched from there") from None
         if isinstance(response_or_target, bytes):
             return response_or_target
@@ -39,27 +78,35 @@ def fetch_picture(url: str) -> bytes:
     raise _refused(f"the address leads on more than {MAX_HOPS} times")
 
 
-def _fetch_once(url: str, deadline: float) -> bytes | str:
+def _fetch_once(url: str, limit: _TimeLimit) -> bytes | str:
     """The file, or where it is instead."""
     parts = _parts(url)
-    default = PORTS[parts.scheme]
-    host, port = parts.hostname or "", parts.port or default
-    connection = _connection(parts.scheme, host, port, deadline)
-    try:
-        named = f"[{host}]" if ":" in host else host
-        headers = {"Host": named if port == default else f"{named}:{port}", "Accept": "image/*",
-                   "Accept-Encoding": "identity", "User-Agent": f"omnilmm-lite/{__version__}"}  # fmt: skip
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", target, headers=headers)
-        response = connection.getresponse()
+    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+    with (
+        _connected(parts.scheme, host, port, limit) as sock,
+        limit.ending(sock),
+        _response(parts, host, port, sock) as response,
+    ):
         location = response.getheader("Location")
         if response.status in REDIRECTS and location:
             return location
         if response.status != 200:
             raise _refused(f"the other server answered {response.status}")
-        return _read(response, connection, deadline)
-    finally:
-        connection.close()
+        return _read(response, sock, limit)
+
+
+def _response(parts: SplitResult, host: str, port: int, sock: socket.socket) -> http.client.HTTPResponse:
+    """The answer as far as its headers."""
+    if isinstance(sock, ssl.SSLSocket):
+        sock.do_handshake()
+    named = f"[{host}]" if ":" in host else host
+    headers = {"Host": named if port == PORTS[parts.scheme] else f"{named}:{port}", "Accept": "image/*",
+               "Accept-Encoding": "identity", "User-Agent": f"omnilmm-lite/{__version__}"}  # fmt: skip
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    connection = http.client.HTTPConnection(host, port)
+    connection.sock = sock
+    connection.request("GET", target, headers=headers)
+    return connection.getresponse()
 
 
 def _parts(url: str) -> SplitResult:
@@ -77,43 +124,37 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _connection(scheme: str, host: str, port: int, deadline: float) -> http.client.HTTPConnection:
-    """Connected to an address of `host` that was checked."""
+def _connected(scheme: str, host: str, port: int, limit: _TimeLimit) -> socket.socket:
+    """Connected to an address of `host` that was checked; a TLS handshake is still to come."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in found]
     for address in addresses:
         if not is_public(address):
             raise _refused("its host is not on the public network")
-    connection = http.client.HTTPConnection(host, port)
-    sock = socket.create_connection((addresses[0], port), timeout=_left(deadline))
+    sock = socket.create_connection((addresses[0], port), timeout=limit.left())
+    if scheme == "http":
+        return sock
     try:
-        if scheme == "https":
-            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+        context = ssl.create_default_context()
+        return context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     except BaseException:
         sock.close()
         raise
-    connection.sock = sock
-    return connection
 
 
-def _read(response: http.client.HTTPResponse, connection: http.client.HTTPConnection, deadline: float) -> bytes:
+def _read(response: http.client.HTTPResponse, sock: socket.socket, limit: _TimeLimit) -> bytes:
     data = bytearray()
     while True:
-        if connection.sock is not None:
-            connection.sock.settimeout(_left(deadline))
+        left = limit.left()
+        if not response.isclosed():  # as it is once it was read to its end, and its socket may be, too
+            sock.settimeout(left)
         piece = response.read1(READ_BYTES)
         if not piece:
+            limit.left()  # a socket that was shut down looks like the file's end
             return bytes(data)
         data += piece
         if len(data) > MAX_BYTES:
             raise _refused(f"the file has more than {MAX_BYTES // 2**20} MiB, the limit")
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise _refused(f"the file didn't come within {TOTAL_S:.0f} s")
-    return left
 
 
 def is_public(address: str) -> bool:

@@ -37,6 +37,8 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError:
             sock.close()
             raise
+    except UnicodeError:  # what getaddrinfo says of a name whose labels are empty or too long
+        raise InputError(f"--host: {host!r} is no host name; give an address of this machine") from None
     except OSError as error:
         raise InputError(
             f"{host}:{port}: can't listen there ({error.strerror or error}); give another --port"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageGrab
 
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.image import load_image
 from omnilmm_lite.terminal.picture_path import named_file
 
@@ -88,7 +88,7 @@ def _no_picture_in_clipboard() -> InputError:
 def _from_screen() -> Image.Image:
     try:
         return load_image(ImageGrab.grab())
-    except InputError:
+    except (OmniLMMError, MemoryError):
         raise
     except Exception:  # as above: no display, no permission, no helper program
         raise InputError("screen: this system doesn't let it be seen; save a screenshot and name the file") from None
