@@ -18,6 +18,9 @@ from quantize.stages import STAGES
 
 GB = 1e9
 
+Unit = tuple[str, ...]  # linear layers that share their input
+Damages = Mapping[Unit, Mapping[Layout, float]]  # in nats, see `Choice`
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -28,8 +31,8 @@ class Choice:
     damage: float  # nats of KL divergence of the whole model's answers, if nothing but this unit were quantized
 
 
-def unit_names(config: DecoderConfig) -> list[tuple[str, ...]]:
-    """Linear layers that share their input, which the graph computes as one product and so must be alike."""
+def unit_names(config: DecoderConfig) -> list[Unit]:
+    """In the order of computing. The graph computes a unit as one product, so its layers must be alike."""
     layers = range(config.num_hidden_layers)
     return [tuple(f"model.layers.{layer}.{part}" for part in stage) for layer in layers for stage in STAGES]
 
@@ -60,19 +63,30 @@ def plain_bytes(config: DecoderConfig, preset: Preset) -> int:
     return tables + norms * stored + _packed_bytes(head, head_layout(config.hidden_size), preset)
 
 
-def choices_json(choices: Mapping[tuple[str, ...], Sequence[Choice]]) -> dict[str, Any]:
-    """As a file keeps it; `parse_choices` is the inverse."""
-    return {" ".join(unit): [asdict(choice) for choice in options] for unit, options in choices.items()}
-
-
-def parse_choices(data: Mapping[str, Any]) -> dict[tuple[str, ...], list[Choice]]:
+def damages_json(damages: Damages) -> dict[str, Any]:
+    """As a file keeps it; `parse_damages` is the inverse."""
     return {
-        tuple(unit.split(" ")): [Choice(**{**option, "layout": Layout(**option["layout"])}) for option in options]
+        " ".join(unit): [{"layout": asdict(layout), "damage": damage} for layout, damage in each.items()]
+        for unit, each in damages.items()
+    }
+
+
+def parse_damages(data: Mapping[str, Any]) -> dict[Unit, dict[Layout, float]]:
+    return {
+        tuple(unit.split(" ")): {Layout(**option["layout"]): option["damage"] for option in options}
         for unit, options in data.items()
     }
 
 
-def spend(choices: Mapping[tuple[str, ...], Sequence[Choice]], size: int) -> dict[str, Layout]:
+def build_choices(config: DecoderConfig, damages: Damages, preset: Preset) -> dict[Unit, list[Choice]]:
+    """With what each takes in the preset's graph: damages are the same for all presets, sizes aren't."""
+    return {
+        unit: [Choice(layout, unit_bytes(config, unit, layout, preset), damage) for layout, damage in each.items()]
+        for unit, each in damages.items()
+    }
+
+
+def spend(choices: Mapping[Unit, Sequence[Choice]], size: int) -> dict[str, Layout]:
     """The layout of every linear layer, for the least damage that all units together do within `size` bytes.
 
     Takes the upgrade that saves most damage a byte, again and again; exact but for the last few bytes, since only

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_by
 from quantize.gptq import Columns, proxy_loss, round_to_nearest
 from quantize.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
 from quantize.input_statistics import InputStatistics, kept_aside
+from quantize.options import GROUP_SIZES
 from quantize.packing import Layout
 from quantize.report import ProjectionReport, parse_projections, report_json
 from quantize.samples import Calibration
@@ -94,7 +95,7 @@ def quantize_decoder(job: Job, work_dir: Path, progress: Progress | None = None)
     InputError where `work_dir` holds a run with other arguments, naming them, and where a layer can't be quantized;
     OmniLMMError where the disk has no room, before any work if that can be seen.
     """
-    _check(job)
+    check_job(job)
     work_dir.mkdir(parents=True, exist_ok=True)
     work = WorkFolder(work_dir)
     work.check_arguments(job.arguments())
@@ -262,16 +263,21 @@ def _used(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
 
 
-def _check(job: Job) -> None:
-    """What can be seen before any work."""
+def check_job(job: Job) -> None:
+    """InputError for what can be seen before any work."""
     if not job.calibration.samples:
         raise InputError("there is nothing to calibrate on; give at least one picture or text")
-    config = job.decoder
+    check_group_sizes(job.decoder, [job.settings.group_size, *(layout.group_size for layout in job.layouts.values())])
+
+
+def check_group_sizes(config: DecoderConfig, group_sizes: Iterable[int]) -> None:
+    """InputError, naming those that can be chosen, where groups don't divide the decoder's rows."""
     sizes = {"hidden_size": config.hidden_size, "intermediate_size": config.intermediate_size, "q_dim": config.q_dim}
-    for group_size in {job.settings.group_size, *(layout.group_size for layout in job.layouts.values())}:
+    fitting = [str(size) for size in GROUP_SIZES if not any(row % size for row in sizes.values())]
+    for group_size in set(group_sizes) - {-1}:  # the whole row
         for name, size in sizes.items():
-            if group_size != -1 and (group_size < 1 or size % group_size):
+            if group_size < 1 or size % group_size:
                 raise InputError(
                     f"groups of {group_size} don't divide the decoder's {name} of {size}; "
-                    "choose another group size, or -1 for whole rows"
+                    f"--group-size can be {', '.join(fitting) or 'nothing that does'}"
                 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,23 @@ from export.json_file import read_json
 from export.tokenizer import convert_tokenizer
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.image import load_image, pixel_hash
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.tokenizer import Tokenizer
 from quantize.answers import answer_batches, write_answers
-from quantize.budget import choices_json, parse_choices, plain_bytes, spend
+from quantize.budget import Unit, build_choices, damages_json, parse_damages, plain_bytes, spend
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts
-from quantize.decoder import TOKENIZER_FILE, Job, quantize_decoder
+from quantize.decoder import TOKENIZER_FILE, WORK_FORMAT, Job, check_group_sizes, check_job, quantize_decoder
 from quantize.disk import GB, checkpoint_bytes
 from quantize.gptq_folder import REPORT_FILE, GPTQFolder, read
 from quantize.packing import Layout
 from quantize.report import ProjectionReport
 from quantize.samples import Calibration, embed_prompts
-from quantize.sensitivity import measure_choices
+from quantize.sensitivity import TOKENS, measure_damages, measure_steps
 from quantize.settings import GPTQSettings
 from quantize.stages import STAGES
+from quantize.work_folder import WorkFolder
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,18 @@ def find_device(name: str) -> torch.device:
 def quantize_checkpoint(
     checkpoint: Checkpoint, options: Options, work_dir: Path, progress: Progress
 ) -> tuple[GPTQFolder, dict[str, Any]]:
-    """The decoder's GPTQ checkpoint, made or completed in `work_dir`, and the report on it."""
-    work_dir.mkdir(parents=True, exist_ok=True)
+    """The decoder's GPTQ checkpoint, made or completed in `work_dir`, and the report on it.
+
+    InputError, before any work, for options that `work_dir` holds a run with others of.
+    """
     config = checkpoint.config
-    tokenizer_file = work_dir / TOKENIZER_FILE
+    check_group_sizes(config.decoder, [options.settings.group_size])
+    work_dir.mkdir(parents=True, exist_ok=True)
+    tokenizer_file, work = work_dir / TOKENIZER_FILE, WorkFolder(work_dir)
     tokenizer_file.write_text(convert_tokenizer(checkpoint.folder, config.tokens).to_str(), encoding="utf-8")
     prompts = read_prompts(options.source, Tokenizer(tokenizer_file), config, options.limits)
+    chosen = _chosen(checkpoint, prompts, options)
+    work.check_options(chosen)
 
     progress.stage("calibration data", 1)
     calibration = embed_prompts(checkpoint, prompts, work_dir / "pictures")
@@ -78,12 +87,32 @@ def quantize_checkpoint(
         calibration = embed_prompts(checkpoint, prompts, work_dir / "pictures")
     layouts = {}
     if options.target_size is not None:
-        layouts = _spend(checkpoint, calibration, options, options.target_size, work_dir, progress)
+        layouts = _spend(checkpoint, calibration, options, options.target_size, work, progress)
     job = Job(checkpoint, calibration, options.settings, layouts, options.device)
+    check_job(job)
+    work.check_arguments(job.arguments())
+    work.remember_options(chosen)
     room = f"{job.needed_bytes() / GB:.1f} GB in {work_dir}"
     progress.stage(f"GPTQ, which needs {room}", config.decoder.num_hidden_layers * sum(map(len, STAGES)))
     folder = quantize_decoder(job, work_dir, lambda report: progress.step(_line(report)))
     return read(folder, config.decoder), read_json(folder / REPORT_FILE)
+
+
+def _chosen(checkpoint: Checkpoint, prompts: Sequence[Prompt], options: Options) -> dict[str, Any]:
+    """What the result depends on, as far as it is known before any work: what more there is follows from it."""
+    images = dict.fromkeys(prompt.image for prompt in prompts if prompt.image is not None)
+    pixels = {image: pixel_hash(load_image(image)) for image in images}
+    data = [(prompt.ids, prompt.image and pixels[prompt.image]) for prompt in prompts]
+    return {
+        "work_format": WORK_FORMAT,
+        "checkpoint": checkpoint.fingerprint(),
+        "device": options.device.type,
+        "calibration_data": hashlib.sha256(repr(data).encode()).hexdigest(),
+        "samples": len(prompts),  # not the limit: a higher one than the data reaches changes nothing
+        "answer_tokens": options.answer_tokens if any(prompt.is_open for prompt in prompts) else 0,
+        "target_size": options.target_size,
+        **options.settings.to_dict(),
+    }
 
 
 def _answered(
@@ -120,17 +149,45 @@ def _spend(
     calibration: Calibration,
     options: Options,
     size: int,
-    work_dir: Path,
+    work: WorkFolder,
     progress: Progress,
 ) -> dict[str, Layout]:
-    """Layouts for the whole decoder within `size` bytes; the measurement is kept in the work folder."""
-    config, settings = checkpoint.config.decoder, options.settings
-    file = work_dir / f"sensitivity-{_key(checkpoint, calibration, settings, options.preset, options.device)}.json"
-    progress.stage("sensitivity of the layers", config.num_hidden_layers)
+    """Layouts for the whole decoder within `size` bytes.
+
+    Once the quantization has begun they stay, whatever the preset: what its graph takes for the same ones is another
+    size, but quantizing anew would cost hours.
+    """
+    config = checkpoint.config.decoder
+    file = work.path / f"layouts-{_key(checkpoint, calibration, options.settings, options.device, size)}.json"
+    if not (work.has_begun and file.is_file()):
+        damages = _damages(checkpoint, calibration, options, work, progress)
+        choices = build_choices(config, damages, options.preset)
+        layouts = spend(choices, size - plain_bytes(config, options.preset))
+        chosen = {name: asdict(layout) for name, layout in layouts.items()}
+        write_json(file, {"target_size": size, "preset": options.preset.name, "layouts": chosen})
+    return {name: Layout(**layout) for name, layout in read_json(file)["layouts"].items()}
+
+
+def _damages(
+    checkpoint: Checkpoint, calibration: Calibration, options: Options, work: WorkFolder, progress: Progress
+) -> dict[Unit, dict[Layout, float]]:
+    """Measured, or as an earlier run has left them in the work folder."""
+    settings, device = options.settings, options.device
+    older = work.path / f"sensitivity-{_key(checkpoint, calibration, settings, options.preset, device)}.json"
+    if work.has_begun and older.is_file():  # by a version that measured on other tokens: go on with its layouts
+        return parse_damages(read_json(older))
+    base = Layout(settings.bits, settings.group_size)
+    file = work.path / f"sensitivity-{_key(checkpoint, calibration, base, settings.sym, device, TOKENS)}.json"
+    states = file.with_suffix(".partial")
+    for folder in work.path.glob("sensitivity-*.partial"):
+        if file.is_file() or folder != states:  # done, or of a run with other options: gigabytes
+            shutil.rmtree(folder)
     if not file.is_file():
-        choices = measure_choices(checkpoint, calibration, settings, options.preset, options.device, progress.step)
-        write_json(file, choices_json(choices))
-    return spend(parse_choices(read_json(file)), size - plain_bytes(config, options.preset))
+        progress.stage("sensitivity of the layers", measure_steps(checkpoint.config.decoder))
+        measured = measure_damages(checkpoint, calibration, settings, device, states, progress.step)
+        write_json(file, damages_json(measured))
+        shutil.rmtree(states)
+    return parse_damages(read_json(file))
 
 
 def _key(checkpoint: Checkpoint, calibration: Calibration, *arguments: object) -> str:

@@ -1,23 +1,28 @@
 """How much the whole model suffers when one unit of it is quantized, measured by quantizing it.
 
 All trials go through the decoder together, so that every layer is loaded once: a trial starts at the layer that it
-changes, and from there on has states of its own.
+changes, and from there on has states of its own. They are on disk, which holds a gigabyte or more of them; one trial is
+in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from export.durable import write_json, write_tensors
+from export.json_file import read_json
 from export.reference import DecoderLayer, causal_mask, rope_tables
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.presets import Preset
-from quantize.budget import Choice, unit_bytes
+from quantize.budget import Unit, damages_json, parse_damages, unit_names
+from quantize.disk import check_room, full_disk_said, used_bytes
 from quantize.gptq import round_to_nearest
 from quantize.packing import Layout
 from quantize.samples import Calibration, Sample
@@ -25,60 +30,154 @@ from quantize.settings import GPTQSettings
 from quantize.source import DecoderSource
 from quantize.stages import STAGES, get_linear
 
-TOKENS = 1024  # that the trials are measured on: enough to rank units, and 32 layers with 4 trials each take long
+TOKENS = 512  # of text, that trials are measured on: enough to rank units, and 32 layers with 4 trials each take long
 FINER_GROUPS = (64, 32)  # that a unit may get instead of the base's; or 8 bits in the base's groups
 
-Unit = tuple[str, ...]
-ORIGINAL: Unit = ()  # the trial that changes nothing
+ORIGINAL = 0  # the trial that changes nothing; those of `unit_names` have the numbers from 1 on
+
+
+def measure_steps(config: DecoderConfig) -> int:
+    """Trials times layers, which cost the same, and a last step for each trial's logits."""
+    layers = range(config.num_hidden_layers)
+    return sum(_trials_until(index) for index in layers) + len(STAGES) * config.num_hidden_layers
 
 
 @torch.inference_mode()
-def measure_choices(
+def measure_damages(
     source: DecoderSource,
     calibration: Calibration,
     settings: GPTQSettings,
-    preset: Preset,
     device: torch.device,
-    on_layer: Callable[[str], None],
-) -> dict[Unit, list[Choice]]:
-    """For every unit its choices: that of `settings`, and finer ones.
+    folder: Path,
+    on_step: Callable[[str], None],
+) -> dict[Unit, dict[Layout, float]]:
+    """For every unit the damage (see `Choice`) that its layouts do: that of `settings`, and finer ones.
 
     The damage of `settings`' own layout is measured, by rounding to nearest; finer ones do less in proportion to their
     squared rounding error, since a small error's divergence is quadratic.
+    `folder` keeps what is finished: a run that was killed goes on there. The caller removes it once the result is safe.
+    `on_step` is called `measure_steps` times, also for what an earlier run did.
     """
-    config = source.config.decoder
-    base = Layout(settings.bits, settings.group_size)
-    states: dict[Unit, list[Tensor]] = {ORIGINAL: [sample.embed().to(device) for sample in _first(calibration.samples)]}
-    ratios: dict[Unit, dict[Layout, float]] = {}
-    for index in range(config.num_hidden_layers):
-        name = f"model.layers.{index}"
-        layer = load_module(source, name, lambda: DecoderLayer(config)).to(device)
-        trials: dict[Unit, list[Tensor]] = {}
-        for stage in STAGES:
-            unit = tuple(f"{name}.{part}" for part in stage)
-            with _rounded(layer, stage, base, settings) as errors:
-                trials[unit] = [_run(layer, state, config) for state in states[ORIGINAL]]
-            ratios[unit] = errors
-        states = {unit: [_run(layer, state, config) for state in each] for unit, each in states.items()} | trials
-        on_layer(name)
-    damages = _divergences(source, states, [~sample.is_image.to(device) for sample in _first(calibration.samples)])
-    return {
-        unit: [
-            Choice(layout, unit_bytes(config, unit, layout, preset), damages[unit] * ratio)
-            for layout, ratio in ratios[unit].items()
-        ]
-        for unit in damages
-    }
+    folder.mkdir(parents=True, exist_ok=True)
+    measurement = _Measurement(source, calibration, settings, device, folder, on_step)
+    with full_disk_said(folder):
+        check_room(folder, measurement.needed_bytes() - used_bytes(folder))
+        return measurement.run()
 
 
-def _first(samples: Sequence[Sample]) -> list[Sample]:
-    """So many that they hold TOKENS tokens."""
-    taken: list[Sample] = []
-    for sample in samples:
-        if sum(len(each.is_image) for each in taken) >= TOKENS:
-            break
-        taken.append(sample)
-    return taken
+class _Measurement:
+    """One go at it, from wherever an earlier one ended."""
+
+    def __init__(
+        self,
+        source: DecoderSource,
+        calibration: Calibration,
+        settings: GPTQSettings,
+        device: torch.device,
+        folder: Path,
+        on_step: Callable[[str], None],
+    ) -> None:
+        self.source, self.config = source, source.config.decoder
+        self.settings, self.base = settings, Layout(settings.bits, settings.group_size)
+        self.device, self.folder, self.on_step = device, folder, on_step
+        self.samples = _evenly_spaced(calibration.samples)
+        self.units = unit_names(self.config)
+
+    def needed_bytes(self) -> int:
+        """The most that is on disk at once: every trial, the original twice, and the one that is being written."""
+        tokens = sum(len(sample.is_image) for sample in self.samples)
+        return (len(self.units) + 3) * 4 * self.config.hidden_size * tokens
+
+    def run(self) -> dict[Unit, dict[Layout, float]]:
+        ratios: dict[Unit, dict[Layout, float]] = {}
+        for index in range(self.config.num_hidden_layers):
+            if self._finished(index).is_file():
+                for _ in range(_trials_until(index)):
+                    self.on_step(f"layer {index}")
+            else:
+                self._pass_layer(index)
+            self._states(ORIGINAL, index).unlink(missing_ok=True)
+            ratios |= parse_damages(read_json(self._finished(index)))
+        damages = dict(zip(self.units, self._divergences(), strict=True))
+        return {unit: {layout: damages[unit] * ratio for layout, ratio in ratios[unit].items()} for unit in self.units}
+
+    def _pass_layer(self, index: int) -> None:
+        """Takes every trial through a layer, and begins those that change it."""
+        layer = load_module(self.source, f"model.layers.{index}", lambda: DecoderLayer(self.config)).to(self.device)
+        if not index:
+            embedded = (sample.embed() for sample in self.samples)
+            self._write(ORIGINAL, 0, embedded)
+        begun = len(STAGES) * index
+        for number in range(1, begun + 1):
+            if not self._states(number, index + 1).is_file():  # else the run was killed behind it
+                self._write(number, index + 1, self._through(layer, number, index))
+            self._states(number, index).unlink(missing_ok=True)
+            self.on_step(f"layer {index}: {number} of {_trials_until(index)}")
+        ratios: dict[Unit, dict[Layout, float]] = {}
+        for number, stage in enumerate(STAGES, begun + 1):
+            with _rounded(layer, stage, self.base, self.settings) as errors:
+                self._write(number, index + 1, self._through(layer, ORIGINAL, index))
+            ratios[self.units[number - 1]] = errors
+            self.on_step(f"layer {index}: {number} of {_trials_until(index)}")
+        self._write(ORIGINAL, index + 1, self._through(layer, ORIGINAL, index))
+        write_json(self._finished(index), damages_json(ratios))
+        self.on_step(f"layer {index}: {_trials_until(index)} of {_trials_until(index)}")
+
+    def _divergences(self) -> Iterator[float]:
+        """Mean KL divergence, in nats, of each trial's next-token distributions from the original's, behind text."""
+        norm, head = (
+            self.source.tensor(f"{name}.weight").float().to(self.device) for name in ("model.norm", "lm_head")
+        )
+        is_text = [~sample.is_image.to(self.device) for sample in self.samples]
+        epsilon, last = self.config.rms_norm_eps, self.config.num_hidden_layers
+
+        def log_probabilities(number: int) -> Iterator[Tensor]:
+            for state, chosen in zip(self._read(number, last), is_text, strict=True):
+                normed = F.rms_norm(state[0][chosen], (self.config.hidden_size,), norm, epsilon)
+                yield (normed @ head.T).log_softmax(-1)  # (text tokens, vocab)
+
+        original = list(log_probabilities(ORIGINAL))
+        count = max(1, sum(int(chosen.sum()) for chosen in is_text))
+        for number, unit in enumerate(self.units, 1):
+            divergences = (
+                float(F.kl_div(changed, expected, reduction="sum", log_target=True))
+                for changed, expected in zip(log_probabilities(number), original, strict=True)
+            )
+            yield sum(divergences) / count
+            self.on_step(f"logits with another {unit[0]}")
+
+    def _through(self, layer: DecoderLayer, number: int, index: int) -> Iterator[Tensor]:
+        return (_run(layer, state, self.config) for state in self._read(number, index))
+
+    def _read(self, number: int, index: int) -> Iterator[Tensor]:
+        """A trial's sequences as they enter a layer, (1, tokens, hidden) each."""
+        tensors = load_file(self._states(number, index))
+        return (tensors[str(place)].to(self.device) for place in range(len(self.samples)))
+
+    def _write(self, number: int, index: int, states: Iterator[Tensor]) -> None:
+        tensors = {str(place): state.cpu().numpy() for place, state in enumerate(states)}
+        write_tensors(self._states(number, index), tensors)
+
+    def _states(self, number: int, index: int) -> Path:
+        return self.folder / f"trial-{number:03}-layer-{index:03}.safetensors"
+
+    def _finished(self, index: int) -> Path:
+        """What a layer's units lose by each layout, relative to the base's; written when all trials are behind it."""
+        return self.folder / f"layer-{index:03}.json"
+
+
+def _trials_until(index: int) -> int:
+    """That go through a layer: the original, and those of this layer's units and of all before it."""
+    return 1 + len(STAGES) * (index + 1)
+
+
+def _evenly_spaced(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """So many that they hold TOKENS tokens of text, from all over the set: neighbours may be about one picture."""
+    for count in range(1, len(samples)):
+        taken = [samples[(2 * place + 1) * len(samples) // (2 * count)] for place in range(count)]
+        if sum(int((~sample.is_image).sum()) for sample in taken) >= TOKENS:
+            return taken
+    return samples
 
 
 @contextmanager
@@ -118,24 +217,3 @@ def _run(layer: DecoderLayer, state: Tensor, config: DecoderConfig) -> Tensor:
     cos, sin = rope_tables(config, torch.arange(tokens, device=state.device))  # (tokens, head_dim / 2)
     output: Tensor = layer(state, cos, sin, causal_mask(tokens, config.sliding_window).to(state.device))
     return output
-
-
-def _divergences(
-    source: DecoderSource, states: Mapping[Unit, Sequence[Tensor]], is_text: Sequence[Tensor]
-) -> dict[Unit, float]:
-    """Mean KL divergence, in nats, of each trial's next-token distributions from the original's, behind text tokens."""
-    config = source.config.decoder
-    norm, head = (source.tensor(f"{name}.weight").float() for name in ("model.norm", "lm_head"))
-
-    def log_probabilities(state: Tensor, chosen: Tensor) -> Tensor:
-        normed = F.rms_norm(state[0][chosen], (config.hidden_size,), norm.to(state.device), config.rms_norm_eps)
-        return (normed @ head.to(state.device).T).log_softmax(-1)  # (text tokens, vocab)
-
-    totals = {unit: 0.0 for unit in states if unit}
-    for index, chosen in enumerate(is_text):
-        original = log_probabilities(states[ORIGINAL][index], chosen)
-        for unit in totals:
-            changed = log_probabilities(states[unit][index], chosen)
-            totals[unit] += float(F.kl_div(changed, original, reduction="sum", log_target=True))
-    count = max(1, sum(int(chosen.sum()) for chosen in is_text))
-    return {unit: total / count for unit, total in totals.items()}

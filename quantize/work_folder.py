@@ -12,7 +12,9 @@ from export.durable import write_json
 from export.json_file import read_json
 from omnilmm_lite.errors import InputError
 
-DATA = ("checkpoint", "calibration")  # arguments that stand for data: their hashes tell nobody anything
+DATA = ("checkpoint", "calibration", "calibration_data")  # stand for data: their hashes tell nobody anything
+ARGUMENTS = "arguments.json"  # all that the result depends on
+OPTIONS = "options.json"  # what was chosen, which tells a change hours before the arguments are known
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,11 @@ class WorkFolder:
     """Every file appears whole or not at all, but for the log, which is for people."""
 
     path: Path
+
+    @property
+    def has_begun(self) -> bool:
+        """The arguments are settled: from here on a run can only go on with the same ones."""
+        return (self.path / ARGUMENTS).is_file()
 
     @property
     def gptq(self) -> Path:
@@ -45,20 +52,51 @@ class WorkFolder:
 
     def check_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Remembers the arguments at the first run; InputError, naming them, if a later run brings others."""
-        file = self.path / "arguments.json"
+        file = self.path / ARGUMENTS
         if not file.is_file():
             write_json(file, arguments)
             return
         before = read_json(file)
-        changed = [name for name in arguments.keys() | before.keys() if arguments.get(name) != before.get(name)]
+        self._compare(before, arguments, before.keys() | arguments.keys())
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """InputError, naming them, for options that can't come to the arguments that the folder was begun with.
+
+        Remembers nothing: until a run has begun, options may change. One that an older version has begun knows few of
+        them; `check_arguments` finds the rest.
+        """
+        before: dict[str, Any] = {}
+        for name in (ARGUMENTS, OPTIONS):
+            if (self.path / name).is_file():
+                before |= read_json(self.path / name)
+        self._compare(before, options, before.keys() & options.keys())
+
+    def remember_options(self, options: Mapping[str, Any]) -> None:
+        """For `check_options`, once `check_arguments` has agreed to what they come to."""
+        write_json(self.path / OPTIONS, options)
+
+    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any], names: set[str]) -> None:
+        changed = _changed(before, now, names)
         if changed:
-            listed = "; ".join(_difference(name, before, arguments) for name in sorted(changed))
+            listed = "; ".join(_difference(name, before, now) for name in changed)
             raise InputError(
                 f"{self.path} holds a run with other arguments ({listed}); use those, or another work folder"
             )
 
 
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], names: set[str]) -> list[str]:
+    return sorted(name for name in names if before.get(name) != now.get(name))
+
+
 def _difference(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if name in DATA:
         return f"{name}: other data"
-    return f"{name}: {before.get(name)} there, {now.get(name)} here"
+    there, here = before.get(name), now.get(name)
+    if isinstance(there, Mapping) and isinstance(here, Mapping):  # may have hundreds of entries
+        changed = _changed(there, here, there.keys() | here.keys())
+        return f"{name}: {len(changed)} entries differ, such as {_difference(changed[0], there, here)}"
+    return f"{name}: {_shown(there)} there, {_shown(here)} here"
+
+
+def _shown(value: object) -> object:
+    return "not given" if value is None else value

@@ -18,20 +18,19 @@ from export.reference import OmniLMM
 from export.streaming import load_module
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.presets import find_preset
-from quantize.budget import Choice, choices_json, parse_choices, plain_bytes, spend, unit_bytes, unit_names
+from quantize.budget import Choice, Unit, build_choices, plain_bytes, spend, unit_bytes, unit_names
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import read
 from quantize.head import RoundedHead
 from quantize.packing import Layout
 from quantize.samples import Calibration
-from quantize.sensitivity import measure_choices
+from quantize.sensitivity import measure_damages, measure_steps
 from quantize.settings import GPTQSettings
-
-Unit = tuple[str, ...]
 
 SETTINGS = GPTQSettings(group_size=64)
 CPU_PRESET = find_preset("cpu")
+CPU = torch.device("cpu")
 
 
 class Rounded(CheckpointWeights):
@@ -100,7 +99,6 @@ def test_what_saves_most_a_byte_comes_first() -> None:
         70: [8128, 4032, 4128],
         80: [8128, 8128, 4128],
     }
-    assert parse_choices(choices_json(choices)) == choices
 
 
 @pytest.mark.parametrize("name", ["cpu", "24gb"])
@@ -122,16 +120,18 @@ def test_sizes_are_those_of_the_graphs_data(
 
 
 @torch.inference_mode()
-def test_damages_are_what_the_model_shows(tiny_checkpoint: Checkpoint) -> None:
+def test_damages_are_what_the_model_shows(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Each trial again, by hand: the whole model with one unit rounded."""
     model = load_module(tiny_checkpoint, "", lambda: OmniLMM(tiny_checkpoint.config))
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(3, 30000, (2, 40), generator=generator)
     calibration = Calibration.from_embeddings(model.embed(row[None]) for row in ids)
-    layers: list[str] = []
-    choices = measure_choices(tiny_checkpoint, calibration, SETTINGS, CPU_PRESET, torch.device("cpu"), layers.append)
-    assert list(choices) == unit_names(tiny_checkpoint.config.decoder)
-    assert len(layers) == tiny_checkpoint.config.decoder.num_hidden_layers
+    config, steps = tiny_checkpoint.config.decoder, list[str]()
+    damages = measure_damages(tiny_checkpoint, calibration, SETTINGS, CPU, tmp_path / "states", steps.append)
+    choices = build_choices(config, damages, CPU_PRESET)
+    assert list(choices) == unit_names(config)
+    # On paper: the original and four trials through layer 0, four more through layer 1, and eight trials' logits.
+    assert len(steps) == measure_steps(config) == 5 + 9 + 8
     original = model(ids).log_softmax(-1)
     for unit in list(choices)[::3]:
         changed = load_module(tiny_checkpoint, "", lambda: OmniLMM(tiny_checkpoint.config))
@@ -154,7 +154,8 @@ def test_a_larger_target_gives_a_larger_and_closer_decoder(tiny_checkpoint: Chec
     with torch.inference_mode():
         rows = [model.embed(torch.randint(3, 30000, (1, 64), generator=generator)) for _ in range(12)]
     calibration = Calibration.from_embeddings(rows)
-    choices = measure_choices(tiny_checkpoint, calibration, SETTINGS, CPU_PRESET, torch.device("cpu"), lambda _: None)
+    damages = measure_damages(tiny_checkpoint, calibration, SETTINGS, CPU, tmp_path / "states", lambda _: None)
+    choices = build_choices(config, damages, CPU_PRESET)
     least = sum(unit_bytes(config, unit, Layout(4, 64), CPU_PRESET) for unit in choices)
     layouts = spend(choices, int(1.3 * least))
     size = sum(unit_bytes(config, unit, layouts[unit[0]], CPU_PRESET) for unit in choices)

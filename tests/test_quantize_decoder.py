@@ -257,12 +257,17 @@ def test_changed_arguments_are_refused_by_name(
     other = Checkpoint.open(write_checkpoint(tmp_path, size=SIZE, seed=1))
     with pytest.raises(InputError, match=r"\(checkpoint: other data\)"):
         quantize_decoder(Job(other, calibration, SETTINGS), work_dir)
+    finer = dict.fromkeys(linear_names(SIZE), Layout(8, 64))
+    first = r"model\.layers\.0\.mlp\.down_proj: not given there, 8 bits / 64 here"
+    with pytest.raises(InputError, match=rf"\(mixed: 21 entries differ, such as {first}\)"):
+        quantize_decoder(Job(checkpoint, calibration, SETTINGS, finer), work_dir)
 
 
 def test_what_cant_be_quantized_is_said_before_any_work(
     checkpoint: Checkpoint, calibration: Calibration, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="groups of 96 don't divide the decoder's hidden_size of 128"):
+    fitting = "--group-size can be 16, 32, 64, 128"
+    with pytest.raises(InputError, match=f"groups of 96 don't divide the decoder's hidden_size of 128; {fitting}$"):
         quantize_decoder(Job(checkpoint, calibration, GPTQSettings(group_size=96)), tmp_path)
     with pytest.raises(InputError, match="nothing to calibrate on"):
         quantize_decoder(Job(checkpoint, Calibration((), ""), SETTINGS), tmp_path)

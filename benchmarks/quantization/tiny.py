@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -34,14 +35,14 @@ from omnilmm_lite.quality.data import Kind, build_samples
 from omnilmm_lite.quality.statistics import summarize
 from omnilmm_lite.quality.subject import BundleSubject
 from omnilmm_lite.tokenizer import Tokenizer
-from quantize.budget import spend, unit_bytes
+from quantize.budget import build_choices, spend, unit_bytes
 from quantize.calibration import CalibrationLimits, read_prompts
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import LINEARS, read
 from quantize.packing import Layout
 from quantize.samples import Calibration, embed_prompts
-from quantize.sensitivity import measure_choices
+from quantize.sensitivity import measure_damages
 from quantize.settings import GPTQSettings
 
 CPU = torch.device("cpu")
@@ -121,7 +122,9 @@ class Bench:
     def mixed(self, calibration: Calibration, name: str) -> DecoderWeights:
         """The bytes that FINER takes, spent where they save most."""
         config, preset = self.checkpoint.config.decoder, find_preset("cpu")
-        choices = measure_choices(self.checkpoint, calibration, OURS, preset, CPU, lambda _: None)
+        with TemporaryDirectory(dir=self.work) as states:
+            damages = measure_damages(self.checkpoint, calibration, OURS, CPU, Path(states), lambda _: None)
+        choices = build_choices(config, damages, preset)
         size = sum(unit_bytes(config, unit, Layout(FINER.bits, FINER.group_size), preset) for unit in choices)
         job = Job(self.checkpoint, calibration, OURS, spend(choices, size))
         return read(quantize_decoder(job, self.work / f"{name}.work"), config)
