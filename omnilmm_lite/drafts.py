@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterable
 # Tokens that must agree. Drafts from two save no more than their checks cost, and from one less: docs/drafts.md
 NGRAM = 3
 LONGEST = 3
-# What a step that checks so many draft tokens costs more than one without, in steps: the dear end of what was measured,
-# where memory is fast and cores are few (docs/drafts.md). A figure and not a clock decides, so that the same
-# question gets the same answer again.
+# What a step that checks so many draft tokens costs more than one without, in steps: what the full model took on two
+# cores, in the median (docs/drafts.md). A figure and not a clock decides, so that the same question gets the same
+# answer again.
 EXTRA_COST = (0.0, 0.3, 0.6, 0.9)
 # Steps that drafts may lose before they pause. Two wrong ones are no pattern yet.
 CREDIT = 1.8
