@@ -28,7 +28,6 @@ from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.huge_pages import start_again_with_huge_pages
-from omnilmm_lite.precision import LinearFormat
 from omnilmm_lite.quality.options import add_quality_options
 from quantize.options import add_quantization_options, given_options, parse_options
 
@@ -194,6 +193,8 @@ def _check_convert_installed(what: str) -> None:
 
 
 def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
+    from omnilmm_lite.precision import LinearFormat
+
     if not preset.quantized:
         raise InputError(f"--gptq: the preset {preset.name} keeps the decoder as it is; take another, such as cpu")
     of_tower = {"--calibration"} if preset.tower is LinearFormat.INT8 else set()  # its pictures
