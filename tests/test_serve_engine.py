@@ -120,14 +120,25 @@ def test_who_waits_is_counted_while_others_come(engine: Engine, endless: Task, m
                     came.start()
                     came.join(0.2)  # it waits for the count, if that is safe
 
-    Heard(engine, endless).until(lambda event: isinstance(event, Piece))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(event: Event) -> None:
+        """Keeps the model's thread, which would take the next one, until all are counted."""
+        begun.set()
+        go_on.wait(WAIT_S)
+
+    engine.submit("first", endless, hold)
+    assert begun.wait(WAIT_S)
     for client in ("me", "you"):
         Heard(engine, endless, client)
     monkeypatch.setattr(engine._queue, "_waiting", Busy(engine._queue._waiting))
-    assert engine.waiting == 2
-    came.join(WAIT_S)
-    assert engine.waiting == 3
-    engine.close(0)
+    try:
+        assert engine.waiting == 2
+        came.join(WAIT_S)
+        assert engine.waiting == 3
+    finally:
+        go_on.set()
+        engine.close(0)
 
 
 def test_an_error_in_the_model_is_told_and_the_thread_lives_on(engine: Engine, endless: Task) -> None:
