@@ -148,13 +148,12 @@ def convert(args: argparse.Namespace) -> None:
 
     args.out = args.out.resolve()  # `.` and `..` have no name of their own
     preset = find_preset(args.preset)
+    if not preset.quantized:
+        _check_nothing_given(args, preset)
     if args.lm_head_bits is not None:
-        if not preset.quantized:
-            raise InputError(f"--lm-head-bits: the preset {preset.name} quantizes nothing; take another, such as cpu")
         preset = replace(preset, lm_head_bits=args.lm_head_bits)
     if args.gptq is not None:
         _check_gptq_alone(args, preset)
-    _check_quantized(args, preset)
     check_target(args.out)
     options = parse_options(args, preset) if preset.quantized and args.gptq is None else None
     checkpoint = Checkpoint.open(args.checkpoint)
@@ -195,15 +194,16 @@ def _check_convert_installed(what: str) -> None:
 def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
     from omnilmm_lite.precision import LinearFormat
 
-    if not preset.quantized:
-        raise InputError(f"--gptq: the preset {preset.name} keeps the decoder as it is; take another, such as cpu")
     of_tower = {"--calibration"} if preset.tower is LinearFormat.INT8 else set()  # its pictures
     if given := [option for option in given_options(args) if option not in of_tower]:
         raise InputError(f"--gptq: {args.gptq} is quantized already; leave out {', '.join(given)}")
 
 
-def _check_quantized(args: argparse.Namespace, preset: Preset) -> None:
-    if not preset.quantized and (given := given_options(args)):
+def _check_nothing_given(args: argparse.Namespace, preset: Preset) -> None:
+    """InputError for whatever a preset that quantizes nothing can't honour."""
+    others = {"--gptq": args.gptq, "--lm-head-bits": args.lm_head_bits}
+    given = [option for option, value in others.items() if value is not None] + given_options(args)
+    if given:
         raise InputError(f"{given[0]}: the preset {preset.name} quantizes nothing; leave it out, or take cpu")
 
 

@@ -25,9 +25,8 @@ class Preset:
     decoder: Precision
     quantized: bool  # the decoder's linear layers, in the bits that its GPTQ checkpoint has
     tower: LinearFormat = LinearFormat.FLOAT
-    int8_prefill: bool = (
-        False  # a second decoder graph, for prompts: 1.4 times as fast there (docs/performance.md), and 7 GB more
-    )
+    # A second decoder graph, for prompts: 1.4 times as fast there (docs/performance.md), and 7 GB more.
+    int8_prefill: bool = False
     # The tower is loaded for each new picture and let go before the decoder is: the larger of the two is the peak.
     time_shared: bool = False
     accuracy_level: int = 0

@@ -279,5 +279,5 @@ def check_group_sizes(config: DecoderConfig, group_sizes: Iterable[int]) -> None
             if group_size < 1 or size % group_size:
                 raise InputError(
                     f"groups of {group_size} don't divide the decoder's {name} of {size}; "
-                    f"--group-size can be {', '.join(fitting) or 'nothing that does'}"
+                    + (f"--group-size can be {', '.join(fitting)}" if fitting else "no --group-size does")
                 )

@@ -22,6 +22,7 @@ from quantize.gptq_folder import LINEARS
 from quantize.packing import Layout
 
 GB = 1e9
+TOWER = "tower"  # the int8 tower's folder, within the work folder
 PLANNED = Layout(bits=4, group_size=128)  # what `plan` takes every layer to have
 
 
@@ -56,7 +57,8 @@ class ConversionNeed:
     is known when its data is: `quantize_decoder` asks for that."""
 
     bundle: int
-    work: int
+    decoder: int  # its GPTQ checkpoint, where that is to be made
+    tower: int  # in int8, likewise
 
     @classmethod
     def of(cls, config: OmniLMMConfig, preset: Preset, decoder: int | None, *, is_there: bool) -> Self:
@@ -65,10 +67,12 @@ class ConversionNeed:
         bundle = Subject.planned(preset.name, config, preset).disk.bundle
         if decoder is not None:  # the graph holds the same codes, scales and zero points
             bundle += decoder - checkpoint_bytes(config.decoder, {}, PLANNED)
-        work = 0 if decoder is None or is_there else decoder
-        if preset.tower is LinearFormat.INT8:
-            work += tower_work(config.vision)
-        return cls(bundle, work)
+        tower = tower_work(config.vision) if preset.tower is LinearFormat.INT8 else 0
+        return cls(bundle, 0 if decoder is None or is_there else decoder, tower)
+
+    @property
+    def work(self) -> int:
+        return self.decoder + self.tower
 
     def describe(self, out: Path, work_dir: Path) -> str:
         bundle = f"{out} will take about {self.bundle / GB:.1f} GB"
@@ -76,7 +80,8 @@ class ConversionNeed:
 
     def check(self, out: Path, work_dir: Path) -> None:
         """OmniLMMError where there is less room; what an earlier run has left in `work_dir` needs none."""
-        work = max(0, self.work - used_bytes(work_dir))
+        made = used_bytes(work_dir / TOWER)
+        work = max(0, self.tower - made) + max(0, self.decoder - (used_bytes(work_dir) - made))
         outside, inside = out.parent, _existing(work_dir)
         if outside.stat().st_dev == inside.stat().st_dev:
             _check_free(outside, self.bundle + work, "the conversion", "put OUT and --work-dir on different disks")

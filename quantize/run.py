@@ -184,7 +184,7 @@ def _damages(
             shutil.rmtree(folder)
     if not file.is_file():
         progress.stage("sensitivity of the layers", measure_steps(checkpoint.config.decoder))
-        measured = measure_damages(checkpoint, calibration, settings, device, states, progress.step)
+        measured = measure_damages(Job(checkpoint, calibration, settings, device=device), states, progress.step)
         write_json(file, damages_json(measured))
         shutil.rmtree(states)
     return parse_damages(read_json(file))

@@ -22,12 +22,12 @@ from export.reference import DecoderLayer, causal_mask, rope_tables
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from quantize.budget import Unit, damages_json, parse_damages, unit_names
+from quantize.decoder import Job
 from quantize.disk import check_room, full_disk_said, used_bytes
 from quantize.gptq import round_to_nearest
 from quantize.packing import Layout
-from quantize.samples import Calibration, Sample
+from quantize.samples import Sample
 from quantize.settings import GPTQSettings
-from quantize.source import DecoderSource
 from quantize.stages import STAGES, get_linear
 
 TOKENS = 512  # of text, that trials are measured on: enough to rank units, and 32 layers with 4 trials each take long
@@ -43,23 +43,16 @@ def measure_steps(config: DecoderConfig) -> int:
 
 
 @torch.inference_mode()
-def measure_damages(
-    source: DecoderSource,
-    calibration: Calibration,
-    settings: GPTQSettings,
-    device: torch.device,
-    folder: Path,
-    on_step: Callable[[str], None],
-) -> dict[Unit, dict[Layout, float]]:
-    """For every unit the damage (see `Choice`) that its layouts do: that of `settings`, and finer ones.
+def measure_damages(job: Job, folder: Path, on_step: Callable[[str], None]) -> dict[Unit, dict[Layout, float]]:
+    """For every unit the damage (see `Choice`) that its layouts do: that of the job's settings, and finer ones.
 
-    The damage of `settings`' own layout is measured, by rounding to nearest; finer ones do less in proportion to their
-    squared rounding error, since a small error's divergence is quadratic.
+    The damage of the settings' own layout is measured, by rounding to nearest; finer ones do less in proportion to
+    their squared rounding error, since a small error's divergence is quadratic.
     `folder` keeps what is finished: a run that was killed goes on there. The caller removes it once the result is safe.
     `on_step` is called `measure_steps` times, also for what an earlier run did.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    measurement = _Measurement(source, calibration, settings, device, folder, on_step)
+    measurement = _Measurement(job, folder, on_step)
     with full_disk_said(folder):
         check_room(folder, measurement.needed_bytes() - used_bytes(folder))
         return measurement.run()
@@ -68,19 +61,11 @@ def measure_damages(
 class _Measurement:
     """One go at it, from wherever an earlier one ended."""
 
-    def __init__(
-        self,
-        source: DecoderSource,
-        calibration: Calibration,
-        settings: GPTQSettings,
-        device: torch.device,
-        folder: Path,
-        on_step: Callable[[str], None],
-    ) -> None:
-        self.source, self.config = source, source.config.decoder
-        self.settings, self.base = settings, Layout(settings.bits, settings.group_size)
-        self.device, self.folder, self.on_step = device, folder, on_step
-        self.samples = _evenly_spaced(calibration.samples)
+    def __init__(self, job: Job, folder: Path, on_step: Callable[[str], None]) -> None:
+        self.source, self.config, self.device = job.source, job.decoder, job.device
+        self.settings, self.base = job.settings, Layout(job.settings.bits, job.settings.group_size)
+        self.folder, self.on_step = folder, on_step
+        self.samples = _evenly_spaced(job.calibration.samples)
         self.units = unit_names(self.config)
 
     def needed_bytes(self) -> int:

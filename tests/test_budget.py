@@ -127,7 +127,7 @@ def test_damages_are_what_the_model_shows(tiny_checkpoint: Checkpoint, tmp_path:
     ids = torch.randint(3, 30000, (2, 40), generator=generator)
     calibration = Calibration.from_embeddings(model.embed(row[None]) for row in ids)
     config, steps = tiny_checkpoint.config.decoder, list[str]()
-    damages = measure_damages(tiny_checkpoint, calibration, SETTINGS, CPU, tmp_path / "states", steps.append)
+    damages = measure_damages(Job(tiny_checkpoint, calibration, SETTINGS), tmp_path / "states", steps.append)
     choices = build_choices(config, damages, CPU_PRESET)
     assert list(choices) == unit_names(config)
     # On paper: the original and four trials through layer 0, four more through layer 1, and eight trials' logits.
@@ -154,7 +154,7 @@ def test_a_larger_target_gives_a_larger_and_closer_decoder(tiny_checkpoint: Chec
     with torch.inference_mode():
         rows = [model.embed(torch.randint(3, 30000, (1, 64), generator=generator)) for _ in range(12)]
     calibration = Calibration.from_embeddings(rows)
-    damages = measure_damages(tiny_checkpoint, calibration, SETTINGS, CPU, tmp_path / "states", lambda _: None)
+    damages = measure_damages(Job(tiny_checkpoint, calibration, SETTINGS), tmp_path / "states", lambda _: None)
     choices = build_choices(config, damages, CPU_PRESET)
     least = sum(unit_bytes(config, unit, Layout(4, 64), CPU_PRESET) for unit in choices)
     layouts = spend(choices, int(1.3 * least))

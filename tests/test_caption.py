@@ -21,11 +21,11 @@ from cli import main
 from omnilmm_lite import load
 from omnilmm_lite.caption.captioner import Captioner
 from omnilmm_lite.caption.job import Job
-from omnilmm_lite.caption.listing import Filter, list_pictures
 from omnilmm_lite.caption.loading import Loaded, load_picture
 from omnilmm_lite.caption.output import Output
 from omnilmm_lite.commands.caption import DEFAULT_PROMPT
 from omnilmm_lite.model import Model
+from omnilmm_lite.picture_listing import Filter, list_pictures
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.vision import CACHED_PICTURES
 from tests.test_cli_process import process

@@ -68,7 +68,7 @@ def with_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 
 
 def test_one_disk_has_to_hold_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    need, out, work = ConversionNeed(bundle=600, work=500), tmp_path / "out", tmp_path / "deep" / "work"
+    need, out, work = ConversionNeed(600, decoder=300, tower=200), tmp_path / "out", tmp_path / "deep" / "work"
     with_free(monkeypatch, 1100)
     need.check(out, work)
     with_free(monkeypatch, 1099)
@@ -83,17 +83,26 @@ def test_one_disk_has_to_hold_both(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         need.check(out, work)
 
 
+def test_a_decoder_that_is_there_makes_no_room_for_the_tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `--gptq OUT.work/gptq`, of an earlier conversion."""
+    (tmp_path / "work" / "gptq").mkdir(parents=True)
+    (tmp_path / "work" / "gptq" / "shard").write_bytes(bytes(300))
+    with_free(monkeypatch, 799)
+    with pytest.raises(OmniLMMError, match=r"the conversion needs"):
+        ConversionNeed(600, decoder=0, tower=200).check(tmp_path / "out", tmp_path / "work")
+
+
 def test_two_disks_hold_one_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = Path("/dev/shm")
     if not work.is_dir() or work.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second file system")
     work /= "a-folder-that-is-still-to-be-made"
     with_free(monkeypatch, 600)
-    ConversionNeed(bundle=600, work=600).check(tmp_path / "out", work)
+    ConversionNeed(600, decoder=500, tower=100).check(tmp_path / "out", work)
     with pytest.raises(OmniLMMError, match=r"the bundle needs .* name another OUT"):
-        ConversionNeed(bundle=601, work=600).check(tmp_path / "out", work)
+        ConversionNeed(601, decoder=500, tower=100).check(tmp_path / "out", work)
     with pytest.raises(OmniLMMError, match=r"/dev/shm: the conversion needs .* name another --work-dir"):
-        ConversionNeed(bundle=600, work=601).check(tmp_path / "out", work)
+        ConversionNeed(600, decoder=500, tower=101).check(tmp_path / "out", work)
 
 
 def test_convert_says_so_and_leaves_nothing(

@@ -16,9 +16,8 @@ from PIL import Image
 from omnilmm_lite.chat import Chat, sampling_params
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.generation import Answer, FinishReason, Prompt, TextModel, cache_keys
-from omnilmm_lite.image import load_image, preprocess
+from omnilmm_lite.image import preprocess
 from omnilmm_lite.sampling import SamplingParams
-from omnilmm_lite.vision import CACHED_PICTURES, Encode, VisionEncoder
 from tests.small_checkpoint import TINY
 
 if TYPE_CHECKING:
@@ -247,63 +246,6 @@ def test_cache_keys_tell_pictures_apart(model: Model) -> None:
     assert cache_keys(Prompt(ids), TINY) == ids
 
 
-# ---- pictures ----
-
-
-class CountedVision:
-    def __init__(self) -> None:
-        self.opened = self.runs = 0
-        self.encoder = VisionEncoder(TINY, self._open)
-
-    def _open(self) -> Encode:
-        self.opened += 1
-        return self._encode
-
-    def _encode(self, pixels: Array) -> Array:
-        self.runs += 1
-        features: Array = pixels.mean(axis=(2, 3))[:, None]  # (1, 1, 3)
-        return features
-
-
-def test_the_same_pixels_are_encoded_once_whatever_their_path(tmp_path: Path) -> None:
-    vision = CountedVision()
-    assert vision.opened == 0
-    picture(0).save(tmp_path / "a.png")
-    picture(0).save(tmp_path / "b.bmp")
-    features = [vision.encoder.encode(load_image(tmp_path / name)) for name in ("a.png", "b.bmp", "a.png")]
-    assert (vision.opened, vision.runs) == (1, 1)
-    assert features[0] is features[1] is features[2]
-
-
-def test_a_changed_file_at_the_same_path_is_a_new_picture(tmp_path: Path) -> None:
-    vision = CountedVision()
-    path = tmp_path / "a.png"
-    values = []
-    for seed in (0, 1):
-        picture(seed).save(path)
-        values.append(vision.encoder.encode(load_image(path)).values)
-    assert vision.runs == 2
-    assert np.abs(values[0] - values[1]).max() > 0
-
-
-def test_the_pictures_seen_longest_ago_are_forgotten() -> None:
-    vision = CountedVision()
-    for seed in range(CACHED_PICTURES):
-        vision.encoder.encode(picture(seed))
-    vision.encoder.encode(picture(0))  # now the latest
-    vision.encoder.encode(picture(CACHED_PICTURES))  # takes the place of picture 1
-    before = vision.runs
-    vision.encoder.encode(picture(0))
-    assert vision.runs == before
-    vision.encoder.encode(picture(1))
-    assert vision.runs == before + 1
-
-
-def test_remembered_features_can_not_be_changed_by_a_caller(model: Model) -> None:
-    with pytest.raises(ValueError, match="read-only"):
-        model.encode_image(picture(0))[0] = 0
-
-
 # ---- the small model itself ----
 
 
@@ -382,15 +324,6 @@ def test_a_seed_draws_the_same_answer_again(model: Model) -> None:
         for seed in (1, 1, 2)
     ]
     assert answers[0] == answers[1] != answers[2]
-
-
-def test_a_chat_without_a_picture_never_opens_the_tower(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    vision = CountedVision()
-    monkeypatch.setattr(model, "vision", vision.encoder)
-    chat = model.chat()
-    assert chat.ask("Who are you?", greedy=True, max_new_tokens=4)
-    assert vision.opened == 0
-    assert TINY.tokens.im_patch not in model.encode_chat(chat.messages, image=False)
 
 
 def follow(chat: Chat, question: str, params: SamplingParams) -> Answer:

@@ -131,7 +131,7 @@ def test_zero_points_in_the_other_format(checkpoint: Checkpoint, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--preset", "reference"], "the preset reference keeps the decoder as it is"),
+        (["--preset", "reference"], "--gptq: the preset reference quantizes nothing"),
         (["--group-size", "128"], "is quantized already; leave out --group-size"),
         (["--no-desc-act", "--sym", "--damp", "0.01"], "leave out --sym, --desc-act, --damp"),
         (["--samples", "128", "--calibration", "pictures"], "leave out --samples"),  # the tower takes the pictures
@@ -154,7 +154,10 @@ def test_options_that_contradict_it(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("options", [["--group-size", "128"], ["--target-size", "4GB"], ["--sym"], ["--samples", "0"]])
+@pytest.mark.parametrize(
+    "options",
+    [["--group-size", "128"], ["--target-size", "4GB"], ["--lm-head-bits", "8"], ["--sym"], ["--samples", "0"]],
+)
 def test_a_preset_that_quantizes_nothing_takes_no_such_option(
     options: list[str], checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from export.checkpoint import Checkpoint
 from export.streaming import load_module
 from quantize import sensitivity
 from quantize.budget import Unit, damages_json, parse_damages
+from quantize.decoder import Job
 from quantize.packing import Layout
 from quantize.samples import Calibration, Sample
 from quantize.sensitivity import measure_damages, measure_steps
@@ -38,7 +39,7 @@ CALIBRATION = Calibration(tuple(random_sample(seed) for seed in range(3)), "")
 
 
 def measure(checkpoint: Checkpoint, folder: Path, on_step: Callable[[str], None] = lambda _: None) -> Damages:
-    return measure_damages(checkpoint, CALIBRATION, SETTINGS, torch.device("cpu"), folder, on_step)
+    return measure_damages(Job(checkpoint, CALIBRATION, SETTINGS), folder, on_step)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from omnilmm_lite.image import preprocess
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.precision import FP16, FP32, LinearFormat, Precision
 from omnilmm_lite.presets import PRESETS
+from quantize.disk import TOWER
 from quantize.int8 import AFTER_GELU, Int8Linear
 from quantize.tower import run as run_module
 from quantize.tower.block import choose_inner, quantize_block
@@ -319,7 +320,7 @@ class Interrupting:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / run_module.FOLDER).iterdir())}
+    return {path.name: path.read_bytes() for path in sorted((folder / TOWER).iterdir())}
 
 
 def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(

@@ -123,7 +123,7 @@ class Bench:
         """The bytes that FINER takes, spent where they save most."""
         config, preset = self.checkpoint.config.decoder, find_preset("cpu")
         with TemporaryDirectory(dir=self.work) as states:
-            damages = measure_damages(self.checkpoint, calibration, OURS, CPU, Path(states), lambda _: None)
+            damages = measure_damages(Job(self.checkpoint, calibration, OURS), Path(states), lambda _: None)
         choices = build_choices(config, damages, preset)
         size = sum(unit_bytes(config, unit, Layout(FINER.bits, FINER.group_size), preset) for unit in choices)
         job = Job(self.checkpoint, calibration, OURS, spend(choices, size))

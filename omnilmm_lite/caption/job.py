@@ -10,11 +10,11 @@ from itertools import chain
 from pathlib import Path
 
 from omnilmm_lite.caption.captioner import Captioner
-from omnilmm_lite.caption.listing import Listing
 from omnilmm_lite.caption.loading import ahead, load_picture
 from omnilmm_lite.caption.outcome import Outcome
 from omnilmm_lite.caption.output import Output
 from omnilmm_lite.interrupt import in_background
+from omnilmm_lite.picture_listing import Listing
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.precision import LinearFormat
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
-from quantize.disk import GB, check_room, full_disk_said
+from quantize.disk import GB, TOWER, check_room, full_disk_said
 from quantize.tower.block import choose_inner, quantize_block
 from quantize.tower.int8_tower import Int8Block, Int8Tower
 from quantize.tower.pictures import calibration_pictures
@@ -43,7 +43,6 @@ from quantize.tower.statistics import BlockStatistics
 from quantize.tower.stream import stream_divisors
 from quantize.work_folder import WorkFolder
 
-FOLDER = "tower"  # within the work folder
 WORK_FORMAT = 2  # raise it when the same arguments come to give other files
 
 
@@ -62,9 +61,9 @@ def quantized_tower(
 
 def check_tower(checkpoint: Checkpoint, preset: Preset, calibration: Path | None, work_dir: Path) -> None:
     """InputError where `quantized_tower` would refuse these pictures: said before the decoder's hours, not after."""
-    if preset.tower is LinearFormat.INT8 and (work_dir / FOLDER).is_dir():
+    if preset.tower is LinearFormat.INT8 and (work_dir / TOWER).is_dir():
         images = [load_image(picture) for picture in calibration_pictures(calibration)]
-        WorkFolder(work_dir / FOLDER).check_arguments(_arguments(checkpoint, images))
+        WorkFolder(work_dir / TOWER).check_arguments(_arguments(checkpoint, images))
 
 
 def quantize_tower(
@@ -75,7 +74,7 @@ def quantize_tower(
     InputError for a picture that can't be read, and where `work_dir` holds a tower of another checkpoint or other
     pictures; OmniLMMError where the disk has no room.
     """
-    config, folder = checkpoint.config.vision, work_dir / FOLDER
+    config, folder = checkpoint.config.vision, work_dir / TOWER
     folder.mkdir(parents=True, exist_ok=True)
     images = [load_image(picture) for picture in pictures]
     WorkFolder(folder).check_arguments(_arguments(checkpoint, images))
