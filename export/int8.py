@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.graph import Array, GraphBuilder
+from omnilmm_lite.errors import OmniLMMError
 from quantize.int8 import ACTIVATION_CODES, LEAST_SCALE, Int8Linear, Int8Weight, TokenGrid
+from quantize.pairs import overflowing_pairs
 from quantize.rotation import hadamard
 
 
@@ -46,7 +48,12 @@ def round_rows(graph: GraphBuilder, x: str, grid: TokenGrid, rotation: int, name
 
 
 def int8_product(graph: GraphBuilder, rows: Int8Rows, weight: Int8Weight, name: str) -> str:
-    """(rows, out) float32, which is still to be multiplied by the rows' scale."""
+    """(rows, out) float32, which is still to be multiplied by the rows' scale.
+
+    OmniLMMError for codes that processors without VNNI would multiply wrongly: no such graph is ever written.
+    """
+    if pairs := overflowing_pairs(weight.codes):
+        raise OmniLMMError(f"{name}: {pairs} pairs of 8-bit codes can overflow 16 bits: a mistake; please report it")
     inputs = [
         rows.codes,
         graph.constant(f"{name}.codes", weight.codes.T.numpy()),  # (in, out)

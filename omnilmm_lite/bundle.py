@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.manifest import MANIFEST, FileEntry, Manifest
+from omnilmm_lite.manifest import EXACT_INT8_SCHEMA, MANIFEST, FileEntry, Manifest
 
 BUILTIN = Path(__file__).parent / "builtin"
 BUILTIN_NAME = "tiny"
@@ -18,6 +19,7 @@ HASH_CHUNK = 1 << 22
 # 13, the entry's length, field 1, 8 bytes of key, field 2, the value's length.
 _LOCATION = re.compile(rb"\x6a([\x00-\x7f])\x0a\x08location\x12([\x00-\x7f])", re.DOTALL)
 _BEFORE_VALUE = len(b"\x0a\x08location\x12\x00")
+INT8_PRODUCT = b"MatMulIntegerToFloat"  # the operator's name, as a graph's file spells it
 
 
 @dataclass(frozen=True)
@@ -95,13 +97,26 @@ class Bundle:
             if name not in listed:
                 raise InputError(f"{self.folder / MANIFEST}: {name!r} is used but not listed among the files")
         for name in {graphs.vision, graphs.resampler, graphs.prefill, graphs.decode}:
-            self._check_weights_location(name, listed)
+            if not name.endswith(".onnx"):  # onnxruntime reads an .ort file in a format of its own
+                raise InputError(f"{self.path(name)}: a graph's file name must end in .onnx")
+            data = self.path(name).read_bytes()
+            self._check_weights_location(name, data, listed)
+            self._check_int8_products(data)
 
-    def _check_weights_location(self, graph: str, listed: set[str]) -> None:
+    def _check_int8_products(self, data: bytes) -> None:
+        """InputError where int8 weights may overflow: right numbers on some processors, wrong ones on others."""
+        if self.manifest.schema_version >= EXACT_INT8_SCHEMA or INT8_PRODUCT not in data:
+            return
+        preset = "cpu-small" if self.manifest.graphs.prefill == self.manifest.graphs.decode else "cpu"
+        work_dir = shlex.quote(f"{self.folder}.work")
+        raise InputError(
+            f"{self.folder}: an earlier omnilmm-lite made this bundle, and its int8 products are wrong on processors "
+            f"without VNNI; run `omnilmm-lite convert CHECKPOINT NEW --preset {preset} --work-dir {work_dir}` with the "
+            "other options of then: the decoder isn't quantized again, and the full model takes about half an hour"
+        )
+
+    def _check_weights_location(self, graph: str, data: bytes, listed: set[str]) -> None:
         """A graph may only name weights that the manifest lists, so that it can't make onnxruntime map other files."""
-        if not graph.endswith(".onnx"):  # onnxruntime reads an .ort file in a format of its own
-            raise InputError(f"{self.path(graph)}: a graph's file name must end in .onnx")
-        data = self.path(graph).read_bytes()
         entries = list(_LOCATION.finditer(data))
         # An entry with more in it could say a second location; the word anywhere else, one in another spelling.
         plain = all(entry[1][0] == _BEFORE_VALUE + entry[2][0] for entry in entries)

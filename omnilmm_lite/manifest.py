@@ -16,7 +16,9 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.schema import build
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+EXACT_INT8_SCHEMA = 2  # before it, int8 products were right on processors with VNNI only
 MANIFEST = "manifest.json"
 # Bundles that were made before these were known mean them as they are here: off.
 LATER_SAMPLING = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
@@ -54,6 +56,7 @@ class Manifest:
     target: Device
     config: OmniLMMConfig
     files: tuple[FileEntry, ...]
+    schema_version: int = SCHEMA_VERSION
     graphs: Graphs = Graphs()
     time_shared: bool = False  # the tower is let go after each picture: there is no room for it beside the decoder
     # Graphs whose weights the CPU engine takes where they lie in the file. It would pack them for its kernels: seconds
@@ -68,7 +71,7 @@ class Manifest:
     def to_json(self) -> str:
         data = dataclasses.asdict(self)
         data["target"] = self.target.value
-        return json.dumps({"schema_version": SCHEMA_VERSION, **data}, indent=1, ensure_ascii=False) + "\n"
+        return json.dumps({"schema_version": self.schema_version, **data}, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: Path) -> Manifest:
@@ -81,8 +84,8 @@ class Manifest:
             ) from None
         if not isinstance(data, dict) or "schema_version" not in data:
             raise InputError(f"{where}: this is not a bundle's manifest; convert the checkpoint again")
-        version = data.pop("schema_version")
-        if version != SCHEMA_VERSION:
+        version = data["schema_version"]
+        if isinstance(version, bool) or version not in READABLE_VERSIONS:
             raise InputError(
                 f"{where}: the bundle has schema version {reprlib.repr(version)}, this omnilmm-lite reads "
                 f"{SCHEMA_VERSION}: update omnilmm-lite, or convert the checkpoint again"

@@ -35,6 +35,7 @@ def quantize_weight(
     desc_act: bool = False,
     damp: float = 0.01,
     grid: GridMethod = GridMethod.MIN_MAX,
+    limit_pairs: bool = False,
 ) -> QuantizedWeight:
     """Quantizes `weight` (out, in) so that the layer's output on the calibration inputs changes least.
 
@@ -43,13 +44,14 @@ def quantize_weight(
     in the middle. `desc_act` takes the columns in descending order of the Hessian's diagonal, on grids chosen
     beforehand from the original weight ("static groups"), so that groups stay contiguous. `damp` times the mean of
     the diagonal is added to the diagonal, and ten times more as often as the Hessian isn't positive definite.
+    `limit_pairs`: 8-bit codes that int8 products sum exactly on every processor, see `quantize.pairs`.
 
     InputError where shapes or options don't fit each other or numbers aren't finite.
     """
     weight = torch.as_tensor(weight, dtype=torch.float32)
     hessian = torch.as_tensor(hessian, dtype=torch.float32, device=weight.device)
     columns = Columns.of(hessian, desc_act=desc_act, damp=damp)
-    return columns.quantize(weight, bits, group_size, sym=sym, grid=grid)
+    return columns.quantize(weight, bits, group_size, sym=sym, grid=grid, limit_pairs=limit_pairs)
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,23 @@ class Columns:
         importance[order] = factor.diagonal() ** -2
         return cls(order, factor, importance.masked_fill(diagonal <= 0, 0.0), static_groups=desc_act)
 
-    def quantize(self, weight: Tensor, bits: int, group_size: int, *, sym: bool, grid: GridMethod) -> QuantizedWeight:
+    def quantize(
+        self,
+        weight: Tensor,
+        bits: int,
+        group_size: int,
+        *,
+        sym: bool,
+        grid: GridMethod,
+        limit_pairs: bool = False,
+    ) -> QuantizedWeight:
         """One of the weights, float32 (out, in) on the same device."""
         _check_weight(weight, len(self.order), bits, group_size)
+        if limit_pairs and not (bits == 8 and sym and group_size == -1 and grid is GridMethod.MIN_MAX):
+            raise InputError("limit_pairs is for 8 bits in whole rows, symmetric, on min-max grids")
         group_size = weight.shape[1] if group_size == -1 else group_size
         problem = _Problem(weight, self, group_size)
-        rounding = problem.solve(GridScheme(bits, sym, GridMethod.MIN_MAX), weight)
+        rounding = problem.solve(GridScheme(bits, sym, GridMethod.MIN_MAX, limit_pairs), weight)
         if grid is not GridMethod.MIN_MAX:
             # Static grids are searched for what the columns had become when their turn came, not for what they were.
             rounding = rounding.better_rows(problem.solve(GridScheme(bits, sym, grid), rounding.reached))
@@ -169,7 +182,7 @@ class _Problem:
         unfinished = _Unfinished(
             work=self.weight.T[order].contiguous(),  # a column of the weight is a contiguous row here
             errors=torch.empty(columns, rows, device=device),
-            codes=torch.empty(columns, rows, dtype=torch.uint8, device=device),
+            codes=torch.full((columns, rows), scheme.middle, dtype=torch.uint8, device=device),
             grids=grids,
             places=order.tolist(),
         )
@@ -201,6 +214,8 @@ class _Problem:
             grids.scale[group], grids.zero[group] = chosen.scale[0], chosen.zero[0]
         grid = Grid(grids.scale[group], grids.zero[group], scheme.max_code)
         code = grid.encode(work[column])  # (out,)
+        if scheme.limit_pairs and place ^ 1 < len(unfinished.codes):
+            code = scheme.beside(code, unfinished.codes[place ^ 1])
         unfinished.codes[place] = code
         row = self.columns.factor[column]
         error = torch.div(work[column] - grid.decode(code), row[column], out=unfinished.errors[column])
@@ -226,7 +241,7 @@ class _Unfinished:
 
     work: Tensor  # (in, out): what the columns have become
     errors: Tensor  # (in, out): each one's rounding error over its factor's diagonal
-    codes: Tensor  # uint8 (in, out)
+    codes: Tensor  # uint8 (in, out), the middle one where a column isn't rounded yet
     grids: Grid  # (groups, out)
     places: Sequence[int]  # where each column stands in the weight
 

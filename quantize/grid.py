@@ -17,6 +17,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from quantize.pairs import PAIR_SUM, largest_pair, within_pair
+
 # The smallest fp16 number above zero: a group of (next to) nothing but zeros still needs a scale to divide by.
 SMALLEST_SCALE = 2.0**-24
 
@@ -40,6 +42,7 @@ class GridScheme:
     bits: int = 4
     sym: bool = True  # the zero point is fixed in the middle of the codes
     method: GridMethod = GridMethod.MIN_MAX
+    limit_pairs: bool = False  # see `quantize.pairs`; for 8 bits, symmetric, whole rows
 
     @property
     def max_code(self) -> int:
@@ -49,6 +52,10 @@ class GridScheme:
     def middle(self) -> int:
         """The zero point of symmetric grids."""
         return 1 << (self.bits - 1)
+
+    def beside(self, code: Tensor, neighbour: Tensor) -> Tensor:
+        """`code`, limited by its pair's other code, which is the zero point as long as it isn't known."""
+        return within_pair(code - self.middle, neighbour.to(code.dtype) - self.middle) + self.middle
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,10 @@ def _stored_scale(scale: Tensor) -> Tensor:
 def _min_max(weight: Tensor, scheme: GridScheme) -> Grid:
     low, high = _range(weight)
     if scheme.sym:
-        scale = _stored_scale(2 * torch.maximum(-low, high) / scheme.max_code)
+        scale = 2 * torch.maximum(-low, high) / scheme.max_code
+        if scheme.limit_pairs:
+            scale = torch.maximum(scale, largest_pair(weight) / PAIR_SUM)
+        scale = _stored_scale(scale)
         return Grid(scale, torch.full_like(scale, scheme.middle), scheme.max_code)
     scale = _stored_scale((high - low) / scheme.max_code)
     return Grid(scale, torch.round(-low / scale).clamp_(1, scheme.max_code), scheme.max_code)

@@ -1,7 +1,8 @@
 """A linear layer in 8-bit integers, as onnxruntime computes it.
 
-Weights are int8 with a scale per output channel and the zero point 0. Activations become uint8 while the model runs,
-with a scale per token and one zero point for all tokens, which is all that the operator takes:
+Weights are int8 with a scale per output channel and the zero point 0, and their pairs are limited so that every
+processor sums them exactly (`quantize.pairs`). Activations become uint8 while the model runs, with a scale per token
+and one zero point for all tokens, which is all that the operator takes:
 
     y = MatMulIntegerToFloat(QuantizeLinear(x, scale, zero point, axis=token), codes, 1, weight scale) * scale
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from quantize.pairs import PAIR_SUM, largest_pair, limit_pairs
 from quantize.rotation import rotate
 
 WEIGHT_CODES = 127  # -127 .. 127, and -128 where GPTQ asks for it
@@ -28,14 +30,17 @@ EXACT_COLUMNS = (1 << 24) // (ACTIVATION_CODES * (WEIGHT_CODES + 1))
 
 @dataclass(frozen=True)
 class Int8Weight:
-    codes: Tensor  # int8 (out, in)
+    codes: Tensor  # int8 (out, in), pairs limited
     scale: Tensor  # float32 (out,)
 
     @classmethod
     def round(cls, weight: Tensor) -> Int8Weight:
-        """Every weight, float32 (out, in), to the nearest of its channel's 255 evenly spaced values."""
-        scale = (weight.abs().amax(1) / WEIGHT_CODES).clamp_(min=LEAST_SCALE)
-        return cls(torch.round(weight / scale[:, None]).to(torch.int8), scale)
+        """Every weight, float32 (out, in), to the nearest of its channel's evenly spaced values: 255 of them, or fewer
+        where neighbours are large together."""
+        loudest = torch.maximum(weight.abs().amax(1) / WEIGHT_CODES, largest_pair(weight)[:, 0] / PAIR_SUM)
+        scale = loudest.clamp_(min=LEAST_SCALE)
+        codes = torch.round(weight / scale[:, None])
+        return cls(limit_pairs(codes).to(torch.int8), scale)  # the scale itself was rounded, so a pair may be one over
 
     def dequantize(self) -> Tensor:
         """float32 (out, in)"""

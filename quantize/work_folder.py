@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from export.json_file import read_json
 from omnilmm_lite.errors import InputError
 
 DATA = ("checkpoint", "calibration", "calibration_data")  # stand for data: their hashes tell nobody anything
+FORMAT = "work_format"  # the argument that a change of the code changes
 ARGUMENTS = "arguments.json"  # all that the result depends on
 OPTIONS = "options.json"  # what was chosen, which tells a change hours before the arguments are known
 
@@ -50,14 +51,27 @@ class WorkFolder:
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def check_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Remembers the arguments at the first run; InputError, naming them, if a later run brings others."""
+    def check_arguments(self, arguments: Mapping[str, Any], outdated: Container[int] = ()) -> bool:
+        """Remembers the arguments at the first run; InputError, naming them, if a later run brings others.
+
+        True where they differ in nothing but the `work_format`, and that is one of `outdated`: what is there has to be
+        made again, see `begin_again`.
+        """
         file = self.path / ARGUMENTS
         if not file.is_file():
             write_json(file, arguments)
-            return
+            return False
         before = read_json(file)
-        self._compare(before, arguments, before.keys() | arguments.keys())
+        is_outdated = before.get(FORMAT) in outdated
+        names = before.keys() | arguments.keys()
+        self._compare(before, arguments, names - {FORMAT} if is_outdated else names)
+        return is_outdated
+
+    def begin_again(self, arguments: Mapping[str, Any]) -> None:
+        """Removes everything, the arguments last, so that a run that is killed here begins again as well."""
+        for file in sorted(self.path.iterdir(), key=lambda file: file.name == ARGUMENTS):
+            file.unlink()
+        write_json(self.path / ARGUMENTS, arguments)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """InputError, naming them, for options that can't come to the arguments that the folder was begun with.

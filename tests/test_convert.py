@@ -21,6 +21,7 @@ from export.decoder import CheckpointWeights
 from export.parity import ParityError, compare, compare_distributions
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.manifest import MANIFEST
 from omnilmm_lite.model import load
 from omnilmm_lite.precision import FP32
 from omnilmm_lite.presets import PRESETS, Preset, find_preset
@@ -99,6 +100,20 @@ def test_quantized_presets_convert_and_answer(tmp_path: Path, capsys: pytest.Cap
         found = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.safetensors")}
         assert made in ({}, found)
         made = found
+        check_schema_1(tmp_path / preset, preset)
+
+
+def check_schema_1(folder: Path, preset: str) -> None:
+    """Before schema 2, int8 products were wrong on some processors: such a bundle is refused, others are read."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["schema_version"] == 2
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 1}), encoding="utf-8")
+    if preset not in MAPPED:
+        Bundle.open(folder)
+        return
+    with pytest.raises(InputError) as caught:
+        Bundle.open(folder)
+    assert f"convert CHECKPOINT NEW --preset {preset} --work-dir {folder}.work`" in str(caught.value)
 
 
 MAPPED = {"cpu": ("vision.onnx", "prefill.onnx"), "cpu-small": ("vision.onnx",)}

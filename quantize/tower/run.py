@@ -43,7 +43,8 @@ from quantize.tower.statistics import BlockStatistics
 from quantize.tower.stream import stream_divisors
 from quantize.work_folder import WorkFolder
 
-WORK_FORMAT = 2  # raise it when the same arguments come to give other files
+WORK_FORMAT = 3  # raise it when the same arguments come to give other files
+OUTDATED_FORMATS = (1, 2)  # their codes overflow on processors without VNNI: made again, which takes minutes
 
 
 def quantized_tower(
@@ -63,7 +64,7 @@ def check_tower(checkpoint: Checkpoint, preset: Preset, calibration: Path | None
     """InputError where `quantized_tower` would refuse these pictures: said before the decoder's hours, not after."""
     if preset.tower is LinearFormat.INT8 and (work_dir / TOWER).is_dir():
         images = [load_image(picture) for picture in calibration_pictures(calibration)]
-        WorkFolder(work_dir / TOWER).check_arguments(_arguments(checkpoint, images))
+        WorkFolder(work_dir / TOWER).check_arguments(_arguments(checkpoint, images), outdated=OUTDATED_FORMATS)
 
 
 def quantize_tower(
@@ -77,12 +78,16 @@ def quantize_tower(
     config, folder = checkpoint.config.vision, work_dir / TOWER
     folder.mkdir(parents=True, exist_ok=True)
     images = [load_image(picture) for picture in pictures]
-    WorkFolder(folder).check_arguments(_arguments(checkpoint, images))
+    arguments = _arguments(checkpoint, images)
+    why = ""
+    if WorkFolder(folder).check_arguments(arguments, outdated=OUTDATED_FORMATS):
+        WorkFolder(folder).begin_again(arguments)
+        why = " (again: an earlier version's int8 was wrong on some processors)"
     needed = tower_work(config, len(images))
     check_room(folder, needed - sum(file.stat().st_size for file in folder.iterdir()))
     run = _Run(checkpoint, folder, progress)
     with full_disk_said(folder), torch.inference_mode():
-        progress.stage(f"vision tower's calibration, which needs {needed / GB:.1f} GB in {folder}", run.count)
+        progress.stage(f"vision tower's calibration, which needs {needed / GB:.1f} GB in {folder}{why}", run.count)
         divisors = run.observe(np.concatenate([preprocess(image, config) for image in images]))
         progress.stage("vision tower in 8-bit integers", run.count)
         blocks = [run.round(index, divisors) for index in range(run.count)]

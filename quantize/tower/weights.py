@@ -12,7 +12,7 @@ from quantize.rotation import rotate
 
 def gptq_int8(weight: Tensor, hessian: Tensor) -> Int8Weight:
     """`weight` float32 (out, in), `hessian` X^T X (in, in) of its inputs."""
-    quantized = quantize_weight(weight, hessian, bits=8, group_size=-1, desc_act=True)
+    quantized = quantize_weight(weight, hessian, bits=8, group_size=-1, desc_act=True, limit_pairs=True)
     codes = torch.from_numpy(quantized.codes.astype("int16") - quantized.zeros)  # (out, in), -128 .. 127
     return Int8Weight(codes.to(torch.int8), torch.from_numpy(quantized.scales[:, 0]))
 
