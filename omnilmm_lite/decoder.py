@@ -17,7 +17,7 @@ from omnilmm_lite.binding import FixedStep, unrecorded
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.device import Device, import_onnxruntime, run_graph
 from omnilmm_lite.errors import ContextFullError, InputError
-from omnilmm_lite.memory import return_freed_memory
+from omnilmm_lite.machine.memory import return_freed_memory
 
 if TYPE_CHECKING:
     import onnxruntime

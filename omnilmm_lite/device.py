@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.interrupt import ended_by
+from omnilmm_lite.machine.threads import limited_threads
 
 # onnxruntime >= 1.29 for Linux reports usage to its vendor unless this is set before the library loads.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -172,8 +173,11 @@ def graph_errors(what: str) -> Iterator[None]:
 
 
 def session_options(ort: Any, threads: int | None) -> onnxruntime.SessionOptions:
+    """`threads`: None for the default, see `omnilmm_lite.machine.threads`."""
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; a fallback is reported by us
+    if threads is None:
+        threads = limited_threads()
     if threads is not None:
         options.intra_op_num_threads = threads
     # not session.set_denormal_as_zero, which would speed random weights up: it changes the floating-point mode of the

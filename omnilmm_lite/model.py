@@ -21,6 +21,7 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import TextModel
 from omnilmm_lite.image import ImageSource, load_image
 from omnilmm_lite.opening import GraphOpener
+from omnilmm_lite.plan.here import check_limit
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.tokenizer import Tokenizer
@@ -130,9 +131,10 @@ def load(
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
     `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
-    limit). `threads`: for the CPU; by default one a physical core. `drafts`: answers guess ahead from what was said
-    before, see `omnilmm_lite.drafts`. `cuda_graph`: a card records the step of a token and
-    replays it, see `omnilmm_lite.binding`. InputError or DeviceError where that can't be.
+    limit). `threads`: for the CPU; by default one a performance core, and fewer under a container's quota. `drafts`:
+    answers guess ahead from what was said before, see `omnilmm_lite.drafts`. `cuda_graph`: a card records the step of a
+    token and replays it, see `omnilmm_lite.binding`. InputError or DeviceError where that can't be; OmniLMMError where
+    a container's memory limit is too small.
     """
     opened = Bundle.find(bundle)
     limit = opened.manifest.config.decoder.max_position_embeddings
@@ -142,17 +144,20 @@ def load(
         raise InputError(f"threads: {threads} is out of range; give 1 or more")
     choice = choose_device(device, opened.manifest.target)
     options = Options(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
-    _check_cuda_graph(options, choice)
+    _check(opened, options, choice)
     try:
         return Model(opened, choice, options)
     except DeviceError as error:
         if device != AUTO:
             raise
         choice = fallback(str(error))
-    _check_cuda_graph(options, choice)
+    _check(opened, options, choice)
     return Model(opened, choice, options)  # out of the handler, which would keep the first attempt's memory
 
 
-def _check_cuda_graph(options: Options, choice: DeviceChoice) -> None:
-    if options.cuda_graph and choice.device is Device.CPU:
+def _check(bundle: Bundle, options: Options, choice: DeviceChoice) -> None:
+    if choice.device is Device.CUDA:
+        return
+    if options.cuda_graph:
         raise InputError(f"--cuda-graph: only a CUDA card records steps, and this runs on the CPU ({choice.reason})")
+    check_limit(bundle, options.context)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from omnilmm_lite.interrupt import ended_by
-from omnilmm_lite.memory import available_bytes
+from omnilmm_lite.machine.memory import available_bytes
 
 MADV_POPULATE_READ = 22  # Linux 5.14; Python's mmap module doesn't know it
 MAPS = Path("/proc/self/maps")
@@ -38,11 +39,11 @@ def populate(file: Path) -> None:
 
 def read_ahead(file: Path) -> None:
     """Asks the system to read the file into its cache, where it isn't there already, without mapping it."""
-    if not hasattr(os, "posix_fadvise"):
-        return
-    with contextlib.suppress(OSError), file.open("rb") as opened:
-        size, number = os.fstat(opened.fileno()).st_size, opened.fileno()
-        _in_chunks([(0, size)], lambda start, length: os.posix_fadvise(number, start, length, os.POSIX_FADV_WILLNEED))
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), file.open("rb") as opened:
+            size, number = os.fstat(opened.fileno()).st_size, opened.fileno()
+            advice = os.POSIX_FADV_WILLNEED
+            _in_chunks([(0, size)], lambda start, length: os.posix_fadvise(number, start, length, advice))
 
 
 def _in_chunks(ranges: list[tuple[int, int]], work: Callable[[int, int], object]) -> None:

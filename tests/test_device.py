@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from omnilmm_lite import device
 from omnilmm_lite.device import (
     Device,
     DeviceError,
@@ -185,10 +186,14 @@ def test_a_cpu_session_gets_the_cpu_alone(install: Any) -> None:
     assert ort.arguments["options"].entries == {}
 
 
-def test_threads_are_onnxruntimes_choice_by_default(install: Any) -> None:
+@pytest.mark.parametrize(("limited", "asked"), [(None, 0), (3, 3)])
+def test_threads_are_onnxruntimes_choice_where_nothing_limits_them(
+    install: Any, monkeypatch: pytest.MonkeyPatch, limited: int | None, asked: int
+) -> None:
+    monkeypatch.setattr(device, "limited_threads", lambda: limited)
     ort = install([CPU])
     open_session(Path("a.onnx"), Device.CPU)
-    assert ort.arguments["options"].intra_op_num_threads == 0
+    assert ort.arguments["options"].intra_op_num_threads == asked
 
 
 def test_a_cuda_session_bounds_its_arena_and_never_falls_back(install: Any) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from omnilmm_lite.memory import RUSAGE_UNIT
+from omnilmm_lite.machine.memory import peak_rss_bytes
 
 WARM_UP_STEPS = 2
 
@@ -47,7 +46,7 @@ class Measurement:
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     bytes_per_token: int
-    peak_rss_bytes: int
+    peak_rss_bytes: int  # 0 where the system doesn't tell (Windows)
 
 
 class Engine(Protocol):
@@ -115,5 +114,5 @@ def measure(engine: Engine, task: Task, load_s: float) -> Measurement:
         prefill_tokens_per_s=task.prompt / prefill_s,
         decode_tokens_per_s=task.steps / decode_s,
         bytes_per_token=engine.bytes_per_token,
-        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RUSAGE_UNIT,
+        peak_rss_bytes=peak_rss_bytes() or 0,
     )

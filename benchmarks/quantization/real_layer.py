@@ -24,7 +24,7 @@ from export.json_file import read_json
 from export.keys import decoder_keys
 from export.streaming import Module
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.memory import peak_rss_bytes
+from omnilmm_lite.machine.memory import peak_rss_bytes
 from quantize.decoder import Job, quantize_decoder
 from quantize.report import ProjectionReport
 from quantize.samples import Calibration, Sample

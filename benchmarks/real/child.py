@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.memory import RUSAGE_UNIT
+from omnilmm_lite.machine.memory import RUSAGE_UNIT
 
 ROOT = Path(__file__).parent.parent.parent
 GRACE_S = 20  # for one that is to end
@@ -48,7 +49,7 @@ def run(command: Sequence[str | Path], log: Path, show: Callable[[str], None]) -
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         )
         try:
@@ -58,22 +59,34 @@ def run(command: Sequence[str | Path], log: Path, show: Callable[[str], None]) -
                 kept.write(line)
                 kept.flush()
                 show(lines[-1][1])
-            _, status, usage = os.wait4(child.pid, 0)
+            code, peak = _wait(child)
         except BaseException:
             _end(child)
             raise
         seconds = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)  # or the Popen would wait for it, too
-        if child.returncode:
-            last = lines[-1][1] if lines else f"exit code {child.returncode}"
+        if code:
+            last = lines[-1][1] if lines else f"exit code {code}"
             raise OmniLMMError(f"{last} (all it said is in {log})")
         stdout.seek(0)
-        return Finished(seconds, usage.ru_maxrss * RUSAGE_UNIT, stage_seconds(lines, seconds), stdout.read())
+        return Finished(seconds, peak, stage_seconds(lines, seconds), stdout.read())
+
+
+def _wait(child: subprocess.Popen[str]) -> tuple[int, int]:
+    """The exit code, and the peak in bytes; 0 where the system doesn't tell (Windows)."""
+    peak = 0
+    if sys.platform != "win32":
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)  # or the Popen would wait for it, too
+        peak = usage.ru_maxrss * RUSAGE_UNIT
+    return child.wait(), peak
 
 
 def _end(child: subprocess.Popen[str]) -> None:
     """As Ctrl-C does, which the terminal may have sent it already."""
-    child.send_signal(signal.SIGINT)
+    if sys.platform == "win32":  # where no process can send it to a single other one
+        child.terminate()
+    else:
+        child.send_signal(signal.SIGINT)
     try:
         child.wait(GRACE_S)
     except subprocess.TimeoutExpired:  # what a shell started in the background ignores it

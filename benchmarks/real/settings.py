@@ -13,7 +13,7 @@ from export.json_file import read_json
 from omnilmm_lite.bench.settings import DEFAULT_DECODE_AT, DEFAULT_PREFILL, DEFAULT_REPEAT
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.machine import CPUINFO, physical_cores
+from omnilmm_lite.machine.threads import default_threads
 
 FULL = OmniLMMConfig()
 
@@ -28,7 +28,7 @@ class Settings:
     prefill: str = DEFAULT_PREFILL
     decode_at: str = DEFAULT_DECODE_AT
     repeat: int = DEFAULT_REPEAT  # of the bench, and of the rounds with peers
-    threads: int | None = None  # None: one a physical core
+    threads: int | None = None  # None: the default
     checkpoint: str | None = None  # made earlier; None: made here
     gptq: str | None = None
 
@@ -39,7 +39,7 @@ class Settings:
     @property
     def peer_threads(self) -> int:
         """Peers have to be told a number."""
-        return self.threads or (physical_cores(CPUINFO.read_text()) if CPUINFO.exists() else None) or 1
+        return self.threads or default_threads() or 1
 
 
 @dataclass(frozen=True)

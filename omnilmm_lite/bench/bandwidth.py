@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnilmm_lite.bench.series import seconds
-from omnilmm_lite.machine import last_level_cache_bytes
+from omnilmm_lite.machine.processor import last_level_cache_bytes
 
 PASSES = 50  # with 256 MiB half a second: the best of few says more of the moment than of the memory
 SMALLEST, LARGEST = 1 << 28, 1 << 30

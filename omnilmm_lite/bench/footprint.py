@@ -43,6 +43,6 @@ def parse_status(stage: str, text: str) -> Footprint | None:
 def reset_peak() -> None:
     """Lets the next stage have a peak of its own. Where that isn't allowed, peaks only ever grow."""
     try:
-        CLEAR_REFS.write_text(RESET_PEAK)
+        CLEAR_REFS.write_text(RESET_PEAK, encoding="ascii")
     except OSError:
         return

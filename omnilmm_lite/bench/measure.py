@@ -20,10 +20,11 @@ from omnilmm_lite.bench.settings import Settings
 from omnilmm_lite.bench.workload import picture, token_ids
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.device import Device
-from omnilmm_lite.machine import Machine
-from omnilmm_lite.memory import peak_rss_bytes
+from omnilmm_lite.machine.description import Machine
+from omnilmm_lite.machine.memory import peak_rss_bytes
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.progress import Progress
+from omnilmm_lite.versions import versions
 
 READ_CHUNK = 1 << 24
 
@@ -89,7 +90,8 @@ def measure(
     context = min(limit, max(DEFAULT_CONTEXT, settings.longest))
     settings, notes = settings.within(context)
     loading = Loading(bundle, device, threads, context, cuda_graph)
-    machine = Machine.read()
+    machine = Machine.read(versions())
+    threads = machine.threads if threads is None else threads
     read_s = read_files(bundle, progress)
 
     memory = MemoryLog()
@@ -102,7 +104,7 @@ def measure(
     speeds = _measure_model(model, settings, memory, progress)
     del model  # another one is loaded next, and two may not fit
     loads = _measure_loads(loading, settings.repeat, progress)
-    bandwidth = _bandwidth(settings, choice.device, threads or machine.physical_cores or 1)
+    bandwidth = _bandwidth(settings, choice.device, threads or 1)
     if speeds.questions is None:
         notes.append("questions about a picture are left out: the context has no room for one")
     manifest = bundle.manifest

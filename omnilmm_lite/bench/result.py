@@ -9,12 +9,12 @@ from typing import Any
 from omnilmm_lite.bench.bandwidth import Bandwidth
 from omnilmm_lite.bench.footprint import Footprint
 from omnilmm_lite.bench.series import Series
-from omnilmm_lite.machine import Machine
+from omnilmm_lite.machine.description import Machine
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The bundle and where it ran. `threads`: what was asked for, None for onnxruntime's own choice."""
+    """The bundle and where it ran. `threads`: of the CPU; None where onnxruntime chose."""
 
     bundle: str
     preset: str

@@ -44,17 +44,22 @@ def plan(args: argparse.Namespace, read_config: ReadConfig) -> None:
     """Computes and prints the plan of one preset, and the table of all where none was asked for."""
     if args.vram is not None and not 0 < args.vram <= LARGEST_SIZE:
         raise InputError(f"--vram: {args.vram:g} is out of range; give a card's memory in GB, such as 24")
+    from omnilmm_lite.machine.memory import machine_bytes, memory_limit, total_bytes
+    from omnilmm_lite.plan.here import describe_here, judge_here
     from omnilmm_lite.plan.report import plan_object, verdicts
     from omnilmm_lite.plan.show import markdown, print_plan, print_presets
 
     chosen, plans = _plans(args, read_config)
     judged = verdicts(chosen, args.vram)
     if args.json:
-        print(json.dumps(plan_object(chosen, judged), ensure_ascii=False))
+        print(json.dumps(plan_object(chosen, judged, total_bytes()), ensure_ascii=False))
     elif args.markdown:
         print(markdown(plans))
     else:
-        print_plan(chosen, judged, args.vram or DEFAULT_SIZE)
+        limit = memory_limit()
+        here = judge_here(chosen, machine_bytes(), limit)
+        line = "" if here is None else describe_here(here, limit)
+        print_plan(chosen, judged, args.vram or DEFAULT_SIZE, line)
         if len(plans) > 1:
             print_presets(plans)
 

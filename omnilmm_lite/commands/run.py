@@ -101,7 +101,7 @@ def _answer(
 ) -> dict[str, Any]:
     """Runs one answer, printing it as it comes if `show`; the object that --json prints."""
     from omnilmm_lite.chat import sampling_params
-    from omnilmm_lite.memory import peak_rss_bytes
+    from omnilmm_lite.machine.memory import peak_rss_bytes
     from omnilmm_lite.terminal.screen import shown
     from omnilmm_lite.terminal.waiting import stream, value_of
 

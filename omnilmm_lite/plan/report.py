@@ -18,8 +18,10 @@ def verdicts(plan: Plan, size: float | None) -> list[Verdict]:
     return [judge(plan, each) for each in (*extra, *SIZES)]
 
 
-def plan_object(plan: Plan, judged: Sequence[Verdict]) -> dict[str, Any]:
-    """Sizes in bytes. `parts` are what the engine holds of each; in two phases they are never all there at once."""
+def plan_object(plan: Plan, judged: Sequence[Verdict], machine_bytes: int | None) -> dict[str, Any]:
+    """Sizes in bytes. `machine_bytes`: the RAM that may be had here, None where that isn't known.
+
+    `parts` are what the engine holds of each; in two phases they are never all there at once."""
     subject = plan.subject
     names = ("vision", "resampler", "decoder", "prefill")
     return {
@@ -42,6 +44,7 @@ def plan_object(plan: Plan, judged: Sequence[Verdict]) -> dict[str, Any]:
             "work": subject.disk.work,
             "conversion": subject.disk.conversion,
         },
+        "machine_bytes": machine_bytes,
         "verdicts": {f"{each.size:g}": _verdict_object(each) for each in judged},
     }
 

@@ -40,8 +40,9 @@ def gib(size: int) -> str:
     return f"{size / GIB:.2f}" if not 0 < size < GIB // 100 else f"{size / GIB:.3g}"
 
 
-def print_plan(plan: Plan, judged: Sequence[Verdict], size: float) -> None:
-    """Bars against a card, or on the CPU the RAM, of `size` GB; then figures and verdicts."""
+def print_plan(plan: Plan, judged: Sequence[Verdict], size: float, here: str) -> None:
+    """Bars against a card, or on the CPU the RAM, of `size` GB; then figures and verdicts. `here`: a line about this
+    machine, empty for none."""
     console = plain_console()
     subject = plan.subject
     where = "graphics memory" if subject.preset.target is Device.CUDA else "RAM"
@@ -61,6 +62,8 @@ def print_plan(plan: Plan, judged: Sequence[Verdict], size: float) -> None:
     )
     for verdict in judged:
         console.print(f"{verdict.size:3g} GB of {where}: {verdict.text}")
+    if here:
+        console.print(here)
 
 
 def draw_bar(phase: Phase, usable: int, scale: int) -> Text:

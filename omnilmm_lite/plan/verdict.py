@@ -49,7 +49,12 @@ def usable_bytes(size: float, device: Device) -> int:
 
 
 def judge(plan: Plan, size: float) -> Verdict:
-    usable = usable_bytes(size, plan.subject.preset.target)
+    """For a card, or a machine, of `size` GB."""
+    return judge_usable(plan, size, usable_bytes(size, plan.subject.preset.target))
+
+
+def judge_usable(plan: Plan, size: float, usable: int) -> Verdict:
+    """`usable`: bytes that `size` GB leave to the model."""
     spare = usable - plan.needed
     if spare < 0:
         return Verdict(size, usable, spare, _advice(plan, usable, size))

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omnilmm_lite.memory import peak_rss_bytes, rss_bytes
+from omnilmm_lite.machine.memory import peak_rss_bytes, rss_bytes
 from omnilmm_lite.serve.access import Access
 from omnilmm_lite.serve.asking import Asker, ClientLeft, Listener, Stream, submitted, while_connected, whole_answer
 from omnilmm_lite.serve.engine import Engine, Finished, Task

@@ -1,0 +1,34 @@
+"""How many threads to compute with where nobody says."""
+
+from __future__ import annotations
+
+import math
+
+from omnilmm_lite.machine.cgroup import cpu_quota
+from omnilmm_lite.machine.cores import Cores, read_cores
+
+
+def default_threads() -> int | None:
+    """One a performance core, and no more than a container's quota keeps busy; None where the system tells neither.
+
+    A thread too many costs more than it brings. Under a quota of half a core, two threads use it up in a quarter of
+    each period, and stand still for the rest; on a slow core or a second hyperthread, one makes all others wait.
+    """
+    return threads_for(read_cores(), cpu_quota())
+
+
+def threads_for(cores: Cores, quota: float | None) -> int | None:
+    """`default_threads` of any machine."""
+    most = cores.performance if quota is None else cores.performance or cores.usable
+    known = [number for number in (most, None if quota is None else math.ceil(quota)) if number is not None]
+    return min(known, default=None)
+
+
+def limited_threads() -> int | None:
+    """`default_threads`, where that is less than one for each of the machine's physical cores, else None.
+
+    One for each is onnxruntime's own choice, and it then also gives each thread a core of its own.
+    """
+    cores = read_cores()
+    threads = threads_for(cores, cpu_quota())
+    return None if threads == cores.physical else threads

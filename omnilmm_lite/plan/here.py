@@ -1,0 +1,80 @@
+"""What a plan means on this machine, where a container may allow less memory than there is."""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.device import Device
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.machine.memory import Limit, fatal_limit, memory_limit
+from omnilmm_lite.plan.memory import Plan, make_plan
+from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.plan.verdict import GIB, SYSTEM_RAM, Verdict, judge_usable
+
+LOG = logging.getLogger(__name__)
+
+
+def judge_here(plan: Plan, machine: int | None, limit: Limit | None) -> Verdict | None:
+    """The plan's RAM against that of a machine, and a container's limit, which is the container's alone: nothing of it
+    is left to the system. None where the machine's isn't known."""
+    if machine is None:
+        return None
+    usable = max(0, machine - SYSTEM_RAM)
+    if limit is not None:
+        usable = min(usable, limit.size)
+    size = round((machine if limit is None else limit.size) / GIB, 1)
+    if plan.subject.preset.target is Device.CPU:
+        return judge_usable(plan, size, usable)
+    return Verdict(size, usable, usable - plan.host_total, "")
+
+
+def describe_here(verdict: Verdict, limit: Limit | None) -> str:
+    """One line for people."""
+    by = "" if limit is None else " (container's limit)"
+    return f"this machine's RAM, {verdict.size:.1f} GiB{by}: {verdict.text}"
+
+
+# ---- before loading ----
+
+
+def check_limit(bundle: Bundle, context: int) -> None:
+    """For the CPU: OmniLMMError where the container's limit is less than the decoder's weights, which the engine copies
+    into memory of its own; the system would end the process without a word. A warning in the log, once, where they fit
+    but a question about a picture may not."""
+    limit, weights = fatal_limit(), resident_weights(bundle)
+    if limit is not None and weights > limit.size:
+        raise OmniLMMError(
+            f"{bundle.folder}: its decoder takes {weights / GIB:.1f} GiB of memory, and this container may have "
+            f"{limit.size / GIB:.1f} GiB ({limit.file}): raise that limit, or convert with a smaller preset; "
+            "`omnilmm-lite plan` says what each takes"
+        )
+    limit = memory_limit()
+    needed = 0 if limit is None else _needed(bundle, context)
+    if limit is not None and needed > limit.size:
+        _warn_once(
+            f"memory: a question about a picture takes up to {needed / GIB:.1f} GiB, and this container may have "
+            f"{limit.size / GIB:.1f} GiB ({limit.file}): it may be slow, or ended by the system without a word"
+        )
+
+
+def resident_weights(bundle: Bundle) -> int:
+    """Bytes of weights that have to be in memory for any answer: those of the decoder's graphs, unless they are mapped,
+    which the system can take back and read again."""
+    graphs, mapped = bundle.manifest.graphs, bundle.manifest.mapped
+    files = {bundle.weights(graph) for graph in (graphs.prefill, graphs.decode) if graph not in mapped}
+    return sum(entry.size for entry in bundle.manifest.files if bundle.path(entry.path) in files)
+
+
+def _needed(bundle: Bundle, context: int) -> int:
+    """0 where there is no plan for such a bundle."""
+    try:
+        return make_plan(Subject.bundle(bundle.manifest.name, bundle), context).needed
+    except InputError:
+        return 0
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    LOG.warning(text)

@@ -1,0 +1,28 @@
+"""Which versions of the runtime's own parts are at work."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+
+from omnilmm_lite import __version__
+from omnilmm_lite.device import import_onnxruntime
+from omnilmm_lite.errors import InputError
+
+
+def versions() -> dict[str, str]:
+    """By the package's name; of onnxruntime, whether there is one that works."""
+    return {
+        "omnilmm-lite": __version__,
+        "onnxruntime": _engine_version(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _engine_version() -> str:
+    try:
+        return str(import_onnxruntime().__version__)
+    except InputError:
+        return "none that works"

@@ -1,0 +1,32 @@
+"""What quantizing a decoder needs of memory, known before it starts."""
+
+from __future__ import annotations
+
+import math
+
+from export.keys import decoder_keys
+from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.machine.memory import fatal_limit
+
+GB = 1e9
+FP32_BYTES = 4
+FIRST_LAYER = "model.layers.0."
+
+
+def least_bytes(config: DecoderConfig) -> int:
+    """A layer in fp32 twice, the original's and the quantized one; two matrices as large as the widest Hessian. Torch,
+    the calibration's sequence and the files' pages come on top (docs/quantization.md)."""
+    layer = sum(math.prod(shape) for name, shape in decoder_keys(config).items() if name.startswith(FIRST_LAYER))
+    widest = max(config.hidden_size, config.q_dim, config.intermediate_size)
+    return 2 * FP32_BYTES * (layer + widest * widest)
+
+
+def check_memory(config: DecoderConfig) -> None:
+    """OmniLMMError where a container allows less: the system would end the process without a word, hours later."""
+    limit, needed = fatal_limit(), least_bytes(config)
+    if limit is not None and limit.size < needed:
+        raise OmniLMMError(
+            f"quantizing this decoder takes {needed / GB:.1f} GB of memory at least, and this container may have "
+            f"{limit.size / GB:.1f} GB ({limit.file}): raise that limit, or convert on another machine"
+        )
