@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constr
 PICTURE ?= examples/pictures/cat.png
 QUESTION ?= What is this?
 
-.PHONY: run test test-slow lint format wheel benchmark-quantization bench-real clean
+.PHONY: run test test-slow test-processors lint format wheel benchmark-quantization bench-real clean
 
 run: .venv/runtime.stamp
 	$(BIN)/omnilmm-lite run $(PICTURE) -p "$(QUESTION)" --greedy
@@ -16,6 +16,10 @@ test: .venv/dev.stamp
 
 test-slow: .venv/dev.stamp
 	$(BIN)/python -m pytest -q -m slow
+
+# Needs qemu-user, and takes minutes: other processors are emulated.
+test-processors: .venv/dev.stamp
+	$(BIN)/python -m pytest -q -m emulated tests/processors
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import json
 import os
@@ -60,9 +61,7 @@ Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code is 0, 1 for a failure, 2 for wrong usage or input, 130 after Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an answer or a path may hold what this terminal has no letter for
+    _set_up_streams()
     args = build_parser().parse_args(argv)
     if argv is None and vars(args).get("decodes") and args.model is not None:  # tiny gains nothing by it
         start_again_with_huge_pages()
@@ -80,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILURE
     except OSError as error:
         _discard_stdout()  # it may be what is full
+        if sys.platform == "win32" and error.errno == errno.EINVAL and error.filename is None:
+            return FAILURE  # how a reader that has left is said there
         return _complain(f"{error.filename or 'system'}: {error.strerror or error}", FAILURE)
     except MemoryError:
         return _complain("the memory is not enough: close other programs, or give a smaller --context", FAILURE)
@@ -104,6 +105,16 @@ def build_parser() -> argparse.ArgumentParser:
     add_quality_options(measuring)
     measuring.set_defaults(command=quality)
     return parser
+
+
+def _set_up_streams() -> None:
+    """Text that this terminal has no letters for is no error; on Windows, pipes and files hold UTF-8 as elsewhere."""
+    encoding = "utf-8" if sys.platform == "win32" else None  # None: as it is
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=encoding, errors="replace")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding=encoding)
 
 
 def _discard_stdout() -> None:
@@ -137,13 +148,17 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 def convert(args: argparse.Namespace) -> None:
     """Checkpoint -> (GPTQ checkpoint ->) bundle."""
     _check_convert_installed("conversion")
+    limit_torch_threads()
     from export.checkpoint import Checkpoint
     from export.convert import check_target, write_bundle
     from export.decoder import CheckpointWeights, DecoderWeights
     from omnilmm_lite.console import ConsoleProgress, print_conversion
+    from omnilmm_lite.device import Device
     from omnilmm_lite.presets import find_preset
+    from omnilmm_lite.proof import check_operators
     from quantize.gptq_origin import take_folder
     from quantize.head import RoundedHead
+    from quantize.memory import check_memory
     from quantize.tower.run import check_tower, quantized_tower
 
     args.out = args.out.resolve()  # `.` and `..` have no name of their own
@@ -160,7 +175,11 @@ def convert(args: argparse.Namespace) -> None:
     work_dir = _work_dir(args)
     need = _conversion_need(checkpoint.config, preset, options, args.gptq)
     need.check(args.out, work_dir)
+    if options is not None:
+        check_memory(checkpoint.config.decoder)
     check_tower(checkpoint, preset, args.calibration, work_dir)
+    if preset.target is Device.CPU:
+        check_operators()
     with ConsoleProgress() as progress:
         progress.note(need.describe(args.out, work_dir))
         weights: DecoderWeights = CheckpointWeights(checkpoint)
@@ -189,6 +208,17 @@ def _check_convert_installed(what: str) -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise InputError(f"{what} needs the package {error.name}: install omnilmm-lite[cpu,convert]") from None
+
+
+def limit_torch_threads() -> None:
+    """torch takes a thread for every core that it sees: it knows of no quota, nor of slow cores."""
+    import torch
+
+    from omnilmm_lite.machine.threads import default_threads
+
+    threads = default_threads()
+    if threads is not None and threads < torch.get_num_threads():
+        torch.set_num_threads(threads)
 
 
 def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
@@ -315,6 +345,7 @@ def _find_original(args: argparse.Namespace) -> Callable[[], Subject]:
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: neither a bundle ({MANIFEST}) nor a checkpoint (config.json) is there; name one")
     _check_convert_installed("a checkpoint")
+    limit_torch_threads()
     from export.checkpoint import Checkpoint
     from export.subject import CheckpointSubject
 

@@ -13,7 +13,16 @@ from pathlib import Path
 from omnilmm_lite.bundle import BUILTIN, BUILTIN_NAME, Bundle
 from omnilmm_lite.device import AUTO, Device, choose_device, import_onnxruntime, open_session
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.machine import Machine
+from omnilmm_lite.machine.description import Machine
+from omnilmm_lite.proof import (
+    OperatorProof,
+    ProductSpeed,
+    measure_products,
+    prove_operators,
+    saturates,
+    unsupported_reason,
+)
+from omnilmm_lite.versions import versions
 
 ENGINES = ("onnxruntime", "onnxruntime-gpu")  # they install the same module
 CONVERT_PACKAGES = ("onnx", "safetensors", "sentencepiece", "torch")
@@ -31,11 +40,21 @@ class Provider:
 
 
 @dataclass(frozen=True)
+class Arithmetic:
+    """What the CPU computes. `pairs_saturate`: it adds pairs of 8-bit products in 16 bits, which bundles allow for."""
+
+    proofs: tuple[OperatorProof, ...]
+    pairs_saturate: bool
+    speed: ProductSpeed | None  # None where products don't run at all
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     machine: Machine
     packages: dict[str, str | None]  # None: not installed
     gpus: tuple[str, ...]  # name, driver version, memory, as the driver's own tool says them
     providers: tuple[Provider, ...]
+    arithmetic: Arithmetic | None  # None where the CPU can't run a graph
     bundle: str
     auto: str | None  # the device that `auto` takes, None where the bundle can't be opened
     auto_reason: str
@@ -44,9 +63,9 @@ class Diagnosis:
 
 def diagnose(bundle: str | Path | None = None) -> Diagnosis:
     """Looks at everything, and hashes the bundle."""
-    machine = Machine.read()
+    machine = Machine.read(versions())
     packages = {name: _version(name) for name in (*ENGINES, *CONVERT_PACKAGES)}
-    problems = []
+    problems = [reason] if (reason := unsupported_reason()) else []
     if all(packages[name] for name in ENGINES):
         problems.append("onnxruntime and onnxruntime-gpu are both installed and overwrite each other: uninstall both, "
                         "then install omnilmm-lite[cpu] or omnilmm-lite[gpu]")  # fmt: skip
@@ -55,6 +74,9 @@ def diagnose(bundle: str | Path | None = None) -> Diagnosis:
     works = {provider.device: provider.works for provider in providers}
     if not works[Device.CPU.value]:
         problems.append(f"the CPU can't run a graph: {providers[0].detail}")
+    arithmetic = _prove(machine) if works[Device.CPU.value] else None
+    if arithmetic is not None:
+        problems += [proof.complaint() for proof in arithmetic.proofs if not proof.holds]
     if gpus and not works[Device.CUDA.value]:
         problems.append(f"there is an NVIDIA card, but it can't be used: {providers[1].detail}")
     name, auto = str(bundle or BUILTIN_NAME), None
@@ -68,7 +90,7 @@ def diagnose(bundle: str | Path | None = None) -> Diagnosis:
     except OmniLMMError as error:
         reason = str(error)
         problems.append(reason)
-    return Diagnosis(machine, packages, gpus, providers, name, auto, reason, tuple(problems))
+    return Diagnosis(machine, packages, gpus, providers, arithmetic, name, auto, reason, tuple(problems))
 
 
 def _version(package: str) -> str | None:
@@ -94,6 +116,13 @@ def _try_device(device: Device) -> Provider:
         missing = _missing_library(Path(ort.__file__).parent / "capi") if device is Device.CUDA else None
         return Provider(device.value, False, f"{missing} is missing" if missing else str(error))
     return Provider(device.value, True, "a graph was opened on it")
+
+
+def _prove(machine: Machine) -> Arithmetic:
+    """Takes about a second."""
+    proofs = prove_operators()
+    runs = not any(proof.failure for proof in proofs)
+    return Arithmetic(proofs, saturates(), measure_products(machine.threads) if runs else None)
 
 
 def _missing_library(folder: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from omnilmm_lite import doctor
 from omnilmm_lite.bundle import BUILTIN
 from omnilmm_lite.device import Device
 from omnilmm_lite.doctor import Provider, diagnose
+from omnilmm_lite.proof import Family, Operator, OperatorProof
 
 
 def test_whole_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,6 +24,37 @@ def test_whole_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["problems"] == []
     assert found["auto"] == "cpu"
     assert found["providers"][0] == {"device": "cpu", "works": True, "detail": "a graph was opened on it"}
+    assert {proof["operator"] for proof in found["arithmetic"]["proofs"]} == {operator.value for operator in Operator}
+    assert found["arithmetic"]["speed"]["int8_gops"] > 0
+
+
+def test_what_is_computed_right_has_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor"]) == 0
+    rows = {line[:16].rstrip(): line[17:] for line in capsys.readouterr().out.splitlines()}
+    assert rows["int8 products"] == "exact"
+    assert all(rows[family.value].startswith(("exact", "within tolerance")) for family in Family)
+    assert rows["int8 pairs"].startswith("added in ")
+    assert "times as fast as fp32" in rows["int8 speed"]
+
+
+def test_wrong_operators_are_problems(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = OperatorProof(Operator.INT8_PRODUCT, "whole numbers", 3.0, 0.0, "0: why", 12.0, 15.0)
+    lacking = OperatorProof(Operator.GELU, "any", math.inf, 0.0, "why", math.nan, math.nan, "no kernel")
+    monkeypatch.setattr(doctor, "prove_operators", lambda: (wrong, lacking))
+    assert cli.main(["doctor"]) == 1
+    output = capsys.readouterr()
+    assert "int8 products    WRONG: MatMulIntegerToFloat (whole numbers): found 12, expected 15" in output.out
+    assert "activations      WRONG: BiasGelu doesn't run: no kernel" in output.out
+    assert "int8 speed" not in output.out
+    assert "problems found: 2; the first: this processor with onnxruntime" in output.err
+    assert cli.main(["doctor", "--json"]) == 1
+    proofs = json.loads(capsys.readouterr().out)["arithmetic"]["proofs"]
+    assert [proof["found"] for proof in proofs] == [12.0, None]
+
+
+def test_processor_without_support(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "unsupported_reason", lambda: "s390x keeps numbers in big-endian order")
+    assert diagnose().problems == ("s390x keeps numbers in big-endian order",)
 
 
 def test_damaged_bundle_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +76,7 @@ def test_no_engine_is_a_finding_and_no_end(monkeypatch: pytest.MonkeyPatch, caps
     found = json.loads(capsys.readouterr().out)
     assert found["machine"]["versions"]["onnxruntime"] == "none that works"
     assert [provider["works"] for provider in found["providers"]] == [False, False]
+    assert found["arithmetic"] is None
     assert "onnxruntime is not installed" in found["problems"][0]
 
 

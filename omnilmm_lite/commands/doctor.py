@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.errors import OmniLMMError
 
 if TYPE_CHECKING:
-    from omnilmm_lite.doctor import Diagnosis
+    from omnilmm_lite.doctor import Arithmetic, Diagnosis
+    from omnilmm_lite.machine.description import Machine
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Says what is installed, which devices really run a graph, and whether a bundle is whole."
+    parser.description = (
+        "Says what is installed, which devices really run a graph, whether this processor computes right, and whether "
+        "a bundle is whole."
+    )
     parser.add_argument("--model", metavar="BUNDLE", help="bundle to check (default: the built-in tiny)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(command=doctor)
@@ -25,28 +32,73 @@ def doctor(args: argparse.Namespace) -> None:
     from omnilmm_lite.doctor import diagnose
 
     found = diagnose(args.model)
-    print(json.dumps(dataclasses.asdict(found), ensure_ascii=False) if args.json else report(found))
+    print(to_json(found) if args.json else report(found))
     if found.problems:
         raise OmniLMMError(f"problems found: {len(found.problems)}; the first: {found.problems[0]}")
+
+
+def to_json(found: Diagnosis) -> str:
+    """One object; None for numbers that aren't finite, which JSON has no word for."""
+
+    def plain(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: _plain(value) for name, value in items}
+
+    return json.dumps(dataclasses.asdict(found, dict_factory=plain), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def report(found: Diagnosis) -> str:
     """The diagnosis for people, a line a fact."""
     machine = found.machine
-    memory = "unknown" if machine.memory_bytes is None else f"{machine.memory_bytes / 2**30:.1f} GiB"
-    cores = f"{machine.physical_cores or 'unknown'} physical, {machine.logical_cores} usable"
     rows = [
         ("system", machine.system),
         ("processor", machine.cpu),
-        ("cores", cores),
+        ("cores", cores(machine)),
         ("instructions", ", ".join(machine.flags) or "unknown"),
-        ("memory", memory),
+        ("memory", memory(machine)),
         *[("card", gpu) for gpu in found.gpus or ("no NVIDIA driver found",)],
         *machine.versions.items(),
         *[(name, version or "not installed") for name, version in found.packages.items() if name != "onnxruntime"],
         *[(each.device, f"{'works' if each.works else 'no'}: {each.detail}") for each in found.providers],
+        *(arithmetic(found.arithmetic, machine) if found.arithmetic else ()),
         ("bundle", f"{found.bundle}: {'whole' if found.auto else 'not usable'}"),
         ("auto", f"{found.auto or 'nothing'}: {found.auto_reason}"),
         *[("problem", problem) for problem in found.problems],
     ]
     return "\n".join(f"{name:<16} {value}" for name, value in rows)
+
+
+def arithmetic(found: Arithmetic, machine: Machine) -> list[tuple[str, str]]:
+    """What the CPU computes right, and how fast int8 products are."""
+    from omnilmm_lite.proof.show import describe_speed, describe_sums, verdict_rows
+
+    rows = [*verdict_rows(found.proofs), ("int8 pairs", describe_sums(found.pairs_saturate))]
+    if found.speed is not None:
+        rows.append(("int8 speed", describe_speed(found.speed, machine.flags)))
+    return rows
+
+
+def cores(machine: Machine) -> str:
+    """How many there are, what of them may be used, and the threads that makes."""
+    found = [f"{machine.physical_cores or 'unknown'} physical", f"{machine.logical_cores} usable"]
+    if machine.performance_cores != machine.usable_physical_cores:
+        found.append(f"{machine.performance_cores} performance cores")
+    if machine.cpu_quota is not None:
+        found.append(f"{machine.cpu_quota:.3g} by the container's quota")
+    threads = "onnxruntime chooses the threads"
+    if machine.threads is not None:
+        threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
+    return f"{', '.join(found)}: {threads}"
+
+
+def memory(machine: Machine) -> str:
+    """The machine's, and a container's limit where that is less."""
+    total = "unknown" if machine.memory_bytes is None else f"{machine.memory_bytes / 2**30:.1f} GiB"
+    if machine.memory_limit_bytes is None:
+        return total
+    return f"{machine.memory_limit_bytes / 2**30:.1f} GiB by the container's limit, of {total}"

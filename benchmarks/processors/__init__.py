@@ -1,0 +1,1 @@
+"""What operators compute on processors that aren't here: docs/processors.md."""

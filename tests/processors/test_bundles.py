@@ -1,0 +1,133 @@
+"""Bundles on a processor with AVX2 and without VNNI, and bundles that were made there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks.processors.emulation import Processor, run_python
+from export.checkpoint import Checkpoint
+from export.decoder import TOLERANCE_INT8_ACTIVATIONS
+from export.graph import Array
+from export.prefill import TOLERANCE
+from omnilmm_lite.builtin_conversations import CONVERSATIONS
+from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.conversations import PICTURES, seeded_picture
+from omnilmm_lite.image import preprocess
+from tests.processors.integer_nodes import exact_product, integer_nodes
+
+# An activation that lies between two codes may be rounded to either where sums before it were rounded otherwise; over a
+# whole model that is a few steps of 1/127.
+ROUNDED_OTHERWISE = 3 * TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One picture, and text enough that GPTQ's sums are well conditioned: emulated, the default would take minutes."""
+    path = tmp_path_factory.mktemp("calibration") / "conversations.jsonl"
+    samples = [{"question": question, "answer": answer} for question, answer in CONVERSATIONS]
+    samples[0]["image"] = str(PICTURES / "cat.jpg")
+    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
+    return path
+
+
+def converted(processor: Processor | None, checkpoint: Checkpoint, calibration: Path, out: Path) -> Bundle:
+    options = ["--preset", "cpu", "--calibration", str(calibration)]
+    run_python(processor, ["cli.py", "convert", str(checkpoint.folder), str(out), *options])
+    return Bundle.open(out)
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_checkpoint: Checkpoint, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Converted on this machine's processor."""
+    return converted(None, tiny_checkpoint, calibration, tmp_path_factory.mktemp("native") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def native_answers(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
+    return answers(None, bundle, tmp_path_factory.mktemp("answers"))
+
+
+def answers(processor: Processor | None, bundle: Bundle, folder: Path) -> dict[str, Array]:
+    out = folder / "answers.npz"
+    run_python(processor, ["-m", "tests.processors.run_bundle", str(bundle.folder), str(out)])
+    with np.load(out) as arrays:
+        return dict(arrays)
+
+
+def largest_difference(found: Array, wanted: Array) -> float:
+    """Relative to the largest value."""
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+def graph_inputs(bundle: Bundle) -> dict[str, Mapping[str, Array]]:
+    """For the tower and for the graph for prompts: a picture, and a prompt of random embeddings into an empty cache."""
+    config = bundle.manifest.config
+    decoder, tokens = config.decoder, 11
+    embeddings = np.random.default_rng(0).normal(0, 1, (1, tokens, decoder.hidden_size)).astype(np.float32)
+    prompt: dict[str, Array] = {
+        "inputs_embeds": embeddings,
+        "logits_rows": np.arange(tokens),
+        "seqlens_k": np.asarray([tokens - 1], np.int32),
+        "total_sequence_length": np.asarray(tokens, np.int32),
+    }
+    empty = np.zeros((1, decoder.num_key_value_heads, tokens, decoder.head_dim), np.float32)
+    for layer in range(decoder.num_hidden_layers):
+        prompt |= {f"past.{layer}.key": empty, f"past.{layer}.value": empty}
+    pixels = preprocess(seeded_picture(config.vision.image_size), config.vision)
+    graphs = bundle.manifest.graphs
+    return {graphs.vision: {"pixel_values": pixels}, graphs.prefill: prompt}
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("graph", ["vision", "prefill"])
+def test_integer_nodes_give_the_same_everywhere(graph: str, bundle: Bundle, emulator: str, tmp_path: Path) -> None:
+    """Fed with the same numbers, to the last bit: rounding to codes, and products, packed and as they lie."""
+    name = str(getattr(bundle.manifest.graphs, graph))
+    nodes = integer_nodes(bundle.path(name), graph_inputs(bundle)[name])
+    onnx.save(nodes.model, tmp_path / "nodes.onnx")
+    feeds: dict[str, Any] = {**nodes.feeds}
+    np.savez(tmp_path / "feeds.npz", **feeds)
+    products = [node for node in nodes.model.graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert len(products) > 10
+    for node in products:
+        assert np.array_equal(nodes.found[node.output[0]], exact_product(node, nodes)), node.name
+    for processor in (None, Processor.HASWELL, Processor.NEHALEM):
+        paths = [str(tmp_path / file) for file in ("nodes.onnx", "feeds.npz", "found.npz")]
+        run_python(processor, ["-m", "tests.processors.run_nodes", *paths])
+        with np.load(tmp_path / "found.npz") as found:
+            for output, wanted in nodes.found.items():
+                for mapped in (False, True):
+                    assert np.array_equal(found[f"{output}.{mapped}"], wanted), (processor, output, mapped)
+
+
+@pytest.mark.emulated
+def test_a_bundle_answers_alike_everywhere(
+    bundle: Bundle, native_answers: dict[str, Array], processor: Processor, tmp_path: Path
+) -> None:
+    found = answers(processor, bundle, tmp_path)
+    differences = {name: largest_difference(found[name], wanted) for name, wanted in native_answers.items()}
+    assert max(differences.values()) <= ROUNDED_OTHERWISE, differences
+
+
+@pytest.mark.emulated
+def test_a_bundle_made_without_vnni_is_the_same(
+    bundle: Bundle, native_answers: dict[str, Array], tiny_checkpoint: Checkpoint, calibration: Path, emulator: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """But for single codes of GPTQ's, which takes its decisions by sums of floats."""
+    other = converted(Processor.HASWELL, tiny_checkpoint, calibration, tmp_path / "bundle")
+    for entry in bundle.manifest.files:
+        if entry.path.endswith(".data"):
+            ours, theirs = (np.fromfile(each.path(entry.path), np.uint8) for each in (bundle, other))
+            assert ours.shape == theirs.shape
+            assert (ours != theirs).mean() < 1e-3, entry.path
+    found = answers(None, other, tmp_path)
+    differences = {name: largest_difference(found[name], wanted) for name, wanted in native_answers.items()}
+    assert max(differences.values()) <= TOLERANCE_INT8_ACTIVATIONS, differences
