@@ -1,8 +1,8 @@
 """What the CPU's fast decoder paths cost in accuracy: `python -m benchmarks.fast_paths --work FOLDER`.
 
 SmolLM2's decoder as the graphs that a bundle holds, through the runtime: each sequence's first half is the prompt, its
-second half the answer, teacher-forced. Divergence from the fp32 model, at both. FOLDER is the one of
-benchmarks.quantization, whose best GPTQ folder is used.
+second half the answer, teacher-forced. Divergence from the fp32 model, at both. FOLDER may be the one of
+benchmarks.quantization, whose best GPTQ folder is used; where there is none, it is made.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quantization.evaluation import Evaluation
 from benchmarks.quantization.smollm2 import SmolLM2
+from benchmarks.quantization.variants import OURS, calibration
 from benchmarks.quantization.wikipedia import token_windows
 from export.decoder import DecoderWeights, build_decoder
 from export.graph import Weight
@@ -26,6 +27,7 @@ from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.precision import FP32
 from omnilmm_lite.quality.statistics import Scores, Summary, score, summarize
+from quantize.decoder import Job, quantize_decoder
 from quantize.gptq_folder import read
 from quantize.head import RoundedHead
 
@@ -71,9 +73,11 @@ def main() -> None:
     parser.add_argument("--gptq", type=Path, help="GPTQ folder (default: the one that benchmarks.quantization made)")
     args = parser.parse_args()
     model = SmolLM2.open(args.work / "smollm2")
-    gptq = args.gptq or args.work / "64-oursbothanderrorcorrection" / "gptq"
-    build(model, read(gptq, model.config.decoder), args.work)
-    _, ids = token_windows(model.tokenizer(), max(CALIBRATED, SEQUENCES), TOKENS)
+    calibrated, ids = token_windows(model.tokenizer(), max(CALIBRATED, SEQUENCES), TOKENS)
+    work_dir = args.work / "64-oursbothanderrorcorrection"
+    if args.gptq is None:  # goes on where it was, and is there at once where it is finished
+        quantize_decoder(Job(model, calibration(model, calibrated[:CALIBRATED]), OURS), work_dir, print)
+    build(model, read(args.gptq or work_dir / "gptq", model.config.decoder), args.work)
     ids = ids[:SEQUENCES]
     original = Evaluation(model, ids)
     print("| path | KLD, prompt | KLD, answer | top-1, prompt | top-1, answer |\n|---|---|---|---|---|")

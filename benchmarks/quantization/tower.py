@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.quantization.packages import package_file
 from benchmarks.quantization.tower_plot import plot_blocks
 from benchmarks.quantization.tower_trunk import READING, Block, Linear, Site, Trunk, check_trunk, load_trunk
-from benchmarks.quantization.tower_variants import INT8, NEAREST, RECIPE, ROTATED, WEIGHT_ONLY, Layer, Variant
+from benchmarks.quantization.tower_variants import CODES, INT8, NEAREST, RECIPE, ROTATED, WEIGHT_ONLY, Layer, Variant
 from export.durable import write_json
 from export.json_file import read_json
 from quantize.tower.stream import stream_divisors
@@ -167,6 +167,7 @@ def to_markdown(results: Sequence[Result]) -> str:
 TABLES: Mapping[str, Callable[[Trunk, Pictures], Iterator[Result]]] = {
     "stream": lambda trunk, pictures: measure(trunk.reading_the_stream(), (*INT8, *WEIGHT_ONLY), *pictures),
     "pre-norm": lambda trunk, pictures: measure(trunk, (NEAREST, RECIPE, ROTATED), *pictures),
+    "codes": lambda trunk, pictures: measure(trunk.reading_the_stream(), CODES, *pictures),
     "outliers": lambda trunk, pictures: outliers(trunk.reading_the_stream(), *pictures),
 }
 

@@ -13,6 +13,7 @@ from benchmarks.quantization.tower_trunk import READING, Linear, Site
 from quantize.gptq import quantize_weight, round_to_nearest
 from quantize.grid import GridMethod
 from quantize.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight
+from quantize.rotation import rotate
 from quantize.tower.weights import gptq_linear
 
 ALPHAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -48,13 +49,22 @@ def int8(
     inner: int = 1,
     gelu_grid: bool = False,
     gptq: frozenset[Site] = frozenset(),
+    largest_code: int | None = None,
 ) -> Linear:
-    """`stream` and `inner`: Hadamard blocks at qkv and fc1, and at fc2. `gptq`: where weights aren't just rounded."""
+    """`stream` and `inner`: Hadamard blocks at qkv and fc1, and at fc2. `gptq`: where weights aren't just rounded.
+    `largest_code`: codes up to it, alone or beside each other; None: limited in pairs, as the graphs have them."""
     rotation = stream if layer.site in READING else inner if layer.site is Site.FC2 else 1
     grid = AFTER_GELU if gelu_grid and layer.site is Site.FC2 else SYMMETRIC
     if layer.site in gptq:
         return gptq_linear(layer.weight, layer.hessian, grid=grid, rotation=rotation)
+    if largest_code is not None:
+        return Int8Linear(_evenly(rotate(layer.weight, rotation), largest_code), grid, rotation)
     return Int8Linear.round(layer.weight, grid=grid, rotation=rotation)
+
+
+def _evenly(weight: Tensor, largest_code: int) -> Int8Weight:
+    scale = weight.abs().amax(1) / largest_code
+    return Int8Weight(torch.round(weight / scale[:, None]).to(torch.int8), scale)
 
 
 def int8_weights_only(layer: Layer) -> Linear:
@@ -174,6 +184,12 @@ INT8 = (
         partial(int8, stream=64, inner=32, gptq=ALL),
         value_rotation=16,
     ),
+)
+# What exact sums on every processor cost: the same with codes that overflow where there is no VNNI, and with 7 bits.
+CODES = tuple(
+    Variant(f"{base.name}, {what}", f"{bits}/8", base.cost, partial(form, largest_code=code), base.value_rotation)
+    for base, form in ((NEAREST, int8), (RECIPE, partial(int8, stream=64, gelu_grid=True)))
+    for what, bits, code in (("all codes", 8, 127), ("limited in pairs", 8, None), ("7 bits", 7, 64))
 )
 WEIGHT_ONLY = tuple(
     Variant(
