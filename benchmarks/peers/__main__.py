@@ -25,6 +25,7 @@ from pathlib import Path
 from benchmarks.peers.report import markdown, summarize
 from benchmarks.peers.task import Measurement, Task, add_task_options, parse_task
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.machine.processor import instruction_sets, processor_name
 
 ROOT = Path(__file__).parent.parent.parent
 REPEAT = 5
@@ -114,10 +115,12 @@ def compare(args: argparse.Namespace) -> None:
     task = parse_task(args)
     rounds = run_rounds(workers, task, args.repeat)
     lines = summarize(rounds)
-    table = markdown(lines, task, args.repeat)
+    processor = f"{processor_name()} ({', '.join(instruction_sets()) or 'instruction sets unknown'})"
+    table = markdown(lines, task, args.repeat, processor)
     print(table, file=sys.stderr)
     found = {
         "task": dataclasses.asdict(task),
+        "processor": processor,
         "summary": [dataclasses.asdict(line) for line in lines],
         "rounds": [[dataclasses.asdict(each) for each in measurements] for measurements in rounds],
     }

@@ -54,7 +54,7 @@ def _line(runs: Sequence[Measurement], ours: Sequence[Measurement]) -> Line:
     )
 
 
-def markdown(lines: Sequence[Line], task: Task, rounds: int) -> str:
+def markdown(lines: Sequence[Line], task: Task, rounds: int, processor: str) -> str:
     heads = [
         "engine",
         f"prefill of {task.prompt}, tok/s",
@@ -82,6 +82,5 @@ def markdown(lines: Sequence[Line], task: Task, rounds: int) -> str:
             f"{line.peak_rss_bytes / 1e9:.1f}",
         ]
         rows.append("| " + " | ".join(cells) + " |")
-    return (
-        "\n".join([*rows, "", f"Medians of {rounds} rounds, each engine once in each; {task.threads} threads."]) + "\n"
-    )
+    how = f"Medians of {rounds} rounds, each engine once in each; {task.threads} threads of {processor}."
+    return "\n".join([*rows, "", how]) + "\n"

@@ -115,7 +115,7 @@ def peers(results: Results) -> str:
         return "Not run.\n"
     found = results["peers"]
     lines = [Line(**line) for line in found["summary"]]
-    return markdown(lines, Task(**found["task"]), len(found["rounds"]))
+    return markdown(lines, Task(**found["task"]), len(found["rounds"]), found["processor"])
 
 
 # ---- plan against measured ----
