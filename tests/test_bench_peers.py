@@ -66,7 +66,7 @@ def test_ratios_are_taken_within_rounds() -> None:
     assert (theirs.prefill_tokens_per_s, theirs.prefill_best, theirs.prefill_ratio) == (11, 20, 2)
     assert (theirs.decode_tokens_per_s, theirs.decode_ratio) == (4, 1)
     table = markdown([ours, theirs], TASK, 3, "a processor (avx2)").splitlines()
-    assert table[-1] == "Medians of 3 rounds, each engine once in each; 2 threads of a processor (avx2)."
+    assert table[-1] == "Medians of 3 rounds, each engine once in each; 1 threads of a processor (avx2)."
     assert table[3] == "| theirs | 11.0 | 20.0 | 2.00 | 4.00 | 4.00 | 1.00 | 4 | 1.0 | 1.0 |"
 
 
