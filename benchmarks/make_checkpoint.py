@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import mmap
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.full_width import sized
 from export.durable import durable_folder
+from export.torch_file import read_places
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.console import ConsoleProgress
 from tests.small_checkpoint import Form, config_json, sincos_table, tensor_shapes, write_json, write_tokenizer
@@ -151,15 +151,16 @@ def _shards(tensors: dict[str, Shape]) -> list[list[str]]:
 
 
 def _write_bin(folder: Path, tensors: dict[str, Shape], config: OmniLMMConfig, seed: int) -> Iterator[str]:
-    """torch lays the file out without any data, which is then drawn into the mapped file."""
+    """torch lays the file out without any data, which is then drawn into it."""
     path = folder / "pytorch_model.bin"
     with FakeTensorMode(), torch.serialization.skip_data(materialize_fake_tensors=True):
         torch.save({name: torch.empty(shape, dtype=torch.bfloat16) for name, shape in tensors.items()}, path)
-    for name, shape in tensors.items():
-        with torch.serialization.set_default_mmap_options(mmap.MAP_SHARED):
-            mapped = torch.load(path, mmap=True, weights_only=True)  # anew, so that no filled page stays in memory
-        mapped[name].copy_(draw(name, shape, config, seed))
-        yield name
+    places = read_places(path)
+    with path.open("r+b") as file:
+        for name, shape in tensors.items():
+            file.seek(places[name].start)
+            file.write(draw(name, shape, config, seed).view(torch.uint8).numpy().data)
+            yield name
 
 
 if __name__ == "__main__":

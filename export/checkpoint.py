@@ -141,7 +141,7 @@ def _locate_shards(folder: Path, index: Path) -> dict[str, TensorFile]:
     suffix = index.name.removesuffix(".index.json").rpartition(".")[2]
     for shard in shards:
         # Shards stand beside their index; a path could make us open any file of this machine.
-        if "/" in shard or "\\" in shard or "\0" in shard or not shard.endswith(f".{suffix}"):
+        if not {*"/\\:\0"}.isdisjoint(shard) or not shard.endswith(f".{suffix}"):
             raise InputError(f"{index} names the shard {printable(shard)}; a .{suffix} file beside it is needed")
     if absent := [printable(shard) for shard in shards if not (folder / shard).is_file()]:
         shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")

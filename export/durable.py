@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+WAITS_S = (0.1, 0.3, 1.0, 3.0, 10.0)  # between two tries to move a file, on Windows
+
 
 def write_durably(path: Path, write: Callable[[Path], None]) -> None:
     """`write` fills a file beside `path`, which takes its name once it's on disk; an interrupted one is overwritten."""
     partial = path.with_name(f".{path.name}.partial")
     write(partial)
     _sync(partial)
-    partial.replace(path)
+    move_into_place(partial, path)
     _sync(path.parent)
 
 
@@ -40,10 +44,22 @@ def durable_folder(path: Path) -> Iterator[Path]:
         _sync(partial)
         if path.exists():
             path.rmdir()
-        partial.rename(path)
+        move_into_place(partial, path)
         _sync(path.absolute().parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def move_into_place(source: Path, path: Path) -> None:
+    """Gives `source` its name; a file that has it already is replaced."""
+    if sys.platform == "win32":  # where a virus scanner or an index may have what is new open for a moment
+        for seconds in WAITS_S:
+            try:
+                source.replace(path)
+                return
+            except PermissionError:
+                time.sleep(seconds)
+    source.replace(path)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -71,7 +87,10 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    is_folder = path.is_dir()
+    if is_folder and sys.platform == "win32":  # opens no folder; NTFS keeps names in a journal of its own
+        return
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)  # Windows asks for the right to write
     try:
         os.fsync(descriptor)
     finally:

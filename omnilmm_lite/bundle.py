@@ -146,7 +146,7 @@ def _file_size(path: Path) -> int | None:
 
 def _stays_inside(name: str, root: Path) -> bool:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:  # Windows' separator, and its drives
         return False
     try:
         return (root / name).resolve().is_relative_to(root)  # a link may lead elsewhere

@@ -8,6 +8,7 @@ Sources: glibc's manual, "Memory Allocation Tunables"; Linux's Documentation/adm
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -46,9 +47,10 @@ def _system_waits_to_be_asked() -> bool:
 
 
 def _glibc_can_ask() -> bool:
-    try:
-        library, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (AttributeError, ValueError):  # Windows; another C library
-        return False
+    found = ""
+    if sys.platform == "linux":
+        with contextlib.suppress(ValueError):  # another C library doesn't know the name
+            found = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    library, _, version = found.partition(" ")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     return library == "glibc" and numbers >= FIRST_GLIBC

@@ -50,15 +50,15 @@ def list_pictures(folder: Path, chosen: Filter, leave_out: Sequence[Path] = ()) 
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; name one that holds pictures")
     unreadable: list[str] = []
-    own = {path.absolute() for path in leave_out}
+    own = {_identity(path) for path in leave_out} - {None}
     found = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(str(error.filename))):
         below = PurePosixPath(Path(parent).relative_to(folder).as_posix())
         visible = [name for name in folders if not name.startswith(".") and not chosen.excludes(str(below / name))]
         folders[:] = visible if chosen.recursive else []
         for name in names:
-            path = Path(parent, name)
-            if not name.startswith(".") and chosen.takes(str(below / name)) and path.absolute() not in own:
+            wanted = not name.startswith(".") and chosen.takes(str(below / name))
+            if wanted and _identity(Path(parent, name)) not in own:
                 found.append(str(below / name))
     if not found:
         why = f" ({unreadable[0]} can't be read)" if unreadable else ""
@@ -66,6 +66,15 @@ def list_pictures(folder: Path, chosen: Filter, leave_out: Sequence[Path] = ()) 
         what = "no file that --include and --exclude leave" if chosen.include else f"no picture ({endings})"
         raise InputError(f"{folder}: there is {what} in this folder{why}; name another one")
     return Listing(tuple(sorted(found)), tuple(unreadable))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, however its path is spelled: by a link, or where case is equal. None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_ino else None  # 0: the file system numbers none
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:

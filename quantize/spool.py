@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from export.durable import move_into_place
+
 
 class Spool:
     """float32 states, one sequence after the other. Read and written, not mapped: a map would count as memory."""
@@ -20,7 +22,8 @@ class Spool:
         """`lengths`: the sequences' tokens; `device`: where read states go. Makes the file if it isn't there."""
         self._path, self._lengths, self._width, self._device = path, lengths, width, device
         self._starts = [4 * width * start for start in itertools.accumulate(lengths, initial=0)]  # bytes
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        path.touch()
+        self._file = path.open("r+b", buffering=0)
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -28,12 +31,12 @@ class Spool:
     def read(self, index: int) -> Tensor:
         """(1, tokens, width)."""
         data = bytearray(self._starts[index + 1] - self._starts[index])
-        view, done = memoryview(data), 0
-        while done < len(data):
-            got = os.preadv(self._file, [view[done:]], self._starts[index] + done)
-            if not got:
+        self._file.seek(self._starts[index])
+        rest = memoryview(data)
+        while rest:
+            if not (got := self._file.readinto(rest)):
                 raise EOFError(f"{self._path} ends before sequence {index}")
-            done += got
+            rest = rest[got:]
         array = np.frombuffer(data, np.float32).reshape(1, self._lengths[index], self._width)
         return torch.from_numpy(array).to(self._device)
 
@@ -41,20 +44,25 @@ class Spool:
         """(1, tokens, width)."""
         if states.shape != (1, self._lengths[index], self._width):
             raise ValueError(f"sequence {index} has {self._lengths[index]} tokens, not the shape {tuple(states.shape)}")
-        data, done = memoryview(states.contiguous().cpu().numpy().tobytes()), 0
-        while done < len(data):
-            done += os.pwrite(self._file, data[done:], self._starts[index] + done)
+        self._file.seek(self._starts[index])
+        rest = memoryview(states.contiguous().cpu().numpy().tobytes())
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     def rename(self, path: Path) -> None:
-        """Gives the file its name, as soon as all of it is on disk."""
-        os.fsync(self._file)
-        self._path = self._path.replace(path)
+        """Gives the file its name, as soon as all of it is on disk, and closes it: Windows moves no open file."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        move_into_place(self._path, path)
+        self._path = path
 
     def remove(self) -> None:
+        """Closes it, too."""
+        self._file.close()
         self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        os.close(self._file)
+        self._file.close()

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.systems import PYTHON
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Request, Route
@@ -36,7 +37,7 @@ LAUNCH = [
 @contextlib.contextmanager
 def serving(module: str, *options: str) -> Iterator[str]:
     """A server in a process of its own, on a port of its own choice; its address."""
-    command = [sys.executable, "-m", module, *options, "--port", "0"]
+    command = [*PYTHON, "-m", module, *options, "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

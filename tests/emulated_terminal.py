@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import pexpect  # type: ignore[import-untyped]
 import pyte
+
+from tests.systems import HEED_INTERRUPTS
 
 DEADLINE_S = 60  # for a program that hangs; a busy machine is no failure
 POLL_S = 0.02
@@ -60,7 +61,7 @@ class EmulatedTerminal:
             dimensions=(rows, columns),
             echo=True,
             timeout=DEADLINE_S,
-            preexec_fn=_heed_interrupts,
+            **HEED_INTERRUPTS,
         )
         self._child.delaybeforesend = None
 
@@ -105,8 +106,3 @@ class EmulatedTerminal:
 
     def kill(self) -> None:
         self._child.close(force=True)
-
-
-def _heed_interrupts() -> None:
-    """Whoever runs this in the background ignores SIGINT, and so would the program."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import random
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from omnilmm_lite.model import Model
 from omnilmm_lite.picture_listing import Filter, list_pictures
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.vision import CACHED_PICTURES
+from tests.systems import not_on_windows, odd_names
 from tests.test_cli_process import process
 
 COUNT = 12
@@ -107,6 +107,7 @@ def test_after_a_kill_the_next_run_completes_the_same_lines(folder: Path, out: P
     assert lines(out) == lines(whole)
 
 
+@not_on_windows
 def test_ctrl_c_keeps_what_is_written_and_says_how_to_go_on(folder: Path, out: Path) -> None:
     for number in range(COUNT, 300):
         noise(number).save(folder / f"{number}.png")
@@ -193,7 +194,7 @@ def test_the_output_may_lie_in_the_folder(folder: Path, capsys: pytest.CaptureFi
 
 
 def test_odd_names_come_back(tmp_path: Path, out: Path) -> None:
-    names = {"~x.png", "two\nlines.png", "[bold] [end.png", "-p.png", "日本.png", os.fsdecode(b"\xff.png"), "a\\.png"}
+    names = odd_names()
     folder = tmp_path / "~"
     folder.mkdir()
     for name in names:

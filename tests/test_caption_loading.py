@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image
 
 from omnilmm_lite.caption.loading import ahead, load_picture
 from omnilmm_lite.errors import InputError, OmniLMMError
+from tests.systems import make_pipe
 
 
 def never(path: str, sha256: str | None) -> bool:
@@ -36,7 +36,7 @@ def test_a_damaged_file_has_a_hash_and_an_error(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_an_error_too(tmp_path: Path) -> None:
     (tmp_path / "loop.png").symlink_to("loop.png")
-    os.mkfifo(tmp_path / "pipe.png")  # reading it would wait for ever
+    make_pipe(tmp_path / "pipe.png")  # reading it would wait for ever
     for name in ("loop.png", "pipe.png", "gone.png"):
         loaded = load_picture(tmp_path, name, never)
         assert (loaded.sha256, loaded.picture) == (None, None)

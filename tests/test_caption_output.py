@@ -102,12 +102,12 @@ def test_a_file_without_a_line_may_begin_anew(out: Path) -> None:
 
 @pytest.mark.parametrize("settings", [None, "not JSON", "[]"])
 def test_a_file_of_unknown_settings_is_left_alone(out: Path, settings: str | None) -> None:
-    out.write_text("my diary")
+    out.write_text("my diary", encoding="utf-8")
     if settings is not None:
         settings_path(out).write_text(settings)
     with pytest.raises(InputError, match=r"is there already"):
         Output(out, SETTINGS)
-    assert out.read_text() == "my diary"
+    assert out.read_text(encoding="utf-8") == "my diary"
 
 
 @pytest.mark.parametrize("text", ["diary", "[]", '{"path": "a"}', '{"path": [], "sha256": null}', "\x00"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from omnilmm_lite.manifest import MANIFEST, SCHEMA_VERSION
 from omnilmm_lite.model import Model
 from omnilmm_lite.terminal.picture import Picture, open_file
 from tests.command_line import Result, Run, edit, linked, load_once, refused, runner
+from tests.systems import IS_WINDOWS
 
 ANSWER_KEYS = {"text", "tokens", "finish_reason", "timings", "device", "peak_rss_bytes"}
 TIMING_KEYS = {
@@ -68,7 +70,7 @@ def test_json_is_one_object_with_the_documented_keys(run: Run, tiny_bundle: Path
     assert len(answer["tokens"]) == answer["timings"]["new_tokens"] == 5
     messages = [{"role": "user", "content": "What is this?"}]
     assert answer["timings"]["prompt_tokens"] == len(load_once(tiny_bundle).encode_chat(messages, image=True))
-    assert answer["peak_rss_bytes"] > 10 * 2**20
+    assert answer["peak_rss_bytes"] is None if IS_WINDOWS else answer["peak_rss_bytes"] > 10 * 2**20
     assert answer["text"] + "\n" == run(*command).out
 
 
@@ -279,6 +281,33 @@ def test_wrong_usage_is_argparses_to_explain(run: Run, argv: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(*argv)
     assert caught.value.code == 2
+
+
+def test_pipes_hold_utf_8_on_windows_too(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Python would take the code page for them (PEP 686): JSON is UTF-8 (RFC 8259)."""
+    folder = linked(tiny_bundle, tmp_path / "named")
+    edit(folder, name="猫")
+    pipes = {"stdin": io.BytesIO("猫?".encode()), "stdout": io.BytesIO(), "stderr": io.BytesIO()}
+    monkeypatch.setattr(sys, "platform", "win32")
+    for name, pipe in pipes.items():
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(pipe, encoding="cp1252", write_through=True))
+    assert cli.main(["inspect", str(folder), "--json"]) == 0
+    assert cli.main(["inspect", str(folder / "猫")]) == 2
+    assert json.loads(pipes["stdout"].getvalue().decode())["name"] == "猫"
+    assert "猫: there is no such bundle folder" in pipes["stderr"].getvalue().decode()
+    assert sys.stdin.read() == "猫?"
+
+
+def test_a_reader_that_leaves_a_windows_pipe(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Left(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    err = io.StringIO()
+    for name, value in (("platform", "win32"), ("stdout", Left()), ("stderr", err)):
+        monkeypatch.setattr(sys, name, value)
+    assert cli.main(["inspect", str(tiny_bundle), "--json"]) == 1
+    assert err.getvalue() == ""
 
 
 # ---- the device's note ----

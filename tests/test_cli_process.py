@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from tests.systems import HEED_INTERRUPTS, PYTHON, not_on_windows
 
 ROOT = Path(__file__).parent.parent
 
 
 def process(arguments: Sequence[str], **options: Any) -> subprocess.Popen[str]:
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    command = [sys.executable, *arguments]
-    return subprocess.Popen(command, cwd=ROOT, text=True, preexec_fn=_heed_interrupts, **(pipes | options))
-
-
-def _heed_interrupts() -> None:
-    """A shell's background jobs, as which CI may run, ignore SIGINT, and so would the program."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen([*PYTHON, *arguments], cwd=ROOT, text=True, **(HEED_INTERRUPTS | pipes | options))
 
 
 def long_answer(bundle: Path) -> list[str]:
@@ -34,6 +31,7 @@ def test_the_program_exits_with_the_code() -> None:
     assert err == "omnilmm-lite: no.png: there is no such file; check the path\n"
 
 
+@not_on_windows
 def test_ctrl_c_stops_with_130_and_no_traceback(tiny_bundle: Path) -> None:
     program = process(long_answer(tiny_bundle))
     assert program.stdout is not None
@@ -53,8 +51,9 @@ def test_a_reader_that_leaves_is_no_error_to_complain_about(tiny_bundle: Path) -
     assert program.wait() == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
 def test_a_full_disk_is_one_line(tiny_bundle: Path) -> None:
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("wb") as full:
         program = process(["cli.py", "inspect", str(tiny_bundle), "--json"], stdout=full)
         _, err = program.communicate()
     assert (program.returncode, err) == (1, "omnilmm-lite: system: No space left on device\n")

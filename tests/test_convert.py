@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -149,7 +148,7 @@ def test_a_killed_conversion_is_taken_up_again(tmp_path: Path) -> None:
     while not first_layer.exists():
         assert process.poll() is None, "it ended before its first layer"
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not (tmp_path / "out").exists()
     finished = first_layer.stat()

@@ -16,6 +16,7 @@ from omnilmm_lite.bundle import BUILTIN
 from omnilmm_lite.device import Device
 from omnilmm_lite.doctor import Provider, diagnose
 from omnilmm_lite.proof import Family, Operator, OperatorProof
+from tests.systems import not_on_windows
 
 
 def test_whole_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,6 +103,7 @@ def test_library_that_the_loader_misses(monkeypatch: pytest.MonkeyPatch) -> None
     assert doctor._missing_library(Path("capi")) == "libcudart.so.13"
 
 
+@not_on_windows
 def test_driver_tool_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "nvidia-smi"
     monkeypatch.setenv("PATH", str(tmp_path))

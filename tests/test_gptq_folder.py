@@ -71,7 +71,7 @@ def changed(path: Path, change: Callable[[Tensors], None], **quantization: objec
     """An ordinary folder as one file, after `change` and with other words in its quantization_config."""
     folder = write_folder(path)
     (file,) = folder.glob("*.safetensors")
-    tensors = load_file(file)
+    tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}  # Windows removes no mapped file
     change(tensors)
     file.unlink()
     (folder / "model.safetensors.index.json").unlink()

@@ -11,6 +11,9 @@ import pytest
 
 from omnilmm_lite import huge_pages
 from omnilmm_lite.huge_pages import SETTING, VARIABLE, with_huge_pages
+from tests.systems import linux_alone
+
+pytestmark = linux_alone
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Linux that waits to be asked, with a C library that can ask."""
     policy = tmp_path / "enabled"
-    policy.write_text("always [madvise] never\n")
+    policy.write_text("always [madvise] never\n", encoding="ascii")
     monkeypatch.setattr(huge_pages, "POLICY", policy)
     monkeypatch.setattr(os, "confstr", lambda name: "glibc 2.36", raising=False)
     return policy
@@ -41,7 +44,7 @@ def test_a_system_that_does_not_wait_to_be_asked(system: Path, policy: str | Non
     if policy is None:
         system.unlink()
     else:
-        system.write_text(policy)
+        system.write_text(policy, encoding="ascii")
     assert with_huge_pages({}) is None
 
 

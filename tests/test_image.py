@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import warnings
 import zlib
@@ -21,6 +20,7 @@ from PIL import Image
 from omnilmm_lite import image as image_module
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.image import FORMATS, MAX_ASPECT, MAX_PIXELS, load_image, pixel_hash
+from tests.systems import make_pipe, set_home
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -72,7 +72,7 @@ def test_path_text_bytes_and_image_give_the_same_picture(kind: str, tmp_path: Pa
 
 def test_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise(3, 3).save(tmp_path / "cat.png")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    set_home(monkeypatch, tmp_path)
     assert load_image("~/cat.png").size == (3, 3)
 
 
@@ -98,7 +98,7 @@ def test_camera_jpeg_with_several_pictures_is_a_jpeg() -> None:
 def test_bad_paths_say_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("no picture at all\n" * 50)
     (tmp_path / "empty.jpg").write_bytes(b"")
-    os.mkfifo(tmp_path / "pipe.png")
+    make_pipe(tmp_path / "pipe.png")
     assert "no such file" in refusal(tmp_path / "missing.png")
     assert "folder" in refusal(tmp_path)
     assert "not a JPEG, PNG" in refusal(tmp_path / "notes.png")

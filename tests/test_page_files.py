@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import mimetypes
 import re
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+
+from omnilmm_lite.serve.access import Access
+from omnilmm_lite.serve.app import Server
 
 PAGE = Path(__file__).parent.parent / "omnilmm_lite/serve/page"
 PICTURES = Path(__file__).parent.parent / "examples/pictures"
@@ -26,6 +33,23 @@ def test_nothing_that_runs_or_styles_in_line(path: Path) -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text)
     if path.suffix == ".html":
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("main.js", "text/javascript"), ("style.css", "text/css"), ("icon.svg", "image/svg+xml")]
+)
+def test_types_are_the_browsers_whatever_the_system_says(name: str, kind: str) -> None:
+    """Some programs for Windows register scripts as plain text, which no browser runs that is told "nosniff"."""
+    mimetypes.add_type("text/plain", Path(name).suffix)
+    unused: Any = None
+    transport = httpx.ASGITransport(Server(unused, unused, Access(None, (), ())).app())
+
+    async def fetched() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
+            return await http.get(f"/page/{name}")
+
+    response = asyncio.run(fetched())
+    assert (response.status_code, response.headers["content-type"].partition(";")[0]) == (200, kind)
 
 
 def test_every_icon_that_is_used_is_there() -> None:

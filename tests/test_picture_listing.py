@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from omnilmm_lite.conversations import read_source
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.image import FORMATS, PICTURE_SUFFIXES, load_image
 from omnilmm_lite.picture_listing import Filter, list_pictures
+from tests.systems import odd_names
 
 FILES = ["b.png", "a.JPG", "notes.txt", ".hidden.png", "cats/2.webp", "cats/1.png", "cats/deep/x.gif", ".git/y.png"]
 
@@ -77,16 +77,21 @@ def test_links_to_folders_are_no_trap_and_links_to_files_are_taken(folder: Path)
 
 
 def test_odd_names_are_taken_as_they_are(folder: Path) -> None:
-    names = ["~x.png", "two\nlines.png", "[bold].png", "-p.png", " .png", os.fsdecode(b"\xff.png"), "日本.png"]
+    names = odd_names()
     for name in names:
         (folder / name).touch()
-    assert set(names) <= set(list_pictures(folder, Filter()).paths)
+    assert names <= set(list_pictures(folder, Filter()).paths)
 
 
 def test_what_is_left_out_is_known_by_its_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    Path("self.png").symlink_to("self.png")
     paths = list_pictures(folder, Filter(include=["*"]), leave_out=[Path("notes.txt")]).paths
     assert "notes.txt" not in paths
+    Path("way").symlink_to(folder, target_is_directory=True)  # as where case is equal: one file, two spellings
+    paths = list_pictures(folder, Filter(include=["*"]), leave_out=[Path("way", "notes.txt"), Path("nowhere")]).paths
+    assert "notes.txt" not in paths
+    assert "self.png" in paths  # a link that leads nowhere is no file that is left out
 
 
 def test_a_folder_that_is_missing_or_has_no_picture_is_refused(folder: Path, tmp_path: Path) -> None:

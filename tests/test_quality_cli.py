@@ -15,6 +15,7 @@ import cli
 from omnilmm_lite import model as model_module
 from omnilmm_lite.model import Model
 from omnilmm_lite.quality.page_file import check_page, write_page
+from tests.systems import not_on_windows
 from tests.test_quality import PICTURES
 
 CHECKPOINT = Path(__file__).parent.parent / "examples" / "tiny" / "checkpoint"
@@ -87,7 +88,7 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], data: Path, t
     assert "neither a bundle" in refusal(capsys, "tiny", "--against", tmp_path)
     assert "neither a bundle" in refusal(capsys, "tiny", "--against", tmp_path / "none")
     assert "can't be used (No such file" in refusal(capsys, "tiny", "--against", "tiny", "--data", tmp_path / "none")
-    data.write_text('{"question": "What?", "image": "dog.png"}')
+    data.write_text('{"question": "What?", "image": "dog.png"}', encoding="utf-8")
     assert "line 1: there is no picture 'dog.png'" in refusal(capsys, *against)
 
 
@@ -105,7 +106,7 @@ def test_what_can_be_known_beforehand_is_said_before_a_model_is_loaded(
     assert "this is not JSON" in refusal(capsys, "tiny", "--against", tmp_path, "--data", data)
     # where nobody may write, not even root
     assert "--html: /proc/page.html can't be written (" in refusal(capsys, *against, "--html", "/proc/page.html")
-    assert "is no regular file" in refusal(capsys, *against, "--html", "/dev/null")
+    assert "is no regular file" in refusal(capsys, *against, "--html", os.devnull)
 
 
 def test_a_fallback_is_said(capsys: pytest.CaptureFixture[str], data: Path, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_the_report_comes_before_the_page_and_a_page_that_was_there_stays_whole(
 ) -> None:
     page = tmp_path / "pages" / "page.html"
     page.parent.mkdir()
-    page.write_text("the page before")
+    page.write_text("the page before", encoding="utf-8")
     command = ("tiny", "--against", "tiny", "--data", data, "--json", "--html", page)
 
     def full(file: int) -> None:
@@ -144,6 +145,7 @@ def test_the_report_comes_before_the_page_and_a_page_that_was_there_stays_whole(
     assert list(page.parent.iterdir()) == [page]
 
 
+@not_on_windows
 def test_a_page_is_written_where_its_link_leads_and_for_others_to_read(tmp_path: Path) -> None:
     page, link = tmp_path / ("p" * 250 + ".html"), tmp_path / "link.html"
     link.symlink_to(page)

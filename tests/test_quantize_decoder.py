@@ -6,7 +6,6 @@ import dataclasses
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig
 
+from export import durable
 from export.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
@@ -33,6 +33,7 @@ from quantize.packing import Layout
 from quantize.report import ProjectionReport
 from quantize.samples import Calibration, Sample
 from quantize.settings import GPTQSettings
+from quantize.spool import Spool
 from quantize.stages import STAGES
 from quantize.weight import QuantizedWeight
 from tests.small_checkpoint import TINY, Form, write_checkpoint
@@ -170,8 +171,9 @@ def test_a_killed_run_ends_with_the_same_bytes(
         return write
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(os, "pwrite", killing(os.pwrite))
-        patch.setattr(os, "fsync", killing(os.fsync))  # before any renaming, here and in export.durable
+        patch.setattr(Spool, "write", killing(Spool.write))
+        patch.setattr(Spool, "rename", killing(Spool.rename))
+        patch.setattr(durable, "_sync", killing(durable._sync))  # before any renaming
         quantize_decoder(Job(checkpoint, calibration, SETTINGS), tmp_path)
     assert not (tmp_path / "gptq").exists()
     again: list[ProjectionReport] = []
@@ -219,7 +221,7 @@ def test_a_full_disk_is_said_before_and_while_it_happens(
         monkeypatch.context() as patch,
         pytest.raises(OmniLMMError, match="the disk is full; finished layers are kept"),
     ):
-        patch.setattr(os, "pwrite", full)
+        patch.setattr(Spool, "write", full)
         quantize_decoder(job, tmp_path)
     assert digests(quantize_decoder(job, tmp_path)) == digests(work_dir / "gptq")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from export import durable
 from export.checkpoint import Checkpoint
 from export.streaming import load_module
 from quantize import sensitivity
@@ -55,21 +55,21 @@ def test_damages_come_back_from_a_file_as_they_were(expected: Damages) -> None:
 def test_a_killed_measurement_goes_on_and_comes_to_the_same(
     moment: int, expected: Damages, tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed at its `moment`-th fsync; each file and then its folder has one: 7 files by layer 0, 10 by layer 1."""
+    """Killed at its `moment`-th syncing; each file and then its folder has one: 7 files by layer 0, 10 by layer 1."""
     synced = 0
 
-    def killing(descriptor: int) -> None:
+    def killing(path: Path) -> None:
         nonlocal synced
         synced += 1
         if synced == moment + 1:
             for partial_file in tmp_path.glob(".*.partial"):
                 partial_file.write_bytes(b"half a file")
             raise Killed
-        os_fsync(descriptor)
+        sync(path)
 
-    os_fsync = os.fsync
+    sync = durable._sync
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(os, "fsync", killing)
+        patch.setattr(durable, "_sync", killing)
         measure(tiny_checkpoint, tmp_path)
     steps: list[str] = []
     assert measure(tiny_checkpoint, tmp_path, steps.append) == expected

@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.serve import asking
 from omnilmm_lite.serve.errors import ApiError
 from tests.serving import CHAT, client, question
+from tests.systems import PYTHON
 
 TURN = {"role": "user", "content": "hi"}
 IMAGE = "data:image/png;base64,"
@@ -173,7 +173,7 @@ def test_a_picture_for_which_memory_is_short_is_the_servers_failure(monkeypatch:
 
 
 def test_the_log_is_json_without_words_or_tracebacks() -> None:
-    command = [sys.executable, "-m", "cli", "serve", "--port", "0"]
+    command = [*PYTHON, "-m", "cli", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline().strip()

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.emulated_terminal import CTRL_C, CTRL_D, ENTER, ESCAPE, TAB, UP, EmulatedTerminal
+from tests.systems import not_on_windows, open_terminal
+
+pytestmark = not_on_windows
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "examples" / "pictures"
@@ -172,7 +175,7 @@ def test_a_dumb_terminal_gets_no_escape_codes(start: Start) -> None:
     terminal.type("/help", ENTER)
     terminal.wait_for("/quit")
     terminal.type(f"{PICTURES}/easy-vqa-teal-circle.png", ENTER)
-    terminal.wait_for("a new conversation begins")
+    terminal.wait_for("a new conversation begins\n>")
     terminal.type(CTRL_C)
     terminal.wait_for("once more leaves")
     terminal.type(CTRL_C)
@@ -201,7 +204,7 @@ def test_a_pipe_asks_one_question() -> None:
 
 def test_answers_may_go_to_a_file(tmp_path: Path) -> None:
     """Somebody types at a terminal, and keeps what is answered: nothing else is in the file."""
-    keys, terminal = os.openpty()
+    keys, terminal = open_terminal()
     with (tmp_path / "answers.txt").open("wb") as out:
         program = subprocess.Popen(
             [*PROGRAM, "--greedy", "cat.png"], cwd=PICTURES, stdin=terminal, stdout=out, stderr=subprocess.PIPE

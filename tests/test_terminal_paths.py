@@ -16,9 +16,13 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.terminal import picture_path
 from omnilmm_lite.terminal.picture import open_picture
 from omnilmm_lite.terminal.picture_path import named_file, pasted_picture
+from tests.systems import IS_WINDOWS, PLATFORM, linux_alone, not_on_windows, set_home
 
-# what a file's name may hold on Linux, but line ends, which no line has
-letters = st.characters(exclude_characters="/\n\0", codec="utf-8")
+# what a file's name may hold, but line ends, which no line has
+letters = st.characters(
+    exclude_characters="/\n\0" + ('<>:"|?*\\' + "".join(map(chr, range(32))) if IS_WINDOWS else ""),
+    exclude_categories=("Cs", "Cn"),  # macOS takes no code point that means nothing
+)
 names = st.text(letters, min_size=1, max_size=30)
 
 
@@ -105,6 +109,7 @@ def test_windows_paths(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert pasted_picture(line) == target
 
 
+@not_on_windows
 def test_a_file_whose_name_is_a_windows_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     name = r"C:\Users\me\my cat.jpg"
@@ -113,7 +118,7 @@ def test_a_file_whose_name_is_a_windows_path(tmp_path: Path, monkeypatch: pytest
 
 
 def test_home(cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(cat.parent))
+    set_home(monkeypatch, cat.parent)
     assert pasted_picture("~/my cat.jpg") == cat
 
 
@@ -146,6 +151,7 @@ def fake_program(folder: Path, name: str, script: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
+@linux_alone
 def test_the_clipboards_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "copied.png")
     fake_program(tmp_path, "wl-paste", "exit 1", monkeypatch)  # no Wayland here, but X11
@@ -154,16 +160,29 @@ def test_the_clipboards_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (found.image.size, found.name, found.path) == ((3, 2), "clipboard", None)
 
 
+@linux_alone
 def test_a_clipboard_without_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_program(tmp_path, "wl-paste", "exit 1", monkeypatch)
     with pytest.raises(InputError, match="there is no picture in it"):
         open_picture("clipboard")
 
 
+@linux_alone
 def test_a_clipboard_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"wl-paste \(Wayland\) or xclip"):
         open_picture("clipboard")
+
+
+@pytest.mark.skipif(PLATFORM == "linux", reason="there, programs are asked")
+def test_the_clipboard_of_other_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels, or the names of files that were copied; anything may be raised."""
+    copied: list[object] = [Image.new("RGB", (3, 2)), [str(save(tmp_path / "copied.png")), "another"], [], None]
+    monkeypatch.setattr("PIL.ImageGrab.grabclipboard", lambda: copied.pop(0))
+    assert [open_picture("clipboard").image.size for _ in range(2)] == [(3, 2)] * 2
+    for _ in range(3):  # the third finds nothing to pop
+        with pytest.raises(InputError, match="there is no picture in it"):
+            open_picture("clipboard")
 
 
 def test_a_screen_that_can_not_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

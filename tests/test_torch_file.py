@@ -51,7 +51,8 @@ def test_no_more_is_mapped_than_the_tensor(tmp_path: Path) -> None:
 
 
 def mapped(path: Path) -> int:
-    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(path))]
+    text = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
+    lines = [line.split() for line in text.splitlines() if line.endswith(str(path))]
     ends = [[int(end, 16) for end in line[0].split("-")] for line in lines]
     return sum(end - start for start, end in ends)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import mimetypes
 import re
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -38,6 +39,8 @@ LEFT = 499  # in the log alone: the client went away before the answer
 SILENT = re.compile("/|/health|/page/.*")  # asked all the time, and of no interest in the log
 EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"),
                 (b"x-accel-buffering", b"no")]  # fmt: skip
+# By which browsers go, as they are told "nosniff"; Windows' registry, where Python looks, may have others for them.
+PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; "
     "base-uri 'none'; form-action 'none'",
@@ -66,6 +69,8 @@ class Server:
             Route("/health", self.health),
         ]
         if PAGE.is_dir():
+            for ending, kind in PAGE_TYPES.items():
+                mimetypes.add_type(kind, ending)
             routes += [Route("/", self.page), Mount("/page", StaticFiles(directory=PAGE))]
         handlers: dict[Any, Any] = {ApiError: _api_error, HTTPException: _http_error}
         return Guard(Starlette(routes=routes, exception_handlers=handlers), self.access)

@@ -56,8 +56,13 @@ def open_file(source: str | Path) -> Picture:
 
 
 def _from_clipboard() -> Image.Image:
-    if sys.platform in ("win32", "darwin"):
-        return _from_pillow_clipboard()
+    read = _from_program
+    if sys.platform == "win32" or sys.platform == "darwin":
+        read = _from_pillow  # which asks the system there
+    return read()
+
+
+def _from_program() -> Image.Image:
     commands = [command for command in CLIPBOARD_COMMANDS if shutil.which(command[0])]
     if not commands:
         raise InputError("clipboard: reading it needs the program wl-paste (Wayland) or xclip (X11); install one")
@@ -69,7 +74,7 @@ def _from_clipboard() -> Image.Image:
     raise _no_picture_in_clipboard()
 
 
-def _from_pillow_clipboard() -> Image.Image:
+def _from_pillow() -> Image.Image:
     try:
         content = ImageGrab.grabclipboard()
     except Exception:  # Pillow asks the system, which has many ways to refuse

@@ -1,0 +1,64 @@
+"""The tests once more, with what other systems lack hidden from this project's modules: see tests/other_systems."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HIDDEN = "tests/other_systems/test_hidden.py"
+# Every command of the runtime and the chat: what asks the system, and what writes files.
+ASKING = ("cli", "plan", "doctor", "bench", "terminal_session", "terminal_paths")
+WRITING = ("bundle", "caption", "picture_listing", "serve", "spool", "terminal_prompt")
+CONVERTING = ("convert", "quantize_run", "gptq_folder", "sensitivity", "tower_quantizer")
+
+Run = subprocess.Popen[str]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what other systems lack is hidden on Linux alone")
+
+
+def start(platform: str, *names: str) -> Run:
+    files = [HIDDEN, *(f"tests/test_{name}.py" for name in names)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.other_systems.plugin"]
+    return subprocess.Popen(
+        [*command, "--hypothesis-profile=elsewhere", *files],
+        cwd=ROOT,
+        env=os.environ | {"OMNILMM_TEST_AS": platform},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def passed(run: Run) -> int:
+    """How many tests; none failed."""
+    out, _ = run.communicate()
+    found = re.search(r"(\d+) passed", out)
+    assert run.returncode == 0 and found is not None, out[-20_000:]
+    return int(found[1])
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[dict[str, Run]]:
+    """Side by side, as each waits for much."""
+    started = {"win32": start("win32", *ASKING, *WRITING), "darwin": start("darwin", *ASKING)}
+    yield started
+    for run in started.values():
+        run.kill()
+        run.wait()
+
+
+@pytest.mark.parametrize(("platform", "least"), [("win32", 300), ("darwin", 150)])
+def test_the_runtime(runs: dict[str, Run], platform: str, least: int) -> None:
+    assert passed(runs[platform]) > least
+
+
+@pytest.mark.slow
+def test_conversion_on_windows() -> None:
+    assert passed(start("win32", *CONVERTING)) > 60
