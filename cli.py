@@ -222,7 +222,7 @@ def limit_torch_threads() -> None:
 
 
 def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
-    from omnilmm_lite.precision import LinearFormat
+    from omnilmm_lite.formats import LinearFormat
 
     of_tower = {"--calibration"} if preset.tower is LinearFormat.INT8 else set()  # its pictures
     if given := [option for option in given_options(args) if option not in of_tower]:

@@ -22,9 +22,9 @@ from omnilmm_lite.builtin_conversations import CONVERSATIONS
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
+from omnilmm_lite.formats import FP32
 from omnilmm_lite.generation import Answer, Prompt, TextModel
 from omnilmm_lite.model import load
-from omnilmm_lite.precision import FP32
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.tokenizer import Tokenizer

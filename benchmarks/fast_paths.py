@@ -25,7 +25,7 @@ from export.graph import Weight
 from export.prefill import build_prefill
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
-from omnilmm_lite.precision import FP32
+from omnilmm_lite.formats import FP32
 from omnilmm_lite.quality.statistics import Scores, Summary, score, summarize
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq_folder import read

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from export.checkpoint import Checkpoint
-from export.durable import write_tensors
 from omnilmm_lite.console import ConsoleProgress
+from omnilmm_lite.durable import write_tensors
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import LINEARS, linear_tensors, write
 from quantize.grid import GridMethod

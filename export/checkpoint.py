@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.hf_config import model_config, read_config
-from export.json_file import printable, read_json
-from export.keys import Shape, expected_keys, key_mismatch
 from export.tensor_file import TensorFile, open_tensor_file
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import printable, read_json
+from omnilmm_lite.keys import Shape, expected_keys, key_mismatch
 
 # transformers' order of preference where a folder holds several forms.
 SINGLE_AND_INDEX = (

@@ -16,7 +16,6 @@ from export import vision as vision_graph
 from export.checkpoint import Checkpoint
 from export.cuda_operators import check_cuda_graph
 from export.decoder import DecoderWeights, build_decoder
-from export.durable import durable_folder
 from export.parity import ParityReport, check_parity, num_steps
 from export.prefill import build_prefill
 from export.resampler import build_resampler
@@ -26,6 +25,7 @@ from export.vision import build_vision
 from omnilmm_lite import __version__
 from omnilmm_lite.bundle import sha256
 from omnilmm_lite.device import Device
+from omnilmm_lite.durable import durable_folder
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.presets import Preset

@@ -30,7 +30,7 @@ from export.graph import Array, GraphBuilder, Weight, element_type
 from export.reference import rope_tables
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
+from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.weight import QuantizedWeight
 
 # Relative to the reference's largest logit; a quantized decoder is compared with its own dequantized weights.

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 
 from export.matmul_nbits import pack_matmul_nbits
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.precision import Float, Precision
+from omnilmm_lite.formats import Float, Precision
 from quantize.weight import QuantizedWeight
 
 OPSET = 21  # LayerNormalization (17) and everything else used here; onnxruntime >= 1.20 runs it on CPU and CUDA

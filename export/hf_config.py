@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.json_file import read_json, shown
-from export.keys import Shape
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, TokenIds, VisionConfig
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import read_json, shown
+from omnilmm_lite.keys import Shape
 
 MODEL_TYPE = "omnilmm"
 ARCHITECTURE = "OmniLMMForCausalLM"

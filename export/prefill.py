@@ -18,7 +18,7 @@ from export.decoder import DecoderWeights, build_layers, cached_attention
 from export.graph import GraphBuilder
 from export.int8 import column, int8_linear, int8_product, round_rows
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.precision import Precision
+from omnilmm_lite.formats import Precision
 from quantize.int8 import SYMMETRIC, Int8Linear, Int8Weight
 from quantize.rotation import widest_block
 from quantize.weight import QuantizedWeight

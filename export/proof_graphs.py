@@ -20,7 +20,7 @@ from export.decoder import cached_attention
 from export.graph import Array, GraphBuilder
 from export.int8 import Int8Rows, int8_product, round_rows
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.precision import FP32
+from omnilmm_lite.formats import FP32
 from omnilmm_lite.proof import attention, floats, int8, nbits, speed
 from omnilmm_lite.proof.operators import OPERATORS, subjects
 from omnilmm_lite.proof.subject import Operator

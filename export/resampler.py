@@ -19,7 +19,7 @@ from export.checkpoint import Checkpoint
 from export.graph import GraphBuilder, element_type
 from export.reference import Resampler
 from export.streaming import load_module
-from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
+from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 
 # Relative to the reference's largest value: one attention and four products, so fp32 only pays for summation order,
 # fp16 storage for weights that are off by up to 5e-4 of themselves, and fp16 for activations likewise.

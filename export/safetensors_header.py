@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.json_file import parse_json_object, printable, shown
-from export.keys import Shape
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import parse_json_object, printable, shown
+from omnilmm_lite.keys import Shape
 
 LENGTH_BYTES = 8
 MAX_HEADER = 100_000_000  # the library's own limit

@@ -9,11 +9,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from export.json_file import printable
-from export.keys import Shape
 from export.safetensors_header import read_header
 from export.torch_file import MAGIC, read_places, read_tensor
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import printable
+from omnilmm_lite.keys import Shape
 
 Reader = Callable[[str], Tensor]
 

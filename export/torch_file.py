@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.json_file import printable
-from export.keys import Shape
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import printable
+from omnilmm_lite.keys import Shape
 
 MAGIC = b"PK"
 FLOAT_DTYPES = frozenset({torch.bfloat16, torch.float16, torch.float32})

@@ -14,7 +14,7 @@ from export.int8_module import Int8Module
 from export.reference import VisionBlock, VisionTower
 from export.streaming import Module, StreamedModules, load_module
 from omnilmm_lite.config import VisionConfig
-from omnilmm_lite.precision import LinearFormat
+from omnilmm_lite.formats import LinearFormat
 from quantize.int8 import Int8Linear
 from quantize.weight import QuantizedWeight
 

@@ -22,7 +22,7 @@ from export.int8 import column, int8_linear, int8_product, round_rows
 from export.reference import resample_grid
 from export.tower_weights import PREFIX, TowerWeights
 from omnilmm_lite.config import VisionConfig
-from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
+from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.int8 import Int8Linear
 
 # Largest difference to the reference, relative to the reference's largest value. fp32: summation order over 63 blocks.

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from omnilmm_lite.device import Device
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
 from omnilmm_lite.manifest import PREFILL, Graphs
-from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from export.keys import Shape, decoder_keys
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.keys import Shape, decoder_keys
 from omnilmm_lite.presets import Preset
 from quantize.head import head_layout
 from quantize.packing import Layout

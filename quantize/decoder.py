@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from export.durable import write_json, write_tensors
-from export.json_file import read_json
 from export.reference import DecoderLayer
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import read_json
 from quantize.correction import correct_weights
 from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_bytes
 from quantize.gptq import Columns, proxy_loss, round_to_nearest

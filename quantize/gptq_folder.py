@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from export.durable import durable_folder, link_or_copy, write_json
-from export.json_file import printable, read_json, shown
-from export.keys import decoder_keys, is_harmless_extra
 from omnilmm_lite import __version__
 from omnilmm_lite.config import DecoderConfig, TokenIds
+from omnilmm_lite.durable import durable_folder, link_or_copy, write_json
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import printable, read_json, shown
+from omnilmm_lite.keys import decoder_keys, is_harmless_extra
 from quantize.packing import (
     PARTS,
     SUPPORTED_BITS,

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.checkpoint import Checkpoint
-from export.keys import decoder_keys
 from omnilmm_lite.bundle import sha256
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.progress import Progress
 from quantize.gptq_folder import GPTQFolder, read
 from quantize.packing import ZeroFormat

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from export.keys import decoder_keys
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.machine.memory import fatal_limit
 
 GB = 1e9

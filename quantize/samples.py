@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint import Checkpoint
-from export.durable import write_tensors
 from export.reference import Resampler, VisionBlock, VisionTower
 from export.streaming import StreamedModules, load_module
+from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.image import load_image, pixel_hash, preprocess
 from quantize.calibration import Prompt
 

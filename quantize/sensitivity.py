@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from export.durable import write_json, write_tensors
-from export.json_file import read_json
 from export.reference import DecoderLayer, causal_mask, rope_tables
 from export.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.durable import write_json, write_tensors
+from omnilmm_lite.json_file import read_json
 from quantize.budget import Unit, damages_json, parse_damages, unit_names
 from quantize.decoder import Job
 from quantize.disk import check_room, full_disk_said, used_bytes

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.durable import move_into_place
+from omnilmm_lite.durable import move_into_place
 
 
 class Spool:

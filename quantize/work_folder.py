@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.durable import write_json
-from export.json_file import read_json
+from omnilmm_lite.durable import write_json
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import read_json
 
 DATA = ("checkpoint", "calibration", "calibration_data")  # stand for data: their hashes tell nobody anything
 FORMAT = "work_format"  # the argument that a change of the code changes

@@ -20,9 +20,9 @@ from export.decoder import CheckpointWeights
 from export.parity import ParityError, compare, compare_distributions
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.formats import FP32
 from omnilmm_lite.manifest import MANIFEST
 from omnilmm_lite.model import load
-from omnilmm_lite.precision import FP32
 from omnilmm_lite.presets import PRESETS, Preset, find_preset
 from tests import golden_reference
 from tests.golden_reference import CONVERSATIONS, SEED, VOCAB_IDS, golden, seeded_picture

@@ -22,7 +22,7 @@ from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
-from omnilmm_lite.precision import FP32
+from omnilmm_lite.formats import FP32
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.durable import WAITS_S, durable_folder, move_into_place, write_json
+from omnilmm_lite.durable import WAITS_S, durable_folder, move_into_place, write_json
 
 
 class Scanner:
@@ -16,7 +16,7 @@ class Scanner:
     def __init__(self, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left, self.waited, self._replace = times, 0.0, Path.replace
         monkeypatch.setattr(Path, "replace", lambda source, target: self.replace(source, target))
-        monkeypatch.setattr("export.durable.time.sleep", self.sleep)
+        monkeypatch.setattr("omnilmm_lite.durable.time.sleep", self.sleep)
 
     def replace(self, source: Path, target: Path) -> Path:
         self.left -= 1

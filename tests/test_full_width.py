@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.real import child
 from omnilmm_lite.bundle import Bundle
-from omnilmm_lite.precision import LinearFormat
+from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.presets import find_preset
 
 BLOCKS, LAYERS = 2, 2

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 import cli
 from export.checkpoint import Checkpoint
-from export.durable import write_tensors
-from export.keys import decoder_keys
 from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.model import load
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import LINEARS, linear_tensors, read, write

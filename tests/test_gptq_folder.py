@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from export.durable import write_tensors
-from export.keys import decoder_keys
 from omnilmm_lite.config import DecoderConfig, TokenIds
+from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.keys import decoder_keys
 from quantize.gptq_folder import LINEARS, linear_tensors, read, write
 from quantize.packing import Layout
 from quantize.settings import GPTQSettings

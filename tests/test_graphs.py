@@ -26,7 +26,7 @@ from export.vision import build_vision
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.precision import FP16, FP32, FP32_FROM_FP16, Precision
+from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.gptq import round_to_nearest
 from quantize.weight import QuantizedWeight
 from tests.small_checkpoint import TINY, Form, write_checkpoint

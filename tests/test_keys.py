@@ -7,9 +7,17 @@ import math
 import pytest
 import torch
 
-from export.keys import Shape, decoder_keys, expected_keys, is_harmless_extra, key_mismatch, resampler_keys, vision_keys
 from export.reference import OmniLMM
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.keys import (
+    Shape,
+    decoder_keys,
+    expected_keys,
+    is_harmless_extra,
+    key_mismatch,
+    resampler_keys,
+    vision_keys,
+)
 from tests.small_checkpoint import SMALL, TINY, tensor_shapes
 
 PUBLISHED = OmniLMMConfig()

@@ -21,7 +21,7 @@ from export.prefill import TOLERANCE, build_prefill, int8_layer
 from export.streaming import stream_model
 from omnilmm_lite.decoder import SHORTEST_PREFILL, Decoder
 from omnilmm_lite.device import Device, open_session
-from omnilmm_lite.precision import FP32
+from omnilmm_lite.formats import FP32
 from quantize.head import RoundedHead
 from quantize.rotation import rotate
 from tests.test_decoder import WatchedSession

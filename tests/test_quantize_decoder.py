@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig
 
-from export import durable
 from export.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
+from omnilmm_lite import durable
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
 from quantize.decoder import Job, quantize_decoder

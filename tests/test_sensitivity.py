@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from export import durable
 from export.checkpoint import Checkpoint
 from export.streaming import load_module
+from omnilmm_lite import durable
 from quantize import sensitivity
 from quantize.budget import Unit, damages_json, parse_damages
 from quantize.decoder import Job

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from export.checkpoint import Checkpoint
 from export.cosines import Cosines
-from export.durable import write_tensors
 from export.graph import Array
 from export.parity import Parity, ParityError, run_int8_tower
 from export.reference import VisionBlock, VisionTower
@@ -28,10 +27,11 @@ from omnilmm_lite.console import print_tower
 from omnilmm_lite.conversations import PICTURES as BUILTIN
 from omnilmm_lite.conversations import seeded_picture
 from omnilmm_lite.device import Device, open_session
+from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.formats import FP16, FP32, LinearFormat, Precision
 from omnilmm_lite.image import preprocess
 from omnilmm_lite.plan.disk import tower_work
-from omnilmm_lite.precision import FP16, FP32, LinearFormat, Precision
 from omnilmm_lite.presets import PRESETS
 from quantize.disk import TOWER
 from quantize.int8 import AFTER_GELU, Int8Linear

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from export.durable import write_json
-from export.json_file import read_json
+from omnilmm_lite.durable import write_json
+from omnilmm_lite.json_file import read_json
 
 
 def cpu_seconds() -> float:

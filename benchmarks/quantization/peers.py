@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Weights, dequantize_folder
-from export.durable import write_json
-from export.json_file import read_json
+from omnilmm_lite.durable import write_json
+from omnilmm_lite.json_file import read_json
 
 _STATIC = ["--desc-act", "--static-groups", "--mse", "2.0"]
 # gptqmodel with nothing but GPTQ itself, its own defaults, and the best of it that groups in column order allow.

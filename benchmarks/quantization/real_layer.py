@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.quantization.cpu_time import cpu_seconds
-from export.durable import write_json
-from export.json_file import read_json
-from export.keys import decoder_keys
 from export.streaming import Module
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.durable import write_json
+from omnilmm_lite.json_file import read_json
+from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.machine.memory import peak_rss_bytes
 from quantize.decoder import Job, quantize_decoder
 from quantize.report import ProjectionReport

@@ -23,11 +23,11 @@ from examples.tiny.evaluate import ask
 from export.checkpoint import Checkpoint
 from export.convert import write_bundle
 from export.decoder import CheckpointWeights, DecoderWeights
-from export.durable import write_json
 from export.graph import Weight
-from export.json_file import read_json
 from export.tokenizer import convert_tokenizer
 from omnilmm_lite.conversations import read_source
+from omnilmm_lite.durable import write_json
+from omnilmm_lite.json_file import read_json
 from omnilmm_lite.model import Model, load
 from omnilmm_lite.presets import find_preset
 from omnilmm_lite.quality.compare import compare

@@ -22,8 +22,8 @@ from benchmarks.quantization.packages import package_file
 from benchmarks.quantization.tower_plot import plot_blocks
 from benchmarks.quantization.tower_trunk import READING, Block, Linear, Site, Trunk, check_trunk, load_trunk
 from benchmarks.quantization.tower_variants import CODES, INT8, NEAREST, RECIPE, ROTATED, WEIGHT_ONLY, Layer, Variant
-from export.durable import write_json
-from export.json_file import read_json
+from omnilmm_lite.durable import write_json
+from omnilmm_lite.json_file import read_json
 from quantize.tower.stream import stream_divisors
 
 IMAGE_SIZE = 448  # 1025 tokens, as in OmniLMM's tower

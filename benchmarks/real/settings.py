@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.durable import write_json
-from export.json_file import read_json
 from omnilmm_lite.bench.settings import DEFAULT_DECODE_AT, DEFAULT_PREFILL, DEFAULT_REPEAT
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.durable import write_json
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.json_file import read_json
 from omnilmm_lite.machine.threads import default_threads
 
 FULL = OmniLMMConfig()

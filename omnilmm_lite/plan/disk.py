@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
+from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.plan.graphs import GraphTensors, group_size
 from omnilmm_lite.plan.tensor import data_bytes
-from omnilmm_lite.precision import LinearFormat
 from omnilmm_lite.presets import Preset
 
 BF16_BYTES, FP16_BYTES = 2, 2

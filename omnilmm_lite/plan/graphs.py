@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
+from omnilmm_lite.formats import LinearFormat, Precision
 from omnilmm_lite.plan.tensor import Role, TensorSize
-from omnilmm_lite.precision import LinearFormat, Precision
 from omnilmm_lite.presets import Preset
 
 FP32_BYTES = 4

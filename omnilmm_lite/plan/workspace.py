@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.decoder import PREFILL_CHUNK
 from omnilmm_lite.device import Device
-from omnilmm_lite.precision import LinearFormat
+from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.presets import Preset
 
 MIB = 1 << 20

@@ -15,7 +15,7 @@ from torch import Tensor
 from export.checkpoint import Checkpoint
 from export.graph import Array
 from export.tower_weights import PREFIX, TowerLinear
-from omnilmm_lite.precision import LinearFormat
+from omnilmm_lite.formats import LinearFormat
 from quantize.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight, TokenGrid
 
 LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from export.checkpoint import Checkpoint
 from export.graph import Array
 from export.tower_weights import TowerLinear
-from omnilmm_lite.precision import LinearFormat
+from omnilmm_lite.formats import LinearFormat
 from quantize.gptq import round_to_nearest
 from quantize.rotation import widest_block
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from export.json_file import printable
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, VisionConfig
+from omnilmm_lite.json_file import printable
 
 Shape = tuple[int, ...]
 
