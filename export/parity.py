@@ -37,8 +37,8 @@ from omnilmm_lite.conversations import seeded_picture
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import LinearFormat
-from omnilmm_lite.image import preprocess
 from omnilmm_lite.manifest import PREFILL, Graphs
+from omnilmm_lite.picture.reading import preprocess
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.tokenizer import Tokenizer

@@ -16,7 +16,7 @@ from export.reference import OmniLMM, causal_mask, rope_tables
 from export.streaming import stream_model
 from export.tokenizer import convert_tokenizer
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.image import load_image, preprocess
+from omnilmm_lite.picture.reading import load_image, preprocess
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import Sample
 from omnilmm_lite.tokenizer import Tokenizer

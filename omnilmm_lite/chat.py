@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from omnilmm_lite.generation import Answer, Prompt
-from omnilmm_lite.image import ImageSource, load_image
+from omnilmm_lite.picture.reading import ImageSource, load_image
 from omnilmm_lite.sampling import SamplingParams
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from PIL import Image
 from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.picture_listing import Filter, list_pictures
+from omnilmm_lite.picture.listing import Filter, list_pictures
 from omnilmm_lite.prompt import TextEncoder, encode_chat
 
 PICTURES = Path(__file__).parent / "builtin" / "pictures"

@@ -19,8 +19,8 @@ from omnilmm_lite.device import AUTO, Device, DeviceChoice, DeviceError, choose_
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import TextModel
-from omnilmm_lite.image import ImageSource, load_image
 from omnilmm_lite.opening import GraphOpener
+from omnilmm_lite.picture.reading import ImageSource, load_image
 from omnilmm_lite.plan.here import check_limit
 from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams

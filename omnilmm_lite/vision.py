@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.image import pixel_hash, preprocess
 from omnilmm_lite.machine.memory import return_freed_memory
+from omnilmm_lite.picture.reading import pixel_hash, preprocess
 
 # Pixels (1, 3, image_size, image_size) -> features (1, queries, hidden), both float32.
 Encode: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]

@@ -18,7 +18,7 @@ from export.checkpoint import Checkpoint
 from export.reference import Resampler, VisionBlock, VisionTower
 from export.streaming import StreamedModules, load_module
 from omnilmm_lite.durable import write_tensors
-from omnilmm_lite.image import load_image, pixel_hash, preprocess
+from omnilmm_lite.picture.reading import load_image, pixel_hash, preprocess
 from quantize.calibration import Prompt
 
 # Pictures that go through the tower together: loading a block of it costs as much as running it on a few.

@@ -22,8 +22,8 @@ from omnilmm_lite.bench.workload import QUESTION_TOKENS, picture, question, toke
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.image import pixel_hash
 from omnilmm_lite.model import Model, load
+from omnilmm_lite.picture.reading import pixel_hash
 from tests.systems import PLATFORM
 
 QUICK = ("--threads", "1", "--repeat", "2", "--new-tokens", "3", "--prefill", "9,5", "--decode-at", "4,12")

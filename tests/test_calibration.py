@@ -15,7 +15,7 @@ from export.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.image import load_image, preprocess
+from omnilmm_lite.picture.reading import load_image, preprocess
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts
 from quantize.samples import embed_prompts
 from tests.small_checkpoint import TINY

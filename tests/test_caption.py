@@ -24,7 +24,7 @@ from omnilmm_lite.caption.loading import Loaded, load_picture
 from omnilmm_lite.caption.output import Output
 from omnilmm_lite.commands.caption import DEFAULT_PROMPT
 from omnilmm_lite.model import Model
-from omnilmm_lite.picture_listing import Filter, list_pictures
+from omnilmm_lite.picture.listing import Filter, list_pictures
 from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.vision import CACHED_PICTURES
 from tests.systems import not_on_windows, odd_names

@@ -57,7 +57,7 @@ def test_short_memory_is_no_error_of_the_file(tmp_path: Path, monkeypatch: pytes
     def fail(image: Image.Image) -> Image.Image:
         raise MemoryError
 
-    monkeypatch.setattr("omnilmm_lite.image._to_rgb", fail)
+    monkeypatch.setattr("omnilmm_lite.picture.reading._to_rgb", fail)
     with pytest.raises(OmniLMMError, match=r"'a\.png': picture: the memory is not enough .* 3x2 pixels") as caught:
         load_picture(tmp_path, "a.png", never)
     assert not isinstance(caught.value, InputError)

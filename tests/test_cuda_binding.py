@@ -17,7 +17,7 @@ from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, import_onnxruntime, open_session
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.image import preprocess
+from omnilmm_lite.picture.reading import preprocess
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint

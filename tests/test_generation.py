@@ -16,7 +16,7 @@ from PIL import Image
 from omnilmm_lite.chat import Chat, sampling_params
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.generation import Answer, FinishReason, Prompt, TextModel, cache_keys
-from omnilmm_lite.image import preprocess
+from omnilmm_lite.picture.reading import preprocess
 from omnilmm_lite.sampling import SamplingParams
 from tests.small_checkpoint import TINY
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from omnilmm_lite import image as image_module
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.image import FORMATS, MAX_ASPECT, MAX_PIXELS, load_image, pixel_hash
+from omnilmm_lite.picture import reading as image_module
+from omnilmm_lite.picture.reading import FORMATS, MAX_ASPECT, MAX_PIXELS, load_image, pixel_hash
 from tests.systems import make_pipe, set_home
 
 Pixels = npt.NDArray[np.uint8]

@@ -20,9 +20,9 @@ from omnilmm_lite import opening
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, DeviceChoice, DeviceError, open_session
 from omnilmm_lite.errors import ContextFullError, InputError
-from omnilmm_lite.image import preprocess
 from omnilmm_lite.manifest import MANIFEST
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
+from omnilmm_lite.picture.reading import preprocess
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint

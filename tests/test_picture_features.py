@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from omnilmm_lite.image import load_image
 from omnilmm_lite.model import Model
+from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.vision import CACHED_PICTURES, Encode, VisionEncoder
 from tests.small_checkpoint import TINY
 

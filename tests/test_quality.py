@@ -27,8 +27,8 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.conversations import Conversation
 from omnilmm_lite.device import Device, choose_device
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.image import load_image, preprocess
 from omnilmm_lite.model import Model, Options, load
+from omnilmm_lite.picture.reading import load_image, preprocess
 from omnilmm_lite.quality.compare import compare
 from omnilmm_lite.quality.data import Kind, Sample, build_samples, positions
 from omnilmm_lite.quality.measure import Measurement, measure

@@ -199,6 +199,6 @@ def test_short_memory_is_not_the_screens_fault(monkeypatch: pytest.MonkeyPatch) 
         raise MemoryError
 
     monkeypatch.setattr("PIL.ImageGrab.grab", lambda: Image.new("RGB", (4, 3)))
-    monkeypatch.setattr("omnilmm_lite.image._to_rgb", convert)
+    monkeypatch.setattr("omnilmm_lite.picture.reading._to_rgb", convert)
     with pytest.raises(OmniLMMError, match="the memory is not enough for a picture of 4x3 pixels"):
         open_picture("screen")

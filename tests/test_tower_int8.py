@@ -30,7 +30,7 @@ from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, LinearFormat, Precision
-from omnilmm_lite.image import preprocess
+from omnilmm_lite.picture.reading import preprocess
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.presets import PRESETS
 from quantize.disk import TOWER

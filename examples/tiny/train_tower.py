@@ -21,7 +21,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tens
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
-    """(batch, side, side, 3) uint8 -> (batch, 3, side, side) as omnilmm_lite.image makes it."""
+    """(batch, side, side, 3) uint8 -> (batch, 3, side, side) as omnilmm_lite.picture.reading makes it."""
     scaled = pixels.permute(0, 3, 1, 2).float() / 255
     return (scaled - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
 

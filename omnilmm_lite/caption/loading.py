@@ -12,7 +12,7 @@ from typing import TypeVar
 from PIL import Image
 
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.image import MAX_FILE_BYTES, load_image
+from omnilmm_lite.picture.reading import MAX_FILE_BYTES, load_image
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -70,7 +70,7 @@ def _job(args: argparse.Namespace) -> Job:
     from omnilmm_lite.caption.output import Output, settings_path
     from omnilmm_lite.chat import sampling_params
     from omnilmm_lite.model import load
-    from omnilmm_lite.picture_listing import Filter, list_pictures
+    from omnilmm_lite.picture.listing import Filter, list_pictures
 
     chosen = Filter(args.include, args.exclude, args.recursive)
     listing = list_pictures(args.folder, chosen, leave_out=[args.output, settings_path(args.output)])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.conversations import Conversation, encode_conversation, read_source, text_sequences
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.image import load_image
+from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.prompt import TextEncoder
 
 TEXT_TOKENS = 512  # plain text is cut into sequences of this length

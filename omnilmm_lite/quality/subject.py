@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import Answer, FinishReason, Prompt
-from omnilmm_lite.image import load_image
 from omnilmm_lite.model import Model
+from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import Sample
 from omnilmm_lite.sampling import SamplingParams

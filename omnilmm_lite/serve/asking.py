@@ -15,8 +15,8 @@ from starlette.types import Receive, Send
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
 from omnilmm_lite.generation import room_for_answer
 from omnilmm_lite.grammar import Grammar, GrammarCompiler
-from omnilmm_lite.image import load_image
 from omnilmm_lite.model import Model
+from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.serve.engine import Engine, Event, Failed, Finished, Job, Phase, Piece, Started, Task
 from omnilmm_lite.serve.errors import SERVER_ERROR, ApiError, invalid
 from omnilmm_lite.serve.events import DONE, Completion, sse_error, sse_phase

@@ -10,7 +10,7 @@ from pathlib import Path
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from omnilmm_lite.image import PICTURE_SUFFIXES
+from omnilmm_lite.picture.reading import PICTURE_SUFFIXES
 from omnilmm_lite.terminal import settings
 from omnilmm_lite.terminal.commands import COMMANDS, Argument
 from omnilmm_lite.terminal.picture import CLIPBOARD, SCREEN

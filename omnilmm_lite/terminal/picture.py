@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageGrab
 
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.image import load_image
+from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.terminal.picture_path import named_file
 
 CLIPBOARD = "clipboard"

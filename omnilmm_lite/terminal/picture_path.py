@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from omnilmm_lite.image import PICTURE_SUFFIXES
+from omnilmm_lite.picture.reading import PICTURE_SUFFIXES
 
 LONGEST = 4096  # characters; what is longer is text
 WINDOWS_DRIVES = Path("/mnt")  # where Windows' drives are in its Linux subsystem

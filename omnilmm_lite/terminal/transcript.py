@@ -24,7 +24,7 @@ class PictureRecord:
     """Which picture it was; the pixels stay where they are."""
 
     path: str | None  # None where it came from no file
-    pixel_sha256: str  # omnilmm_lite.image.pixel_hash
+    pixel_sha256: str  # omnilmm_lite.picture.reading.pixel_hash
     width: int
     height: int
 

@@ -29,8 +29,8 @@ from export.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWei
 from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import LinearFormat
-from omnilmm_lite.image import load_image, pixel_hash, preprocess
 from omnilmm_lite.json_file import read_json
+from omnilmm_lite.picture.reading import load_image, pixel_hash, preprocess
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.image import PICTURE_SUFFIXES
+from omnilmm_lite.picture.reading import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)
