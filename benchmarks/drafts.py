@@ -25,9 +25,9 @@ from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.generation import Answer, Prompt, TextModel
 from omnilmm_lite.model import load
-from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.prompt import encode_chat
+from omnilmm_lite.text.tokenizer import Tokenizer
 
 CONTEXT = 2048
 GROUP = 64

@@ -19,7 +19,7 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.picture.reading import load_image, preprocess
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import Sample
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.tokenizer import Tokenizer
 
 PICTURES_AT_ONCE = 8  # through the tower together: its blocks are read anew for every batch
 

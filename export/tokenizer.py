@@ -19,7 +19,7 @@ from tokenizers import AddedToken, decoders, models, normalizers
 
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.tokenizer import WORD_BOUNDARY
+from omnilmm_lite.text.tokenizer import WORD_BOUNDARY
 
 MODEL_FILE = "tokenizer.model"
 

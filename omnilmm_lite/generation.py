@@ -17,10 +17,10 @@ from omnilmm_lite.drafts import Drafts
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.grammar import Grammar
-from omnilmm_lite.prompt import image_span
 from omnilmm_lite.sampling import Sampler, SamplingParams
 from omnilmm_lite.stop_strings import StopStrings
-from omnilmm_lite.tokenizer import Tokenizer, TrailingSpace
+from omnilmm_lite.text.prompt import image_span
+from omnilmm_lite.text.tokenizer import Tokenizer, TrailingSpace
 from omnilmm_lite.vision import ImageFeatures
 
 

@@ -22,9 +22,9 @@ from omnilmm_lite.generation import TextModel
 from omnilmm_lite.opening import GraphOpener
 from omnilmm_lite.picture.reading import ImageSource, load_image
 from omnilmm_lite.plan.here import check_limit
-from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.prompt import encode_chat
+from omnilmm_lite.text.tokenizer import Tokenizer
 from omnilmm_lite.vision import VisionEncoder
 
 DEFAULT_CONTEXT = 4096  # the reference's prompts end at 2048 tokens and its answers at 1024
@@ -88,7 +88,7 @@ class Model:
         return self.vision.encode(load_image(source)).values
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]], *, image: bool) -> list[int]:
-        """Token ids of a conversation; see `omnilmm_lite.prompt.encode_chat`."""
+        """Token ids of a conversation; see `omnilmm_lite.text.prompt.encode_chat`."""
         return encode_chat(self.text.tokenizer, messages, self.config, image=image)
 
     def logits(

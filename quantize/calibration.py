@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.conversations import encode_conversation, read_source, text_sequences
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.prompt import TextEncoder
+from omnilmm_lite.text.conversations import encode_conversation, read_source, text_sequences
+from omnilmm_lite.text.prompt import TextEncoder
 
 Item = TypeVar("Item")
 
@@ -38,7 +38,7 @@ def read_prompts(
 ) -> list[Prompt]:
     """Calibration sequences, the same for the same arguments.
 
-    `source`: what `omnilmm_lite.conversations.read_source` takes. InputError for anything else.
+    `source`: what `omnilmm_lite.text.conversations.read_source` takes. InputError for anything else.
     """
     data = read_source(source)
     if isinstance(data, str):

@@ -20,7 +20,7 @@ from omnilmm_lite.json_file import read_json
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.tokenizer import Tokenizer
 from quantize.answers import answer_batches, write_answers
 from quantize.budget import Unit, build_choices, damages_json, parse_damages, plain_bytes, spend
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts

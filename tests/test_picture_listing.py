@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from omnilmm_lite.conversations import read_source
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.listing import Filter, list_pictures
 from omnilmm_lite.picture.reading import FORMATS, PICTURE_SUFFIXES, load_image
+from omnilmm_lite.text.conversations import read_source
 from tests.systems import odd_names
 
 FILES = ["b.png", "a.JPG", "notes.txt", ".hidden.png", "cats/2.webp", "cats/1.png", "cats/deep/x.gif", ".git/y.png"]

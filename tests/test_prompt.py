@@ -14,7 +14,7 @@ from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
 from omnilmm_lite.config import OmniLMMConfig, ResamplerConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.prompt import DEFAULT_SYSTEM, encode_chat, image_span
+from omnilmm_lite.text.prompt import DEFAULT_SYSTEM, encode_chat, image_span
 
 MISTRAL_MODEL = Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
 CONFIG = OmniLMMConfig()

@@ -24,7 +24,6 @@ from omnilmm_lite import device as device_module
 from omnilmm_lite import opening
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.conversations import Conversation
 from omnilmm_lite.device import Device, choose_device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import Model, Options, load
@@ -35,7 +34,8 @@ from omnilmm_lite.quality.measure import Measurement, measure
 from omnilmm_lite.quality.report import Report, number, rows
 from omnilmm_lite.quality.statistics import Estimate
 from omnilmm_lite.quality.subject import BundleSubject, Subject, check_comparable
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.conversations import Conversation
+from omnilmm_lite.text.tokenizer import Tokenizer
 from tests.conftest import Quiet
 
 PICTURES = Path(__file__).parent.parent / "examples" / "pictures"

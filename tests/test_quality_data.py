@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
-from omnilmm_lite.conversations import Conversation
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.quality.data import (
     AFTER_PICTURE,
@@ -21,6 +20,7 @@ from omnilmm_lite.quality.data import (
     positions,
     read_data,
 )
+from omnilmm_lite.text.conversations import Conversation
 from tests.small_checkpoint import TINY
 
 TOKENS = TINY.tokens

@@ -22,7 +22,7 @@ from omnilmm_lite.quality.page import build_page
 from omnilmm_lite.quality.report import DataFacts, Difference, Report, build_report
 from omnilmm_lite.quality.statistics import Scores
 from omnilmm_lite.quality.svg import BOTTOM, HEIGHT, TOP, Axis
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.tokenizer import Tokenizer
 from tests.small_checkpoint import TINY
 
 VOID = {"meta", "br"}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from export.tokenizer import OMNILMM_TOKENS, TokenizerMismatchError, convert_tokenizer, token_ids, verify_tokenizer
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.tokenizer import Tokenizer, TrailingSpace
+from omnilmm_lite.text.tokenizer import Tokenizer, TrailingSpace
 
 MISTRAL_MODEL = Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
 SPECIALS = ("<s>", "</s>", "<unk>", "<0x0A>", "<0xE2>", *OMNILMM_TOKENS)

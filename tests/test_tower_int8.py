@@ -24,8 +24,6 @@ from export.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
 from export.vision import build_vision
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.console import print_tower
-from omnilmm_lite.conversations import PICTURES as BUILTIN
-from omnilmm_lite.conversations import seeded_picture
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError, OmniLMMError
@@ -33,6 +31,8 @@ from omnilmm_lite.formats import FP16, FP32, LinearFormat, Precision
 from omnilmm_lite.picture.reading import preprocess
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.presets import PRESETS
+from omnilmm_lite.text.conversations import PICTURES as BUILTIN
+from omnilmm_lite.text.conversations import seeded_picture
 from quantize.disk import TOWER
 from quantize.int8 import AFTER_GELU, Int8Linear
 from quantize.tower import run as run_module

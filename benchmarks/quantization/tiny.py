@@ -25,7 +25,6 @@ from export.convert import write_bundle
 from export.decoder import CheckpointWeights, DecoderWeights
 from export.graph import Weight
 from export.tokenizer import convert_tokenizer
-from omnilmm_lite.conversations import read_source
 from omnilmm_lite.durable import write_json
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.model import Model, load
@@ -34,7 +33,8 @@ from omnilmm_lite.quality.compare import compare
 from omnilmm_lite.quality.data import Kind, build_samples
 from omnilmm_lite.quality.statistics import summarize
 from omnilmm_lite.quality.subject import BundleSubject
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.conversations import read_source
+from omnilmm_lite.text.tokenizer import Tokenizer
 from quantize.budget import build_choices, spend, unit_bytes
 from quantize.calibration import CalibrationLimits, read_prompts
 from quantize.decoder import Job, quantize_decoder

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from examples.tiny.questions import Pair, asked_for_is_there
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.prompt import DEFAULT_SYSTEM
+from omnilmm_lite.text.prompt import DEFAULT_SYSTEM
 
 IGNORE = -100
 

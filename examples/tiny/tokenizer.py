@@ -19,7 +19,7 @@ from sentencepiece import sentencepiece_model_pb2
 from examples.tiny import questions
 from examples.tiny.kinds import names, plural, with_article
 from examples.tiny.pictures import Studio
-from omnilmm_lite.prompt import DEFAULT_SYSTEM
+from omnilmm_lite.text.prompt import DEFAULT_SYSTEM
 
 VOCABULARY = 1536
 ADDED = ("<im_patch>", "<im_start>", "<im_end>", "<box>", "</box>", "<ref>", "</ref>", "<quad>", "</quad>")

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from omnilmm_lite.bench.check_report import CheckReport, Side
 from omnilmm_lite.bundle import Bundle
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.conversations import Conversation, read_source
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import FinishReason
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
@@ -26,7 +25,8 @@ from omnilmm_lite.quality.data import Sample, build_samples, positions
 from omnilmm_lite.quality.statistics import Ints, Scores, score, summarize
 from omnilmm_lite.quality.subject import check_comparable
 from omnilmm_lite.sampling import SamplingParams
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.conversations import Conversation, read_source
+from omnilmm_lite.text.tokenizer import Tokenizer
 
 Array = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ from omnilmm_lite.bench.workload import picture, question
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.model import Model
 from omnilmm_lite.progress import Progress
-from omnilmm_lite.prompt import encode_chat
 from omnilmm_lite.sampling import SamplingParams
+from omnilmm_lite.text.prompt import encode_chat
 
 FIRST_SEED = 1000  # no other measurement has shown these pictures
 OTHER_QUESTION = 7  # the word that the second question begins with

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.prompt import TextEncoder
+from omnilmm_lite.text.prompt import TextEncoder
 
 PICTURE_SIZE = (1024, 768)  # a small photograph; larger ones cost some milliseconds more to shrink
 QUESTION_TOKENS = 60

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.conversations import Conversation, encode_conversation, read_source, text_sequences
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.reading import load_image
-from omnilmm_lite.prompt import TextEncoder
+from omnilmm_lite.text.conversations import Conversation, encode_conversation, read_source, text_sequences
+from omnilmm_lite.text.prompt import TextEncoder
 
 TEXT_TOKENS = 512  # plain text is cut into sequences of this length
 AFTER_PICTURE = 8  # positions behind a picture that are kept apart: the first to read from it
@@ -56,7 +56,7 @@ class Positions:
 
 
 def read_data(source: Path | None, limit: int) -> list[Conversation] | str:
-    """What `omnilmm_lite.conversations.read_source` takes; of many conversations, `limit` drawn by a fixed seed.
+    """What `omnilmm_lite.text.conversations.read_source` takes; of many conversations, `limit` drawn by a fixed seed.
 
     InputError for it and for a picture that can't be read, before any model is loaded.
     """

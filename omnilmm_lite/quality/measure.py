@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnilmm_lite.conversations import Conversation
 from omnilmm_lite.model import Model
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.compare import Comparison, compare
 from omnilmm_lite.quality.data import build_samples
 from omnilmm_lite.quality.report import DataFacts, Report, build_report
 from omnilmm_lite.quality.subject import BundleSubject, Subject, check_comparable
+from omnilmm_lite.text.conversations import Conversation
 
 
 @dataclass(frozen=True)

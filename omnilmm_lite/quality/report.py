@@ -16,7 +16,7 @@ from omnilmm_lite.console import plain_console
 from omnilmm_lite.quality.compare import Comparison
 from omnilmm_lite.quality.data import Kind
 from omnilmm_lite.quality.statistics import RESAMPLES, Estimate, Summary, summarize
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.tokenizer import Tokenizer
 
 ALL = "all"
 KIND_NAMES = {Kind.ANSWER: "answer", Kind.AFTER_PICTURE: "after picture", Kind.TEXT: "text"}

@@ -18,7 +18,7 @@ from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import Sample
 from omnilmm_lite.sampling import SamplingParams
-from omnilmm_lite.tokenizer import Tokenizer
+from omnilmm_lite.text.tokenizer import Tokenizer
 from omnilmm_lite.vision import ImageFeatures
 
 ANSWER_TOKENS = 64  # of a written answer at most

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from omnilmm_lite.conversations import read_source
+from omnilmm_lite.text.conversations import read_source
 
 # GPTQ asks the tokens of a picture for 1792 numbers' correlations, and a picture has 1025 tokens.
 PICTURES = 8
@@ -14,7 +14,7 @@ PICTURES = 8
 def calibration_pictures(source: Path | None) -> list[Path]:
     """At most PICTURES of what `source` shows, the same for the same source; the built-in ones where it shows none.
 
-    `source`: what `omnilmm_lite.conversations.read_source` takes; InputError for anything else.
+    `source`: what `omnilmm_lite.text.conversations.read_source` takes; InputError for anything else.
     """
     data = read_source(source)
     conversations = [] if isinstance(data, str) else data

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from omnilmm_lite import load
-from omnilmm_lite.conversations import seeded_picture
+from omnilmm_lite.text.conversations import seeded_picture
 
 ANSWERED = 6  # of the tokens: they go through the graph for answers
 

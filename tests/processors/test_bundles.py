@@ -18,8 +18,8 @@ from export.graph import Array
 from export.prefill import TOLERANCE
 from omnilmm_lite.builtin_conversations import CONVERSATIONS
 from omnilmm_lite.bundle import Bundle
-from omnilmm_lite.conversations import PICTURES, seeded_picture
 from omnilmm_lite.picture.reading import preprocess
+from omnilmm_lite.text.conversations import PICTURES, seeded_picture
 from tests.processors.integer_nodes import exact_product, integer_nodes
 
 # An activation that lies between two codes may be rounded to either where sums before it were rounded otherwise; over a

@@ -15,7 +15,7 @@ from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATI
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.listing import Filter, list_pictures
-from omnilmm_lite.prompt import TextEncoder, encode_chat
+from omnilmm_lite.text.prompt import TextEncoder, encode_chat
 
 PICTURES = Path(__file__).parent / "builtin" / "pictures"
 # Asked in turn about pictures that come without a question of their own.
