@@ -34,10 +34,10 @@ from quantize.options import add_quantization_options, given_options, parse_opti
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint
+    from omnilmm_lite.bundle.presets import Preset
     from omnilmm_lite.config import OmniLMMConfig
     from omnilmm_lite.console import ConsoleProgress
     from omnilmm_lite.model import Model
-    from omnilmm_lite.presets import Preset
     from omnilmm_lite.quality.measure import Measurement
     from omnilmm_lite.quality.subject import Subject
     from quantize.disk import ConversionNeed
@@ -152,9 +152,9 @@ def convert(args: argparse.Namespace) -> None:
     from export.checkpoint import Checkpoint
     from export.convert import check_target, write_bundle
     from export.decoder import CheckpointWeights, DecoderWeights
+    from omnilmm_lite.bundle.presets import find_preset
     from omnilmm_lite.console import ConsoleProgress, print_conversion
     from omnilmm_lite.device import Device
-    from omnilmm_lite.presets import find_preset
     from omnilmm_lite.proof import check_operators
     from quantize.gptq_origin import take_folder
     from quantize.head import RoundedHead
@@ -334,8 +334,8 @@ def _show_measurement(measured: Measurement, args: argparse.Namespace) -> None:
 
 def _find_original(args: argparse.Namespace) -> Callable[[], Subject]:
     """What a bundle is held against, another bundle or a checkpoint: checked now, a bundle is loaded when called."""
-    from omnilmm_lite.bundle import BUILTIN_NAME, Bundle
-    from omnilmm_lite.manifest import MANIFEST
+    from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
+    from omnilmm_lite.bundle.manifest import MANIFEST
     from omnilmm_lite.quality.subject import BundleSubject
 
     folder = Path(args.against)

@@ -23,12 +23,12 @@ from export.tokenizer import convert_tokenizer
 from export.tower_weights import CheckpointTower, TowerWeights
 from export.vision import build_vision
 from omnilmm_lite import __version__
-from omnilmm_lite.bundle import sha256
+from omnilmm_lite.bundle.folder import sha256
+from omnilmm_lite.bundle.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.device import Device
 from omnilmm_lite.durable import durable_folder
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
-from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
 
 EMBEDDING_ROWS = 1024  # copied at a time

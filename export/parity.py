@@ -32,13 +32,13 @@ from export.reference import OmniLMM
 from export.segments import open_pieces, run_in_pieces
 from export.streaming import stream_model
 from export.tower_weights import TowerWeights, stream_tower
+from omnilmm_lite.bundle.manifest import PREFILL, Graphs
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, VisionConfig
 from omnilmm_lite.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import LinearFormat
-from omnilmm_lite.manifest import PREFILL, Graphs
 from omnilmm_lite.picture.reading import preprocess
-from omnilmm_lite.presets import Preset
 from omnilmm_lite.text.conversations import seeded_picture
 from omnilmm_lite.text.prompt import encode_chat
 from omnilmm_lite.text.tokenizer import Tokenizer

@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from omnilmm_lite.free_form import entries, items, numbers, projections, scalars
-from omnilmm_lite.manifest import FileEntry, Manifest
+from omnilmm_lite.bundle.manifest import FileEntry, Manifest
+from omnilmm_lite.bundle.report_fields import entries, items, numbers, projections, scalars
 
 SPEED_ESTIMATE_S = 24 * 3600  # the library's 30 seconds hold not one step of what takes a minute
 WORST_LAYERS = 5  # shown

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from omnilmm_lite.bundle import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
 from omnilmm_lite.device import AUTO, Device, choose_device, import_onnxruntime, open_session
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.machine.description import Machine

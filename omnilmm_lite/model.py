@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.decoder import Decoder

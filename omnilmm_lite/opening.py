@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.binding import encode_pictures
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.interrupt import meanwhile

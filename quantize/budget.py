@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import Shape, decoder_keys
-from omnilmm_lite.presets import Preset
 from quantize.head import head_layout
 from quantize.packing import Layout
 from quantize.stages import STAGES

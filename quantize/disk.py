@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.plan.subject import Subject
-from omnilmm_lite.presets import Preset
 from quantize.gptq_folder import LINEARS
 from quantize.packing import Layout
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.checkpoint import Checkpoint
-from omnilmm_lite.bundle import sha256
+from omnilmm_lite.bundle.folder import sha256
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.progress import Progress

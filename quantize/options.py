@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
-    from omnilmm_lite.presets import Preset
+    from omnilmm_lite.bundle.presets import Preset
     from quantize.run import Options
 
 GROUP_SIZES = (16, 32, 64, 128, 256)

@@ -13,12 +13,12 @@ import torch
 
 from export.checkpoint import Checkpoint
 from export.tokenizer import convert_tokenizer
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.durable import write_json
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.picture.reading import load_image, pixel_hash
-from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.text.tokenizer import Tokenizer
 from quantize.answers import answer_batches, write_answers

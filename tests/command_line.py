@@ -15,7 +15,7 @@ import pytest
 
 import cli
 from omnilmm_lite import model as model_module
-from omnilmm_lite.manifest import MANIFEST
+from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.model import load
 
 load_once = functools.cache(load)

@@ -45,7 +45,7 @@ def tiny_bundle(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFa
     """`tiny_checkpoint` converted with the preset reference; to be read only."""
     from export.convert import write_bundle
     from export.decoder import CheckpointWeights
-    from omnilmm_lite.presets import find_preset
+    from omnilmm_lite.bundle.presets import find_preset
 
     out = tmp_path_factory.mktemp("bundles") / "tiny-reference"
     write_bundle(tiny_checkpoint, CheckpointWeights(tiny_checkpoint), find_preset("reference"), out, Quiet())

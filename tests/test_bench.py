@@ -19,7 +19,7 @@ from omnilmm_lite.bench.measure import bytes_per_token, decode, prefill
 from omnilmm_lite.bench.series import Series
 from omnilmm_lite.bench.settings import Settings, parse_lengths
 from omnilmm_lite.bench.workload import QUESTION_TOKENS, picture, question, token_ids
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import Model, load

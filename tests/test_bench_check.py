@@ -15,7 +15,7 @@ import pytest
 import cli
 from omnilmm_lite.bench.check import Exam, _cosines, _first_difference, answer_ids, step_logits
 from omnilmm_lite.bench.check_report import CheckReport, Side
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.model import Model, load
 from omnilmm_lite.quality.statistics import Estimate, Summary, score, summarize
 

@@ -15,7 +15,7 @@ from benchmarks.peers.make_gguf import q4_0, q6_k, tensors
 from benchmarks.peers.openvino_cpu import rotary
 from benchmarks.peers.report import markdown, summarize
 from benchmarks.peers.task import Measurement, Task, measure
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 

@@ -16,8 +16,8 @@ from export.checkpoint import Checkpoint
 from export.decoder import CheckpointWeights, DecoderWeights, build_decoder
 from export.reference import OmniLMM
 from export.streaming import load_module
+from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.presets import find_preset
 from quantize.budget import Choice, Unit, build_choices, plain_bytes, spend, unit_bytes, unit_names
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq import round_to_nearest

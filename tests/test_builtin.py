@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from easy_vqa import get_test_image_paths, get_test_questions
 
-from omnilmm_lite.bundle import Bundle, sha256
+from omnilmm_lite.bundle.folder import Bundle, sha256
 from omnilmm_lite.model import Model, load
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omnilmm_lite import bundle as bundle_module
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle import folder as bundle_module
+from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 
 if TYPE_CHECKING:
     from export.checkpoint import Checkpoint

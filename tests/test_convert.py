@@ -18,12 +18,12 @@ from export.checkpoint import Checkpoint
 from export.convert import write_bundle
 from export.decoder import CheckpointWeights
 from export.parity import ParityError, compare, compare_distributions
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.manifest import MANIFEST
+from omnilmm_lite.bundle.presets import PRESETS, Preset, find_preset
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP32
-from omnilmm_lite.manifest import MANIFEST
 from omnilmm_lite.model import load
-from omnilmm_lite.presets import PRESETS, Preset, find_preset
 from tests import golden_reference
 from tests.golden_reference import CONVERSATIONS, SEED, VOCAB_IDS, golden, seeded_picture
 from tests.small_checkpoint import SMALL, TINY, Form, write_checkpoint

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper
 import cli
 from export.cuda_operators import KERNELS, SOURCE, Kernel, check_cuda_graph
 from export.graph import CONTRIB, OPSET
+from omnilmm_lite.bundle.manifest import Graphs
+from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.device import Device, import_onnxruntime
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.manifest import Graphs
-from omnilmm_lite.presets import PRESETS
 from tests.small_checkpoint import TINY, write_checkpoint
 
 FP16, FP32, FP64 = TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE

@@ -13,10 +13,10 @@ import torch
 
 import cli
 from export.checkpoint import Checkpoint
+from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.plan.subject import Subject
-from omnilmm_lite.presets import PRESETS, Preset
 from quantize.calibration import CalibrationLimits
 from quantize.disk import ConversionNeed
 from quantize.run import Options

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from benchmarks.real import child
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.formats import LinearFormat
-from omnilmm_lite.presets import find_preset
 
 BLOCKS, LAYERS = 2, 2
 PICTURE, QUESTION = "examples/pictures/cat.png", "What is this?"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import cli
 from export.checkpoint import Checkpoint
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys

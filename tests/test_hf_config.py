@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from export.hf_config import model_config, read_config
+from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.config import OmniLMMConfig, TokenIds
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import Shape, expected_keys
-from omnilmm_lite.schema import build
 from tests.small_checkpoint import SMALL, TINY, Form, config_json, write_json
 
 PUBLISHED = OmniLMMConfig()

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.manifest import MANIFEST, Manifest
 from omnilmm_lite.console import ConsoleProgress, print_conversion, print_manifest
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.manifest import MANIFEST, Manifest
 from tests.command_line import Run, edit, linked, refused, runner
 
 

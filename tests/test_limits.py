@@ -12,7 +12,9 @@ import pytest
 
 import cli
 from omnilmm_lite import model
-from omnilmm_lite.bundle import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.bundle.manifest import FileEntry, Graphs
+from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.commands.doctor import cores, memory
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.device import Device, DeviceChoice
@@ -21,13 +23,11 @@ from omnilmm_lite.machine import threads
 from omnilmm_lite.machine.cores import Cores
 from omnilmm_lite.machine.description import Machine
 from omnilmm_lite.machine.memory import Limit
-from omnilmm_lite.manifest import FileEntry, Graphs
 from omnilmm_lite.model import load
 from omnilmm_lite.plan import here
 from omnilmm_lite.plan.here import check_limit, describe_here, judge_here, resident_weights
 from omnilmm_lite.plan.memory import Plan, make_plan
 from omnilmm_lite.plan.subject import Subject
-from omnilmm_lite.presets import PRESETS
 from quantize.memory import least_bytes
 
 GIB = 1 << 30

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from omnilmm_lite import opening
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.decoder import Decoder
 from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.interrupt import Interrupt, Interrupted, interruptible

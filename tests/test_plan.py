@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 import cli
-from omnilmm_lite.bundle import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.device import Device
 from omnilmm_lite.plan.memory import Phase, Plan, make_plan
 from omnilmm_lite.plan.show import BAR_WIDTH, draw_bar, markdown
 from omnilmm_lite.plan.subject import KNOWN, Subject
 from omnilmm_lite.plan.verdict import GIB, SIZES, judge, suited, usable_bytes
-from omnilmm_lite.presets import PRESETS
 from tests.small_checkpoint import TINY, Form, config_json, write_checkpoint, write_json
 
 PUBLISHED = "openbmb/OmniLMM-12B"

@@ -15,18 +15,18 @@ from export.checkpoint import Checkpoint
 from export.convert import write_bundle
 from export.decoder import CheckpointWeights
 from export.graph import GraphBuilder, Weight
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.onnx_file import read_graph
+from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import FP32, LinearFormat
 from omnilmm_lite.keys import expected_keys
 from omnilmm_lite.plan import disk, tensor
-from omnilmm_lite.plan.graph_file import read_graph
 from omnilmm_lite.plan.graphs import graph_tensors
 from omnilmm_lite.plan.subject import Subject
 from omnilmm_lite.plan.tensor import Role, TensorSize, data_bytes
-from omnilmm_lite.presets import PRESETS, Preset
 from quantize.disk import checkpoint_bytes, spool_bytes
 from quantize.gptq import round_to_nearest
 from quantize.head import RoundedHead

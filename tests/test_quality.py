@@ -22,7 +22,7 @@ from export.streaming import load_module
 from export.subject import CheckpointSubject
 from omnilmm_lite import device as device_module
 from omnilmm_lite import opening
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.device import Device, choose_device
 from omnilmm_lite.errors import InputError

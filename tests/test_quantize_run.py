@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from export.checkpoint import Checkpoint
+from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.presets import find_preset
 from quantize import run
 from quantize.budget import plain_bytes, unit_bytes, unit_names
 from quantize.calibration import CalibrationLimits

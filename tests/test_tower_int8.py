@@ -22,6 +22,7 @@ from export.reference import VisionBlock, VisionTower
 from export.streaming import load_module, stream_model
 from export.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
 from export.vision import build_vision
+from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.console import print_tower
 from omnilmm_lite.device import Device, open_session
@@ -30,7 +31,6 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, LinearFormat, Precision
 from omnilmm_lite.picture.reading import preprocess
 from omnilmm_lite.plan.disk import tower_work
-from omnilmm_lite.presets import PRESETS
 from omnilmm_lite.text.conversations import PICTURES as BUILTIN
 from omnilmm_lite.text.conversations import seeded_picture
 from quantize.disk import TOWER

@@ -25,10 +25,10 @@ from export.convert import write_bundle
 from export.decoder import CheckpointWeights, DecoderWeights
 from export.graph import Weight
 from export.tokenizer import convert_tokenizer
+from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.durable import write_json
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.model import Model, load
-from omnilmm_lite.presets import find_preset
 from omnilmm_lite.quality.compare import compare
 from omnilmm_lite.quality.data import Kind, build_samples
 from omnilmm_lite.quality.statistics import summarize

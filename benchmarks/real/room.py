@@ -11,10 +11,10 @@ from benchmarks.full_width import sized
 from benchmarks.peers.make_gguf import tensors
 from benchmarks.real.settings import Run
 from benchmarks.real.stages import AGAINST_PEERS, PRESETS, Stage
+from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.plan.subject import Subject
-from omnilmm_lite.presets import find_preset
 from quantize.disk import checkpoint_bytes
 from quantize.packing import Layout
 

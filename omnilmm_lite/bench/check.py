@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.bench.check_report import CheckReport, Side
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.generation import FinishReason

@@ -18,7 +18,7 @@ from omnilmm_lite.bench.result import Decode, Load, Picture, Prefill, Question, 
 from omnilmm_lite.bench.series import Series, seconds
 from omnilmm_lite.bench.settings import Settings
 from omnilmm_lite.bench.workload import picture, token_ids
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.device import Device
 from omnilmm_lite.machine.description import Machine
 from omnilmm_lite.machine.memory import peak_rss_bytes

@@ -17,7 +17,7 @@ from omnilmm_lite.bench.settings import (
 from omnilmm_lite.errors import OmniLMMError
 
 if TYPE_CHECKING:
-    from omnilmm_lite.bundle import Bundle
+    from omnilmm_lite.bundle.folder import Bundle
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def bench(args: argparse.Namespace) -> None:
         new_tokens=args.new_tokens,
         bandwidth=None if args.bandwidth is None else args.bandwidth * 1e9,
     )
-    from omnilmm_lite.bundle import Bundle
+    from omnilmm_lite.bundle.folder import Bundle
 
     bundle = Bundle.find(args.model)
     if args.check is not None:

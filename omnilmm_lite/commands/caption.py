@@ -64,7 +64,7 @@ def caption(args: argparse.Namespace) -> None:
 
 def _job(args: argparse.Namespace) -> Job:
     """Everything that can be checked before the model is loaded."""
-    from omnilmm_lite.bundle import Bundle
+    from omnilmm_lite.bundle.folder import Bundle
     from omnilmm_lite.caption.captioner import Captioner, model_name
     from omnilmm_lite.caption.job import Job
     from omnilmm_lite.caption.output import Output, settings_path

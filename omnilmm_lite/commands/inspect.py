@@ -17,7 +17,7 @@ def add_inspect(parser: argparse.ArgumentParser) -> None:
 
 def inspect(args: argparse.Namespace) -> None:
     """Prints a bundle's contents, verified if asked for."""
-    from omnilmm_lite.bundle import Bundle
+    from omnilmm_lite.bundle.folder import Bundle
 
     bundle = Bundle.find(args.bundle)
     if args.verify:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
+    from omnilmm_lite.bundle.presets import Preset
     from omnilmm_lite.config import OmniLMMConfig
     from omnilmm_lite.plan.memory import Plan
     from omnilmm_lite.plan.subject import Subject
-    from omnilmm_lite.presets import Preset
 
 DEFAULT_PRESET = "cpu"  # convert's
 DEFAULT_SIZE = 24.0  # GB, of the bar
@@ -66,11 +66,11 @@ def plan(args: argparse.Namespace, read_config: ReadConfig) -> None:
 
 def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, list[Plan]]:
     """The plan to show, and those for the table."""
+    from omnilmm_lite.bundle.presets import PRESETS, find_preset
     from omnilmm_lite.model import DEFAULT_CONTEXT
     from omnilmm_lite.plan.memory import make_plan
     from omnilmm_lite.plan.subject import Subject
     from omnilmm_lite.plan.verdict import suited
-    from omnilmm_lite.presets import PRESETS, find_preset
 
     wanted = None if args.preset is None else find_preset(args.preset)
     finished, name, config = _find(args.model, read_config)
@@ -94,8 +94,8 @@ def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, lis
 
 def _find(model: str, read_config: ReadConfig) -> tuple[Subject | None, str, OmniLMMConfig]:
     """The bundle, if it is one; the model's name and config. A folder goes before a name."""
-    from omnilmm_lite.bundle import BUILTIN_NAME, Bundle
-    from omnilmm_lite.manifest import MANIFEST
+    from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
+    from omnilmm_lite.bundle.manifest import MANIFEST
     from omnilmm_lite.plan.subject import KNOWN, Subject
 
     folder = Path(model)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.plan.graphs import GraphTensors, group_size
 from omnilmm_lite.plan.tensor import data_bytes
-from omnilmm_lite.presets import Preset
 
 BF16_BYTES, FP16_BYTES = 2, 2
 NPY_HEADER = 128  # of the embedding table, see numpy.lib.format

@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
 from omnilmm_lite.formats import LinearFormat, Precision
 from omnilmm_lite.plan.tensor import Role, TensorSize
-from omnilmm_lite.presets import Preset
 
 FP32_BYTES = 4
 GROUP_SIZE = 128

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.device import Device
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.memory import Limit, fatal_limit, memory_limit

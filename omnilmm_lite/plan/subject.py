@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.onnx_file import read_graph
+from omnilmm_lite.bundle.presets import Preset, find_preset
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.plan.disk import Disk, embedding_bytes, planned_disk
-from omnilmm_lite.plan.graph_file import read_graph
 from omnilmm_lite.plan.graphs import GraphTensors, graph_tensors
-from omnilmm_lite.presets import Preset, find_preset
 
 # Published configs, which need no download: the config's defaults are theirs.
 KNOWN = {name: OmniLMMConfig() for name in ("openbmb/OmniLMM-12B", "openbmb/RLAIF-V-12B")}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.device import Device
 from omnilmm_lite.plan.memory import Plan, make_plan
 from omnilmm_lite.plan.subject import Subject
-from omnilmm_lite.presets import PRESETS, Preset
 
 GIB = 1 << 30
 SIZES = (24, 16, 12, 8)  # GB, as cards are sold; binary ones in fact

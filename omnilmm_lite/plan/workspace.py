@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.decoder import PREFILL_CHUNK
 from omnilmm_lite.device import Device
 from omnilmm_lite.formats import LinearFormat
-from omnilmm_lite.presets import Preset
 
 MIB = 1 << 20
 FP32_BYTES = 4

@@ -26,13 +26,13 @@ from export.checkpoint import Checkpoint
 from export.reference import VisionBlock, VisionTower
 from export.streaming import ModuleSource, load_module
 from export.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
+from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.picture.reading import load_image, pixel_hash, preprocess
 from omnilmm_lite.plan.disk import tower_work
-from omnilmm_lite.presets import Preset
 from omnilmm_lite.progress import Progress
 from quantize.disk import GB, TOWER, check_room, full_disk_said
 from quantize.tower.block import choose_inner, quantize_block

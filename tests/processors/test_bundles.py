@@ -17,7 +17,7 @@ from export.decoder import TOLERANCE_INT8_ACTIVATIONS
 from export.graph import Array
 from export.prefill import TOLERANCE
 from omnilmm_lite.builtin_conversations import CONVERSATIONS
-from omnilmm_lite.bundle import Bundle
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.picture.reading import preprocess
 from omnilmm_lite.text.conversations import PICTURES, seeded_picture
 from tests.processors.integer_nodes import exact_product, integer_nodes

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from omnilmm_lite.bundle.manifest import EXACT_INT8_SCHEMA, MANIFEST, FileEntry, Manifest
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.manifest import EXACT_INT8_SCHEMA, MANIFEST, FileEntry, Manifest
 
 BUILTIN = Path(__file__).parent / "builtin"
 BUILTIN_NAME = "tiny"
