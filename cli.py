@@ -27,8 +27,8 @@ from omnilmm_lite.commands.inspect import add_inspect
 from omnilmm_lite.commands.plan import add_plan
 from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
+from omnilmm_lite.engine.huge_pages import start_again_with_huge_pages
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.huge_pages import start_again_with_huge_pages
 from omnilmm_lite.quality.options import add_quality_options
 from quantize.options import add_quantization_options, given_options, parse_options
 
@@ -154,7 +154,7 @@ def convert(args: argparse.Namespace) -> None:
     from export.decoder import CheckpointWeights, DecoderWeights
     from omnilmm_lite.bundle.presets import find_preset
     from omnilmm_lite.console import ConsoleProgress, print_conversion
-    from omnilmm_lite.device import Device
+    from omnilmm_lite.engine.device import Device
     from omnilmm_lite.proof import check_operators
     from quantize.gptq_origin import take_folder
     from quantize.head import RoundedHead

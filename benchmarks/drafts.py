@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.bench.workload import token_ids
 from omnilmm_lite.builtin_conversations import CONVERSATIONS
-from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import Device, open_session
-from omnilmm_lite.embeddings import EmbeddingTable
+from omnilmm_lite.engine.decoder import Decoder
+from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.generation import Answer, Prompt, TextModel
 from omnilmm_lite.model import load

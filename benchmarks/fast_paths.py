@@ -23,8 +23,8 @@ from benchmarks.quantization.wikipedia import token_windows
 from export.decoder import DecoderWeights, build_decoder
 from export.graph import Weight
 from export.prefill import build_prefill
-from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import Device, open_session
+from omnilmm_lite.engine.decoder import Decoder
+from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.quality.statistics import Scores, Summary, score, summarize
 from quantize.decoder import Job, quantize_decoder

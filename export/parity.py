@@ -35,7 +35,7 @@ from export.tower_weights import TowerWeights, stream_tower
 from omnilmm_lite.bundle.manifest import PREFILL, Graphs
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, VisionConfig
-from omnilmm_lite.embeddings import EmbeddingTable
+from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.picture.reading import preprocess

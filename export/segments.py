@@ -20,7 +20,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from export.graph import SEAMS, Array
-from omnilmm_lite.device import Device, graph_errors, import_onnxruntime, providers, session_options
+from omnilmm_lite.engine.device import Device, graph_errors, import_onnxruntime, providers, session_options
 from omnilmm_lite.errors import OmniLMMError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
-from omnilmm_lite.device import AUTO, Device, choose_device, import_onnxruntime, open_session
+from omnilmm_lite.engine.device import AUTO, Device, choose_device, import_onnxruntime, open_session
+from omnilmm_lite.engine.versions import versions
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.machine.description import Machine
 from omnilmm_lite.proof import (
@@ -22,7 +23,6 @@ from omnilmm_lite.proof import (
     saturates,
     unsupported_reason,
 )
-from omnilmm_lite.versions import versions
 
 ENGINES = ("onnxruntime", "onnxruntime-gpu")  # they install the same module
 CONVERT_PACKAGES = ("onnx", "safetensors", "sentencepiece", "torch")

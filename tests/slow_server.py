@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import cli
-from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.vision import VisionEncoder
+from omnilmm_lite.engine.decoder import Decoder
+from omnilmm_lite.engine.vision import VisionEncoder
 
 PICTURE_S, PROMPT_S, TOKEN_S = 0.7, 0.5, 0.03
 

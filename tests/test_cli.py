@@ -20,7 +20,7 @@ import cli
 from omnilmm_lite import __version__
 from omnilmm_lite import model as model_module
 from omnilmm_lite.bundle.manifest import MANIFEST, SCHEMA_VERSION
-from omnilmm_lite.device import DeviceError
+from omnilmm_lite.engine.device import DeviceError
 from omnilmm_lite.model import Model
 from omnilmm_lite.terminal.picture import Picture, open_file
 from tests.command_line import Result, Run, edit, linked, load_once, refused, runner

@@ -16,7 +16,7 @@ from export.cuda_operators import KERNELS, SOURCE, Kernel, check_cuda_graph
 from export.graph import CONTRIB, OPSET
 from omnilmm_lite.bundle.manifest import Graphs
 from omnilmm_lite.bundle.presets import PRESETS
-from omnilmm_lite.device import Device, import_onnxruntime
+from omnilmm_lite.engine.device import Device, import_onnxruntime
 from omnilmm_lite.errors import OmniLMMError
 from tests.small_checkpoint import TINY, write_checkpoint
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from omnilmm_lite import device
-from omnilmm_lite.device import (
+from omnilmm_lite.engine import device
+from omnilmm_lite.engine.device import (
     Device,
     DeviceError,
     choose_device,
@@ -292,7 +292,7 @@ class Watch:
         if name == "onnxruntime":
             print(os.environ.get("ORT_DISABLE_TELEMETRY"))
 sys.meta_path.insert(0, Watch())
-from omnilmm_lite.device import import_onnxruntime
+from omnilmm_lite.engine.device import import_onnxruntime
 import_onnxruntime()
 """
 

@@ -23,8 +23,8 @@ from export.resampler import build_resampler
 from export.streaming import stream_model
 from export.tower_weights import CheckpointTower
 from export.vision import build_vision
-from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import Device, open_session
+from omnilmm_lite.engine.decoder import Decoder
+from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.gptq import round_to_nearest

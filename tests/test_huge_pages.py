@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from omnilmm_lite import huge_pages
-from omnilmm_lite.huge_pages import SETTING, VARIABLE, with_huge_pages
+from omnilmm_lite.engine import huge_pages
+from omnilmm_lite.engine.huge_pages import SETTING, VARIABLE, with_huge_pages
 from tests.systems import linux_alone
 
 pytestmark = linux_alone

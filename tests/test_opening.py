@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from omnilmm_lite import opening
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import Device, open_session
-from omnilmm_lite.interrupt import Interrupt, Interrupted, interruptible
-from omnilmm_lite.opening import GraphOpener
+from omnilmm_lite.engine import graph_opener as opening
+from omnilmm_lite.engine.decoder import Decoder
+from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.graph_opener import GraphOpener
+from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, interruptible
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

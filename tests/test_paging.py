@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from omnilmm_lite import paging
-from omnilmm_lite.interrupt import Interrupt, interruptible
+from omnilmm_lite.engine import paging
+from omnilmm_lite.engine.interrupt import Interrupt, interruptible
+from omnilmm_lite.engine.paging import CHUNK, populate, read_ahead
 from omnilmm_lite.machine import memory
-from omnilmm_lite.paging import CHUNK, populate, read_ahead
 from tests.systems import linux_alone
 
 PAGES = 700

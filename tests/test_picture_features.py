@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from omnilmm_lite.engine.vision import CACHED_PICTURES, Encode, VisionEncoder
 from omnilmm_lite.model import Model
 from omnilmm_lite.picture.reading import load_image
-from omnilmm_lite.vision import CACHED_PICTURES, Encode, VisionEncoder
 from tests.small_checkpoint import TINY
 
 Array = NDArray[np.float32]

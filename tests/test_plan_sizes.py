@@ -19,7 +19,7 @@ from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.onnx_file import read_graph
 from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.device import Device
+from omnilmm_lite.engine.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import FP32, LinearFormat
 from omnilmm_lite.keys import expected_keys

@@ -20,11 +20,11 @@ from export.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
 from export.subject import CheckpointSubject
-from omnilmm_lite import device as device_module
-from omnilmm_lite import opening
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.device import Device, choose_device
+from omnilmm_lite.engine import device as device_module
+from omnilmm_lite.engine import graph_opener as opening
+from omnilmm_lite.engine.device import Device, choose_device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import Model, Options, load
 from omnilmm_lite.picture.reading import load_image, preprocess

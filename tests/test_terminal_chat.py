@@ -27,8 +27,8 @@ import sys, threading
 sys.path.insert(0, {root!r})
 import cli
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.interrupt import ended_by
-from omnilmm_lite.vision import VisionEncoder
+from omnilmm_lite.engine.interrupt import ended_by
+from omnilmm_lite.engine.vision import VisionEncoder
 
 def encode(encoder, pixels):
     ended = threading.Event()

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from omnilmm_lite.chat import Chat, sampling_params
-from omnilmm_lite.decoder import Decoder
+from omnilmm_lite.engine.decoder import Decoder
+from omnilmm_lite.engine.vision import VisionEncoder
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.generation import Answer
 from omnilmm_lite.model import Model, load
@@ -24,7 +25,6 @@ from omnilmm_lite.terminal.picture import Picture, open_file
 from omnilmm_lite.terminal.prompt import LinePrompt
 from omnilmm_lite.terminal.screen import Screen, shown
 from omnilmm_lite.terminal.session import Session
-from omnilmm_lite.vision import VisionEncoder
 from tests.systems import IS_WINDOWS
 
 PICTURES = Path(__file__).parent.parent / "examples" / "pictures"

@@ -25,8 +25,8 @@ from export.vision import build_vision
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.console import print_tower
-from omnilmm_lite.device import Device, open_session
 from omnilmm_lite.durable import write_tensors
+from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, LinearFormat, Precision
 from omnilmm_lite.picture.reading import preprocess

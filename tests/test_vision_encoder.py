@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig, ResamplerConfig, VisionConfig
+from omnilmm_lite.engine.vision import CACHED_PICTURES, VisionEncoder
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.vision import CACHED_PICTURES, VisionEncoder
 
 CONFIG = OmniLMMConfig(vision=VisionConfig(image_size=14), resampler=ResamplerConfig(num_queries=4, hidden_size=8))
 
@@ -85,7 +85,9 @@ def test_a_time_shared_tower_that_fails_is_gone_too(monkeypatch: pytest.MonkeyPa
     opener = Opener()
     encoder = VisionEncoder(CONFIG, opener, release_after=True)
     with monkeypatch.context() as patch:
-        patch.setattr("omnilmm_lite.vision.preprocess", lambda *_: np.full((1, 3, 14, 14), np.nan, dtype=np.float32))
+        patch.setattr(
+            "omnilmm_lite.engine.vision.preprocess", lambda *_: np.full((1, 3, 14, 14), np.nan, dtype=np.float32)
+        )
         with pytest.raises(OmniLMMError, match=r"vision tower: out of memory") as caught:
             encoder.encode(picture(1))
     del caught  # its traceback holds the frames, and they the tower

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.processors.emulation import Processor
 from benchmarks.processors.measure import Measured, measure_here, measure_on
-from omnilmm_lite.device import import_onnxruntime
+from omnilmm_lite.engine.device import import_onnxruntime
 from omnilmm_lite.machine.processor import instruction_sets, processor_name
 from omnilmm_lite.machine.threads import default_threads
 from omnilmm_lite.proof import Operator, OperatorProof, ProductSpeed, Verdict, measure_products, verdict

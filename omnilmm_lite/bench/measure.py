@@ -19,12 +19,12 @@ from omnilmm_lite.bench.series import Series, seconds
 from omnilmm_lite.bench.settings import Settings
 from omnilmm_lite.bench.workload import picture, token_ids
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.device import Device
+from omnilmm_lite.engine.device import Device
+from omnilmm_lite.engine.versions import versions
 from omnilmm_lite.machine.description import Machine
 from omnilmm_lite.machine.memory import peak_rss_bytes
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.progress import Progress
-from omnilmm_lite.versions import versions
 
 READ_CHUNK = 1 << 24
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.device import Device
+from omnilmm_lite.engine.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.sampling import SamplingParams
 

@@ -13,7 +13,7 @@ from omnilmm_lite.caption.captioner import Captioner
 from omnilmm_lite.caption.loading import ahead, load_picture
 from omnilmm_lite.caption.outcome import Outcome
 from omnilmm_lite.caption.output import Output
-from omnilmm_lite.interrupt import in_background
+from omnilmm_lite.engine.interrupt import in_background
 from omnilmm_lite.picture.listing import Listing
 
 

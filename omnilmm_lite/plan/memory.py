@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omnilmm_lite.device import Device
+from omnilmm_lite.engine.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.plan.subject import Subject
 from omnilmm_lite.plan.tensor import loaded_bytes, loading_bytes

@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from omnilmm_lite.device import import_onnxruntime
+from omnilmm_lite.engine.device import import_onnxruntime
 from omnilmm_lite.proof.subject import Operator
 
 

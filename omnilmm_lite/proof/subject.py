@@ -99,7 +99,7 @@ class Case:
 class Subject:
     """One session: a graph of builtin/operators, its weights by name, and what is run through it.
 
-    `mapped`: weights are used as they are given, as `omnilmm_lite.device.open_session` says.
+    `mapped`: weights are used as they are given, as `omnilmm_lite.engine.device.open_session` says.
     """
 
     operators: tuple[Operator, ...]

@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
+from omnilmm_lite.engine.vision import PreparedImage
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
 from omnilmm_lite.generation import room_for_answer
 from omnilmm_lite.grammar import Grammar, GrammarCompiler
@@ -24,7 +25,6 @@ from omnilmm_lite.serve.fields import parse_object, printable
 from omnilmm_lite.serve.pictures import Fetch, picture_bytes
 from omnilmm_lite.serve.requests import ChatRequest, read_request
 from omnilmm_lite.serve.response_format import FIELD
-from omnilmm_lite.vision import PreparedImage
 
 CHARACTERS_PER_TOKEN = 64  # more than any token has: a longer text can't fit, and need not be tokenized to know
 PHASE_EVERY_S = 1.0  # a client that has vanished is noticed by what is sent to it

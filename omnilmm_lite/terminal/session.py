@@ -20,8 +20,8 @@ from omnilmm_lite.terminal.transcript import PictureRecord, Transcript, Turn, re
 from omnilmm_lite.terminal.waiting import stream, value_of
 
 if TYPE_CHECKING:
+    from omnilmm_lite.engine.vision import ImageFeatures
     from omnilmm_lite.model import Model
-    from omnilmm_lite.vision import ImageFeatures
 
 DEFAULT_SYSTEM_WORD = "default"
 CLEAR = "/clear starts a new conversation about the same picture"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 
-from omnilmm_lite.interrupt import in_background
+from omnilmm_lite.engine.interrupt import in_background
 
 T = TypeVar("T")
 

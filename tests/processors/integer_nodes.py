@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export.graph import Array
-from omnilmm_lite.device import Device, import_onnxruntime, providers, session_options
+from omnilmm_lite.engine.device import Device, import_onnxruntime, providers, session_options
 
 TYPES = {  # of a node's inputs and outputs, in their order
     "QuantizeLinear": ((TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.UINT8), TensorProto.UINT8),

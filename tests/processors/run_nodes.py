@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from omnilmm_lite.device import Device, open_session
+from omnilmm_lite.engine.device import Device, open_session
 
 
 def main(graph: str, feeds: str, out: str) -> None:

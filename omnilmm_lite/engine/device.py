@@ -15,8 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnilmm_lite.engine.interrupt import ended_by
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.interrupt import ended_by
 from omnilmm_lite.machine.threads import limited_threads
 
 # onnxruntime >= 1.29 for Linux reports usage to its vendor unless this is set before the library loads.
@@ -106,7 +106,7 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """A session for the graph at `path` that runs on `device`; DeviceError where it would run elsewhere.
 
-    `cuda_graph`: on a card, steps are recorded and replayed; see `omnilmm_lite.binding`. `mapped`: on the CPU, weights
+    `cuda_graph`: on a card, steps are recorded and replayed; see `omnilmm_lite.engine.binding`. `mapped`: on the CPU, weights
     are used as they lie in the mapped file (see `Manifest.mapped`). OmniLMMError where onnxruntime can't load the graph
     at all.
     """

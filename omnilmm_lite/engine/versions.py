@@ -7,7 +7,7 @@ import platform
 import numpy as np
 
 from omnilmm_lite import __version__
-from omnilmm_lite.device import import_onnxruntime
+from omnilmm_lite.engine.device import import_onnxruntime
 from omnilmm_lite.errors import InputError
 
 

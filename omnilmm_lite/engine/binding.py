@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.device import Device, import_onnxruntime, run_graph
+from omnilmm_lite.engine.device import Device, import_onnxruntime, run_graph
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from omnilmm_lite.interrupt import ended_by
+from omnilmm_lite.engine.interrupt import ended_by
 from omnilmm_lite.machine.memory import available_bytes
 
 MADV_POPULATE_READ = 22  # Linux 5.14; Python's mmap module doesn't know it

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.binding import encode_pictures
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.decoder import Decoder
-from omnilmm_lite.device import Device, open_session
-from omnilmm_lite.interrupt import meanwhile
-from omnilmm_lite.paging import populate, read_ahead
-from omnilmm_lite.vision import Encode
+from omnilmm_lite.engine.binding import encode_pictures
+from omnilmm_lite.engine.decoder import Decoder
+from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.interrupt import meanwhile
+from omnilmm_lite.engine.paging import populate, read_ahead
+from omnilmm_lite.engine.vision import Encode
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
