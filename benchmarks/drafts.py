@@ -17,15 +17,15 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
+from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bench.workload import token_ids
 from omnilmm_lite.builtin_conversations import CONVERSATIONS
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.formats import FP32
-from omnilmm_lite.generation import Answer, Prompt, TextModel
 from omnilmm_lite.model import load
-from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
 from omnilmm_lite.text.tokenizer import Tokenizer
 

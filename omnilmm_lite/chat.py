@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from omnilmm_lite.generation import Answer, Prompt
+from omnilmm_lite.answer.generation import Answer, Prompt
+from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.picture.reading import ImageSource, load_image
-from omnilmm_lite.sampling import SamplingParams
 
 if TYPE_CHECKING:
     from omnilmm_lite.model import Model

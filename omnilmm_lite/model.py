@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.answer.generation import TextModel
+from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
@@ -20,10 +22,8 @@ from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_opener import GraphOpener
 from omnilmm_lite.engine.vision import VisionEncoder
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.generation import TextModel
 from omnilmm_lite.picture.reading import ImageSource, load_image
 from omnilmm_lite.plan.here import check_limit
-from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
 from omnilmm_lite.text.tokenizer import Tokenizer
 
@@ -132,7 +132,7 @@ def load(
 
     `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
     limit). `threads`: for the CPU; by default one a performance core, and fewer under a container's quota. `drafts`:
-    answers guess ahead from what was said before, see `omnilmm_lite.drafts`. `cuda_graph`: a card records the step of a
+    answers guess ahead from what was said before, see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the step of a
     token and replays it, see `omnilmm_lite.engine.binding`. InputError or DeviceError where that can't be; OmniLMMError where
     a container's memory limit is too small.
     """

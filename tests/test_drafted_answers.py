@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, TextModel
+from omnilmm_lite.answer.grammar import GrammarCompiler
+from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.errors import ContextFullError
-from omnilmm_lite.generation import Answer, FinishReason, Prompt, TextModel
-from omnilmm_lite.grammar import GrammarCompiler
 from omnilmm_lite.model import load
-from omnilmm_lite.sampling import SamplingParams
 from tests.small_checkpoint import TINY
 
 if TYPE_CHECKING:

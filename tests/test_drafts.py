@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnilmm_lite.drafts import CREDIT, EXTRA_COST, LONGEST, NGRAM, PAUSE, Drafts, Lookup
+from omnilmm_lite.answer.drafts import CREDIT, EXTRA_COST, LONGEST, NGRAM, PAUSE, Drafts, Lookup
 
 BREAK = 0
 TEXT = st.lists(st.integers(BREAK, 3), max_size=60)  # few tokens, so that they come again

@@ -19,14 +19,14 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.sampling import (
+from omnilmm_lite.answer.sampling import (
     Sampler,
     SamplingParams,
     filtered_probabilities,
     penalize_frequency,
     penalize_repetition,
 )
+from omnilmm_lite.errors import InputError, OmniLMMError
 
 VOCAB = 32009
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from omnilmm_lite.stop_strings import StopStrings
+from omnilmm_lite.answer.stop_strings import StopStrings
 
 # two letters: stops overlap the text, each other and themselves all the time
 PIECES = st.lists(st.text("ab", max_size=5), max_size=12)

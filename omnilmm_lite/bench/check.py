@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.answer.generation import FinishReason
+from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bench.check_report import CheckReport, Side
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.generation import FinishReason
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import Sample, build_samples, positions
 from omnilmm_lite.quality.statistics import Ints, Scores, score, summarize
 from omnilmm_lite.quality.subject import check_comparable
-from omnilmm_lite.sampling import SamplingParams
 from omnilmm_lite.text.conversations import Conversation, read_source
 from omnilmm_lite.text.tokenizer import Tokenizer
 

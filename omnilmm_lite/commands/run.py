@@ -32,9 +32,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Answers the prompt about each picture, or starts the chat."""
+    from omnilmm_lite.answer.sampling import SamplingParams
     from omnilmm_lite.chat import sampling_params
     from omnilmm_lite.model import load
-    from omnilmm_lite.sampling import SamplingParams
     from omnilmm_lite.terminal.waiting import value_of
 
     prompt = args.prompt if args.prompt is not None else _piped_prompt()

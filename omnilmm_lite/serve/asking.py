@@ -12,10 +12,10 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
+from omnilmm_lite.answer.generation import room_for_answer
+from omnilmm_lite.answer.grammar import Grammar, GrammarCompiler
 from omnilmm_lite.engine.vision import PreparedImage
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
-from omnilmm_lite.generation import room_for_answer
-from omnilmm_lite.grammar import Grammar, GrammarCompiler
 from omnilmm_lite.model import Model
 from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.serve.engine import Engine, Event, Failed, Finished, Job, Phase, Piece, Started, Task
