@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from omnilmm_lite.serve import fetching
 from omnilmm_lite.serve.errors import ApiError
-from omnilmm_lite.serve.fetching import fetch_picture, is_public
+from omnilmm_lite.serve.request import fetching
+from omnilmm_lite.serve.request.fetching import fetch_picture, is_public
 
 FILE = b"a picture's bytes" * 1000
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"

@@ -47,8 +47,8 @@ def serve(args: argparse.Namespace) -> None:
     from omnilmm_lite.serve.access import Access, is_loopback
     from omnilmm_lite.serve.asking import Asker
     from omnilmm_lite.serve.engine import Engine
-    from omnilmm_lite.serve.fetching import fetch_picture
     from omnilmm_lite.serve.log import log_event, set_up
+    from omnilmm_lite.serve.request.fetching import fetch_picture
 
     if args.queue < 1:
         raise InputError(f"--queue: {args.queue} is out of range; give 1 or more")

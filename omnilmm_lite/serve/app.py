@@ -28,7 +28,7 @@ from omnilmm_lite.serve.engine import Engine, Finished, Task
 from omnilmm_lite.serve.errors import ApiError, internal_error
 from omnilmm_lite.serve.events import Completion, timings
 from omnilmm_lite.serve.log import log_event
-from omnilmm_lite.serve.requests import ChatRequest
+from omnilmm_lite.serve.request.chat_request import ChatRequest
 
 LOG = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page"

@@ -21,10 +21,10 @@ from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.serve.engine import Engine, Event, Failed, Finished, Job, Phase, Piece, Started, Task
 from omnilmm_lite.serve.errors import SERVER_ERROR, ApiError, invalid
 from omnilmm_lite.serve.events import DONE, Completion, sse_error, sse_phase
-from omnilmm_lite.serve.fields import parse_object, printable
-from omnilmm_lite.serve.pictures import Fetch, picture_bytes
-from omnilmm_lite.serve.requests import ChatRequest, read_request
-from omnilmm_lite.serve.response_format import FIELD
+from omnilmm_lite.serve.request.chat_request import ChatRequest, read_request
+from omnilmm_lite.serve.request.fields import parse_object, printable
+from omnilmm_lite.serve.request.pictures import Fetch, picture_bytes
+from omnilmm_lite.serve.request.response_format import FIELD
 
 CHARACTERS_PER_TOKEN = 64  # more than any token has: a longer text can't fit, and need not be tokenized to know
 PHASE_EVERY_S = 1.0  # a client that has vanished is noticed by what is sent to it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omnilmm_lite.serve.errors import invalid
-from omnilmm_lite.serve.fields import Fields, printable
+from omnilmm_lite.serve.request.fields import Fields, printable
 
 FIELD = "response_format"
 ANY_OBJECT: dict[str, Any] = {"type": "object"}

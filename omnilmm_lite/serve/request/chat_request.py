@@ -12,8 +12,8 @@ from typing import Any
 from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.serve.errors import ApiError, invalid
-from omnilmm_lite.serve.fields import Fields, checked_text, json_type, printable
-from omnilmm_lite.serve.response_format import read_response_format
+from omnilmm_lite.serve.request.fields import Fields, checked_text, json_type, printable
+from omnilmm_lite.serve.request.response_format import read_response_format
 
 MAX_STOPS = 16
 NUMBERS = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
