@@ -33,7 +33,7 @@ from omnilmm_lite.quality.options import add_quality_options
 from quantize.options import add_quantization_options, given_options, parse_options
 
 if TYPE_CHECKING:
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
     from omnilmm_lite.bundle.presets import Preset
     from omnilmm_lite.config import OmniLMMConfig
     from omnilmm_lite.console import ConsoleProgress
@@ -149,7 +149,7 @@ def convert(args: argparse.Namespace) -> None:
     """Checkpoint -> (GPTQ checkpoint ->) bundle."""
     _check_convert_installed("conversion")
     limit_torch_threads()
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
     from export.convert import check_target, write_bundle
     from export.decoder import CheckpointWeights, DecoderWeights
     from omnilmm_lite.bundle.presets import find_preset
@@ -276,13 +276,13 @@ def checkpoint_config(folder: Path) -> OmniLMMConfig:
 
     InputError where config.json is no OmniLMM's.
     """
-    from export.hf_config import model_config, read_config
+    from export.checkpoint.hf_config import model_config, read_config
 
     fields = read_config(folder)
     if not any((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
         return model_config(folder, fields, {})
     try:
-        from export.checkpoint import Checkpoint
+        from export.checkpoint.checkpoint import Checkpoint
 
         return Checkpoint.open(folder).config
     except InputError as error:  # a download that isn't finished
@@ -346,7 +346,7 @@ def _find_original(args: argparse.Namespace) -> Callable[[], Subject]:
         raise InputError(f"{folder}: neither a bundle ({MANIFEST}) nor a checkpoint (config.json) is there; name one")
     _check_convert_installed("a checkpoint")
     limit_torch_threads()
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
     from export.subject import CheckpointSubject
 
     subject = CheckpointSubject(Checkpoint.open(folder))

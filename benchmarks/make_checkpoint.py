@@ -19,7 +19,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.full_width import sized
-from export.torch_file import read_places
+from export.checkpoint.torch_file import read_places
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.console import ConsoleProgress
 from omnilmm_lite.durable import durable_folder

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.console import ConsoleProgress
 from omnilmm_lite.durable import write_tensors
 from quantize.gptq import round_to_nearest

@@ -13,13 +13,13 @@ import numpy as np
 
 from export import decoder as decoder_graph
 from export import vision as vision_graph
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
+from export.checkpoint.tokenizer import convert_tokenizer
 from export.cuda_operators import check_cuda_graph
 from export.decoder import DecoderWeights, build_decoder
 from export.parity import ParityReport, check_parity, num_steps
 from export.prefill import build_prefill
 from export.resampler import build_resampler
-from export.tokenizer import convert_tokenizer
 from export.tower_weights import CheckpointTower, TowerWeights
 from export.vision import build_vision
 from omnilmm_lite import __version__

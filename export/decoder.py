@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.cuda_operators import NBITS_ROW_MULTIPLE
 from export.graph import Array, GraphBuilder, Weight, element_type
 from export.reference import rope_tables

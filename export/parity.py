@@ -23,7 +23,7 @@ from export import decoder as decoder_graph
 from export import prefill as prefill_graph
 from export import resampler as resampler_graph
 from export import vision as vision_graph
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.cosines import Cosines
 from export.decoder import DecoderWeights
 from export.decoder_parity import Dequantized, Replacement, RoundedPrompts, decoder_logits, decoder_modules

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import nn
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.reference import DecoderLayer, OmniLMM, VisionBlock
 
 Module = TypeVar("Module", bound=nn.Module)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import nn
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.graph import Array, Weight
 from export.int8_module import Int8Module
 from export.reference import VisionBlock, VisionTower

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.bundle.folder import sha256
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys

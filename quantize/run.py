@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from export.checkpoint import Checkpoint
-from export.tokenizer import convert_tokenizer
+from export.checkpoint.checkpoint import Checkpoint
+from export.checkpoint.tokenizer import convert_tokenizer
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.durable import write_json

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.reference import Resampler, VisionBlock, VisionTower
 from export.streaming import StreamedModules, load_module
 from omnilmm_lite.durable import write_tensors

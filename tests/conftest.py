@@ -13,7 +13,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
     from omnilmm_lite.model import Model
     from tests.browser import Watch
 
@@ -34,7 +34,7 @@ class Quiet:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Random weights of the size TINY; to be read only."""
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
     from tests.small_checkpoint import TINY, write_checkpoint
 
     return Checkpoint.open(write_checkpoint(tmp_path_factory.mktemp("checkpoint"), size=TINY))

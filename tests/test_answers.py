@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
 from quantize import answers

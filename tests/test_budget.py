@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.decoder import CheckpointWeights, DecoderWeights, build_decoder
 from export.reference import OmniLMM
 from export.streaming import load_module

@@ -19,7 +19,7 @@ from omnilmm_lite.bundle.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
 from omnilmm_lite.errors import InputError

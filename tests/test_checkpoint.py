@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from export import tensor_file
-from export.checkpoint import Checkpoint
+from export.checkpoint import tensor_file
+from export.checkpoint.checkpoint import Checkpoint
 from export.reference import DecoderLayer, OmniLMM, Resampler
 from export.streaming import stream_model
 from omnilmm_lite.config import TokenIds

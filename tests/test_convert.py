@@ -14,7 +14,7 @@ from PIL import Image
 
 import cli
 from export import convert, vision
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.convert import write_bundle
 from export.decoder import CheckpointWeights
 from export.parity import ParityError, compare, compare_distributions

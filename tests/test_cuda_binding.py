@@ -20,7 +20,7 @@ from omnilmm_lite.picture.reading import preprocess
 from omnilmm_lite.text.conversations import seeded_picture
 
 if TYPE_CHECKING:
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
 
 CONTEXT = 24
 IDS = [7, 300, 41, 5000, 12, 77, 31999, 9, 800, 2000, 4, 150]

@@ -25,7 +25,7 @@ from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
 from omnilmm_lite.formats import FP32
 
 if TYPE_CHECKING:
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
 
 Array = NDArray[np.float32]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import cli
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import OmniLMMError

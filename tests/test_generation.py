@@ -21,7 +21,7 @@ from omnilmm_lite.picture.reading import preprocess
 from tests.small_checkpoint import TINY
 
 if TYPE_CHECKING:
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
     from omnilmm_lite.model import Model
 
 Array = NDArray[np.float32]

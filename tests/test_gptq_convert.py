@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import cli
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from export import decoder as decoder_graph
 from export import resampler as resampler_graph
 from export import vision as vision_graph
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.decoder import CheckpointWeights, build_decoder, stack
 from export.graph import CONTRIB, Weight
 from export.reference import OmniLMM

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export.hf_config import model_config, read_config
+from export.checkpoint.hf_config import model_config, read_config
 from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.config import OmniLMMConfig, TokenIds
 from omnilmm_lite.errors import InputError

@@ -25,7 +25,7 @@ from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.picture.reading import preprocess
 
 if TYPE_CHECKING:
-    from export.checkpoint import Checkpoint
+    from export.checkpoint.checkpoint import Checkpoint
     from export.reference import OmniLMM
 
 # What the project promises for fp32 graphs.

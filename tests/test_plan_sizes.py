@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from export import graph as export_graph
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.convert import write_bundle
 from export.decoder import CheckpointWeights
 from export.graph import GraphBuilder, Weight

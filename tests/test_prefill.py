@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.decoder import CheckpointWeights, DecoderWeights, build_decoder
 from export.decoder_parity import Replacement, RoundedPrompts, decoder_logits
 from export.graph import Weight

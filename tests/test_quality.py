@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from examples.tiny.checkpoint import __file__ as tiny_code
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.reference import OmniLMM
 from export.streaming import load_module
 from export.subject import CheckpointSubject

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
 from quantize import run

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from export.safetensors_header import check_header, read_header
+from export.checkpoint.safetensors_header import check_header, read_header
 from omnilmm_lite.errors import InputError
 
 WHERE = Path("model.safetensors")

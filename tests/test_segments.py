@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.decoder import CheckpointWeights, build_decoder
 from export.graph import SEAMS, GraphBuilder, Weight
 from export.parity import run_decoder

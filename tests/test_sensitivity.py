@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.streaming import load_module
 from omnilmm_lite import durable
 from quantize import sensitivity

@@ -16,7 +16,13 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.tokenizer import OMNILMM_TOKENS, TokenizerMismatchError, convert_tokenizer, token_ids, verify_tokenizer
+from export.checkpoint.tokenizer import (
+    OMNILMM_TOKENS,
+    TokenizerMismatchError,
+    convert_tokenizer,
+    token_ids,
+    verify_tokenizer,
+)
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.text.tokenizer import Tokenizer, TrailingSpace

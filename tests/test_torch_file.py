@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.torch_file import read_places, read_tensor
+from export.checkpoint.torch_file import read_places, read_tensor
 from omnilmm_lite.errors import InputError
 
 BASE = torch.arange(4096.0).reshape(64, 64)

@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.cosines import Cosines
 from export.graph import Array
 from export.parity import Parity, ParityError, run_int8_tower

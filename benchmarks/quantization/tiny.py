@@ -20,11 +20,11 @@ import torch
 from benchmarks.quantization.variants import PLAIN, file_name
 from examples.tiny import easy_vqa_data
 from examples.tiny.evaluate import ask
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
+from export.checkpoint.tokenizer import convert_tokenizer
 from export.convert import write_bundle
 from export.decoder import CheckpointWeights, DecoderWeights
 from export.graph import Weight
-from export.tokenizer import convert_tokenizer
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.durable import write_json
 from omnilmm_lite.json_file import read_json

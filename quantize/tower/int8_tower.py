@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.graph import Array
 from export.tower_weights import PREFIX, TowerLinear
 from omnilmm_lite.formats import LinearFormat

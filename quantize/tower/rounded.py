@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.graph import Array
 from export.tower_weights import TowerLinear
 from omnilmm_lite.formats import LinearFormat

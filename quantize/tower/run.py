@@ -22,7 +22,7 @@ from PIL.Image import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.reference import VisionBlock, VisionTower
 from export.streaming import ModuleSource, load_module
 from export.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from benchmarks.processors.emulation import Processor, run_python
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.decoder import TOLERANCE_INT8_ACTIVATIONS
 from export.graph import Array
 from export.prefill import TOLERANCE

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 import cli
-from export.checkpoint import Checkpoint
+from export.checkpoint.checkpoint import Checkpoint
 from export.proof_graphs import BUILDERS, build_graphs
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.proof import (

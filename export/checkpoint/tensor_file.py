@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from export.safetensors_header import read_header
-from export.torch_file import MAGIC, read_places, read_tensor
+from export.checkpoint.safetensors_header import read_header
+from export.checkpoint.torch_file import MAGIC, read_places, read_tensor
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import printable
 from omnilmm_lite.keys import Shape

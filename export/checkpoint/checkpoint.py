@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.hf_config import model_config, read_config
-from export.tensor_file import TensorFile, open_tensor_file
+from export.checkpoint.hf_config import model_config, read_config
+from export.checkpoint.tensor_file import TensorFile, open_tensor_file
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import printable, read_json
