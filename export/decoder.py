@@ -27,7 +27,7 @@ from onnx import TensorProto
 from export.checkpoint.checkpoint import Checkpoint
 from export.cuda_operators import NBITS_ROW_MULTIPLE
 from export.graph import Array, GraphBuilder, Weight, element_type
-from export.reference import rope_tables
+from export.reference.model import rope_tables
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from export.decoder import DecoderWeights
 from export.int8_module import Int8Module
 from export.prefill import int8_layer
-from export.reference import OmniLMM, causal_mask, rope_tables
+from export.reference.model import OmniLMM, causal_mask, rope_tables
 from quantize.weight import QuantizedWeight
 
 Array = NDArray[np.float32]

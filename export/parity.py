@@ -28,9 +28,9 @@ from export.cosines import Cosines
 from export.decoder import DecoderWeights
 from export.decoder_parity import Dequantized, Replacement, RoundedPrompts, decoder_logits, decoder_modules
 from export.graph import Array
-from export.reference import OmniLMM
+from export.reference.model import OmniLMM
+from export.reference.streaming import stream_model
 from export.segments import open_pieces, run_in_pieces
-from export.streaming import stream_model
 from export.tower_weights import TowerWeights, stream_tower
 from omnilmm_lite.bundle.manifest import PREFILL, Graphs
 from omnilmm_lite.bundle.presets import Preset

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
-from export.reference import OmniLMM, causal_mask, rope_tables
-from export.streaming import stream_model
+from export.reference.model import OmniLMM, causal_mask, rope_tables
+from export.reference.streaming import stream_model
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.picture.reading import load_image, preprocess
 from omnilmm_lite.progress import Progress

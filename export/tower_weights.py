@@ -11,8 +11,8 @@ from torch import nn
 from export.checkpoint.checkpoint import Checkpoint
 from export.graph import Array, Weight
 from export.int8_module import Int8Module
-from export.reference import VisionBlock, VisionTower
-from export.streaming import Module, StreamedModules, load_module
+from export.reference.model import VisionBlock, VisionTower
+from export.reference.streaming import Module, StreamedModules, load_module
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.formats import LinearFormat
 from quantize.int8 import Int8Linear

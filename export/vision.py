@@ -19,7 +19,7 @@ from onnx import TensorProto
 
 from export.graph import GraphBuilder, element_type
 from export.int8 import column, int8_linear, int8_product, round_rows
-from export.reference import resample_grid
+from export.reference.model import resample_grid
 from export.tower_weights import PREFIX, TowerWeights
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision

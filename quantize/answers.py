@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from export.reference import DecoderLayer, KVCache, rope_tables
-from export.streaming import load_module
+from export.reference.model import DecoderLayer, KVCache, rope_tables
+from export.reference.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from quantize.samples import Sample
 from quantize.source import DecoderSource

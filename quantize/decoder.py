@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from export.reference import DecoderLayer
-from export.streaming import load_module
+from export.reference.model import DecoderLayer
+from export.reference.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.errors import InputError

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference import Resampler, VisionBlock, VisionTower
-from export.streaming import StreamedModules, load_module
+from export.reference.model import Resampler, VisionBlock, VisionTower
+from export.reference.streaming import StreamedModules, load_module
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.picture.reading import load_image, pixel_hash, preprocess
 from quantize.calibration import Prompt

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from export.reference import DecoderLayer, causal_mask, rope_tables
-from export.streaming import load_module
+from export.reference.model import DecoderLayer, causal_mask, rope_tables
+from export.reference.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.json_file import read_json

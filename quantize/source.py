@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from export.streaming import ModuleSource
+from export.reference.streaming import ModuleSource
 from omnilmm_lite.config import OmniLMMConfig
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from export.reference import DecoderLayer, causal_mask, rope_tables
+from export.reference.model import DecoderLayer, causal_mask, rope_tables
 from omnilmm_lite.config import DecoderConfig
 from quantize.spool import Spool
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from export.reference import DecoderLayer
+from export.reference.model import DecoderLayer
 from omnilmm_lite.config import DecoderConfig
 from quantize.spool import Spool
 from quantize.stages import LayerRun

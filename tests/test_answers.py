@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference import OmniLMM
-from export.streaming import load_module
+from export.reference.model import OmniLMM
+from export.reference.streaming import load_module
 from quantize import answers
 from quantize.answers import answer_batches, write_answers
 from quantize.samples import Sample

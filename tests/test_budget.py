@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.decoder import CheckpointWeights, DecoderWeights, build_decoder
-from export.reference import OmniLMM
-from export.streaming import load_module
+from export.reference.model import OmniLMM
+from export.reference.streaming import load_module
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
 from quantize.budget import Choice, Unit, build_choices, plain_bytes, spend, unit_bytes, unit_names

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference import OmniLMM
-from export.streaming import load_module
+from export.reference.model import OmniLMM
+from export.reference.streaming import load_module
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.reading import load_image, preprocess
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts

@@ -20,8 +20,8 @@ from torch import nn
 
 from export.checkpoint import tensor_file
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference import DecoderLayer, OmniLMM, Resampler
-from export.streaming import stream_model
+from export.reference.model import DecoderLayer, OmniLMM, Resampler
+from export.reference.streaming import stream_model
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError
 from tests.small_checkpoint import TINY, Form, config_json, weights, write_checkpoint, write_json, write_weights

@@ -250,7 +250,7 @@ def test_cache_keys_tell_pictures_apart(model: Model) -> None:
 
 
 def test_greedy_answers_are_the_references(model: Model, tiny_checkpoint: Checkpoint) -> None:
-    from export.reference import OmniLMM
+    from export.reference.model import OmniLMM
 
     reference = tiny_checkpoint.module(OmniLMM(TINY), "").eval()
     for image in (picture(3), None):

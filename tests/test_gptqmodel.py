@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from export.reference import DecoderLayer, RMSNorm, causal_mask, rope_tables
+from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tables
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 from quantize.gptq_folder import GPTQFolder, read

@@ -18,9 +18,9 @@ from export import vision as vision_graph
 from export.checkpoint.checkpoint import Checkpoint
 from export.decoder import CheckpointWeights, build_decoder, stack
 from export.graph import CONTRIB, Weight
-from export.reference import OmniLMM
+from export.reference.model import OmniLMM
+from export.reference.streaming import stream_model
 from export.resampler import build_resampler
-from export.streaming import stream_model
 from export.tower_weights import CheckpointTower
 from export.vision import build_vision
 from omnilmm_lite.engine.decoder import Decoder

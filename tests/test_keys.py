@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from export.reference import OmniLMM
+from export.reference.model import OmniLMM
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.keys import (
     Shape,

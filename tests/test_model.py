@@ -26,7 +26,7 @@ from omnilmm_lite.picture.reading import preprocess
 
 if TYPE_CHECKING:
     from export.checkpoint.checkpoint import Checkpoint
-    from export.reference import OmniLMM
+    from export.reference.model import OmniLMM
 
 # What the project promises for fp32 graphs.
 TOLERANCE = 2e-3
@@ -40,7 +40,7 @@ BEHIND_PICTURE += [28705, 13, 28789, 28766, 489, 11143, 28766, 28767, 13]
 
 @pytest.fixture(scope="module")
 def reference(tiny_checkpoint: Checkpoint) -> OmniLMM:
-    from export.reference import OmniLMM
+    from export.reference.model import OmniLMM
 
     return tiny_checkpoint.module(OmniLMM(tiny_checkpoint.config), "").eval()
 

@@ -18,7 +18,7 @@ from export.decoder_parity import Replacement, RoundedPrompts, decoder_logits
 from export.graph import Weight
 from export.parity import ParityError, run_decoder, run_int8_prefill
 from export.prefill import TOLERANCE, build_prefill, int8_layer
-from export.streaming import stream_model
+from export.reference.streaming import stream_model
 from omnilmm_lite.engine.decoder import SHORTEST_PREFILL, Decoder
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.formats import FP32

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from examples.tiny.checkpoint import __file__ as tiny_code
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference import OmniLMM
-from export.streaming import load_module
+from export.reference.model import OmniLMM
+from export.reference.streaming import load_module
 from export.subject import CheckpointSubject
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import OmniLMMConfig

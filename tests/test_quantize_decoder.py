@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from transformers import MistralConfig
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference import OmniLMM
-from export.streaming import load_module
+from export.reference.model import OmniLMM
+from export.reference.streaming import load_module
 from omnilmm_lite import durable
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError

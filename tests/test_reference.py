@@ -1,4 +1,4 @@
-"""export/reference.py against code that we did not write: the public OmniLMM, timm, transformers and torch."""
+"""export/reference/model.py against code that we did not write: the public OmniLMM, timm, transformers and torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from export.reference import OmniLMM, Resampler, VisionTower, rope_tables
+from export.reference.model import OmniLMM, Resampler, VisionTower, rope_tables
 from omnilmm_lite.config import CLIP_MEAN, CLIP_STD, DecoderConfig, ResamplerConfig, VisionConfig
 from tests import torchvision_operators
 from tests.golden_reference import (

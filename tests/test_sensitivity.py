@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.streaming import load_module
+from export.reference.streaming import load_module
 from omnilmm_lite import durable
 from quantize import sensitivity
 from quantize.budget import Unit, damages_json, parse_damages

@@ -18,8 +18,8 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.cosines import Cosines
 from export.graph import Array
 from export.parity import Parity, ParityError, run_int8_tower
-from export.reference import VisionBlock, VisionTower
-from export.streaming import load_module, stream_model
+from export.reference.model import VisionBlock, VisionTower
+from export.reference.streaming import load_module, stream_model
 from export.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
 from export.vision import build_vision
 from omnilmm_lite.bundle.presets import PRESETS

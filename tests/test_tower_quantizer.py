@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.linalg import hadamard as scipy_hadamard  # type: ignore[import-untyped]
 from torch import Tensor
 
-from export.reference import VisionTower
+from export.reference.model import VisionTower
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError
 from quantize.int8 import (

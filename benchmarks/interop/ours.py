@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quantization.smollm2 import CONFIG, SmolLM2
 from benchmarks.quantization.wikipedia import token_windows
-from export.reference import DecoderLayer, RMSNorm, causal_mask, rope_tables
+from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tables
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.keys import decoder_keys
 from quantize.gptq import round_to_nearest

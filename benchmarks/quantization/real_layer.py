@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.quantization.cpu_time import cpu_seconds
-from export.streaming import Module
+from export.reference.streaming import Module
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.durable import write_json
 from omnilmm_lite.json_file import read_json

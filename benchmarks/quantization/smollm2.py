@@ -22,7 +22,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from torch import Tensor
 
 from benchmarks.quantization.packages import package_file
-from export.streaming import Module
+from export.reference.streaming import Module
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, TokenIds
 from omnilmm_lite.errors import InputError
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from examples.tiny.network import CONFIG, new_model
-from export.reference import OmniLMM
+from export.reference.model import OmniLMM
 
 
 def hf_config() -> dict[str, object]:

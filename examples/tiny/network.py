@@ -12,7 +12,7 @@ from examples.tiny.packing import IGNORE, Packer, Rows
 from examples.tiny.scene import GROUNDS, SHAPE_COLORS, SHAPES
 from examples.tiny.tokenizer import ADDED, VOCABULARY
 from examples.tiny.tower import VISION, sincos_positions
-from export.reference import OmniLMM, apply_rope, causal_mask, rope_tables
+from export.reference.model import OmniLMM, apply_rope, causal_mask, rope_tables
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, TokenIds
 
 GLOBAL_QUERIES = 4  # of 16, in what WordHead asks of them

@@ -24,7 +24,7 @@ from examples.tiny.pictures import SIDE, Studio
 from examples.tiny.questions import Pair
 from examples.tiny.train import answer_loss
 from examples.tiny.train_tower import normalise
-from export.reference import OmniLMM
+from export.reference.model import OmniLMM
 
 PICTURES = 25  # in one pass
 

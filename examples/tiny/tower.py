@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from examples.tiny.pictures import IGNORE
-from export.reference import VisionTower
+from export.reference.model import VisionTower
 from omnilmm_lite.config import VisionConfig
 
 VISION = VisionConfig(

@@ -24,7 +24,7 @@ from examples.tiny.schedule import Clock, adamw, learning_rate, save_state
 from examples.tiny.tower import AuxiliaryHeads
 from examples.tiny.train_tower import Batch as Pictures
 from examples.tiny.train_tower import collate, normalise
-from export.reference import OmniLMM
+from export.reference.model import OmniLMM
 
 AUXILIARY = 0.3  # weight of the heads that are dropped
 TOWER_RATE = 0.25  # of the rest's: what it learnt in stage one drowns in the noise of a full rate

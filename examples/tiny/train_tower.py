@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from examples.tiny.pictures import IGNORE, Example, Studio, class_count
 from examples.tiny.schedule import Clock, adamw, learning_rate, save_state
 from examples.tiny.tower import VISION, AuxiliaryHeads, start_tower
-from export.reference import VisionTower
+from export.reference.model import VisionTower
 from omnilmm_lite.config import CLIP_MEAN, CLIP_STD
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

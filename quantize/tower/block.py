@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from export.cosines import Cosines
-from export.reference import VisionBlock
+from export.reference.model import VisionBlock
 from quantize.int8 import AFTER_GELU, Int8Linear
 from quantize.rotation import rotate, rotate_values, widest_block
 from quantize.tower.int8_tower import Int8Block

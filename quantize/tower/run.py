@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference import VisionBlock, VisionTower
-from export.streaming import ModuleSource, load_module
+from export.reference.model import VisionBlock, VisionTower
+from export.reference.streaming import ModuleSource, load_module
 from export.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.durable import write_json, write_tensors

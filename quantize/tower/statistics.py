@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.reference import VisionBlock
+from export.reference.model import VisionBlock
 
 
 @dataclass(frozen=True)

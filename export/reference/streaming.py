@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference import DecoderLayer, OmniLMM, VisionBlock
+from export.reference.model import DecoderLayer, OmniLMM, VisionBlock
 
 Module = TypeVar("Module", bound=nn.Module)
 
