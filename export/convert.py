@@ -20,8 +20,8 @@ from export.decoder import DecoderWeights, build_decoder
 from export.parity import ParityReport, check_parity, num_steps
 from export.prefill import build_prefill
 from export.resampler import build_resampler
-from export.tower_weights import CheckpointTower, TowerWeights
 from export.vision import build_vision
+from export.weights.tower_weights import CheckpointTower, TowerWeights
 from omnilmm_lite import __version__
 from omnilmm_lite.bundle.folder import sha256
 from omnilmm_lite.bundle.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest

@@ -28,10 +28,10 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.cuda_operators import NBITS_ROW_MULTIPLE
 from export.graph import Array, GraphBuilder, Weight, element_type
 from export.reference.model import rope_tables
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
-from quantize.weight import QuantizedWeight
 
 # Relative to the reference's largest logit; a quantized decoder is compared with its own dequantized weights.
 # fp32: summation order. Weights stored in fp16: up to 5e-4 of themselves, at random. fp16: that for every activation.

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.decoder import DecoderWeights
-from export.int8_module import Int8Module
 from export.prefill import int8_layer
 from export.reference.model import OmniLMM, causal_mask, rope_tables
-from quantize.weight import QuantizedWeight
+from export.weights.int8_module import Int8Module
+from export.weights.weight import QuantizedWeight
 
 Array = NDArray[np.float32]
 # A linear layer as a graph computes it, by its name; None where that is what the checkpoint has.

@@ -17,10 +17,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from export.matmul_nbits import pack_matmul_nbits
+from export.weights.matmul_nbits import pack_matmul_nbits
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import Float, Precision
-from quantize.weight import QuantizedWeight
 
 OPSET = 21  # LayerNormalization (17) and everything else used here; onnxruntime >= 1.20 runs it on CPU and CUDA
 IR_VERSION = 10

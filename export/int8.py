@@ -1,4 +1,4 @@
-"""Linear layers in 8-bit integers as ONNX; `quantize.int8` computes the same, bit for bit, and says how.
+"""Linear layers in 8-bit integers as ONNX; `export.weights.int8` computes the same, bit for bit, and says how.
 
     scale = max |x| of each row / 127                         ReduceMax, ReduceMin, Max, Div
     codes = QuantizeLinear(x, scale, 128, axis=row)           uint8
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.graph import Array, GraphBuilder
+from export.weights.int8 import ACTIVATION_CODES, LEAST_SCALE, Int8Linear, Int8Weight, TokenGrid
+from export.weights.pairs import overflowing_pairs
+from export.weights.rotation import hadamard
 from omnilmm_lite.errors import OmniLMMError
-from quantize.int8 import ACTIVATION_CODES, LEAST_SCALE, Int8Linear, Int8Weight, TokenGrid
-from quantize.pairs import overflowing_pairs
-from quantize.rotation import hadamard
 
 
 @dataclass(frozen=True)

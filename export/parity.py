@@ -31,7 +31,7 @@ from export.graph import Array
 from export.reference.model import OmniLMM
 from export.reference.streaming import stream_model
 from export.segments import open_pieces, run_in_pieces
-from export.tower_weights import TowerWeights, stream_tower
+from export.weights.tower_weights import TowerWeights, stream_tower
 from omnilmm_lite.bundle.manifest import PREFILL, Graphs
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, VisionConfig

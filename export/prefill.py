@@ -17,11 +17,11 @@ import torch
 from export.decoder import DecoderWeights, build_layers, cached_attention
 from export.graph import GraphBuilder
 from export.int8 import column, int8_linear, int8_product, round_rows
+from export.weights.int8 import SYMMETRIC, Int8Linear, Int8Weight
+from export.weights.rotation import widest_block
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.formats import Precision
-from quantize.int8 import SYMMETRIC, Int8Linear, Int8Weight
-from quantize.rotation import widest_block
-from quantize.weight import QuantizedWeight
 
 # Largest difference of a layer's output to the same integers in torch, relative to its largest value: an activation
 # that lies between two codes may be rounded to either.

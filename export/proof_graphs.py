@@ -19,13 +19,13 @@ from onnx import TensorProto
 from export.decoder import cached_attention
 from export.graph import Array, GraphBuilder
 from export.int8 import Int8Rows, int8_product, round_rows
+from export.weights.int8 import AFTER_GELU, SYMMETRIC, Int8Weight
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.proof import attention, floats, int8, nbits, speed
 from omnilmm_lite.proof.operators import OPERATORS, subjects
 from omnilmm_lite.proof.subject import Operator
-from quantize.int8 import AFTER_GELU, SYMMETRIC, Int8Weight
-from quantize.weight import QuantizedWeight
 
 FLOAT, HALF, UINT8, INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT32
 Weights = Mapping[str, Array]

@@ -20,10 +20,10 @@ from onnx import TensorProto
 from export.graph import GraphBuilder, element_type
 from export.int8 import column, int8_linear, int8_product, round_rows
 from export.reference.model import resample_grid
-from export.tower_weights import PREFIX, TowerWeights
+from export.weights.int8 import Int8Linear
+from export.weights.tower_weights import PREFIX, TowerWeights
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
-from quantize.int8 import Int8Linear
 
 # Largest difference to the reference, relative to the reference's largest value. fp32: summation order over 63 blocks.
 # Weights stored in fp16: each is off by up to 5e-4 of itself, at random. fp16: that for every activation, too; the

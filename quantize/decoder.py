@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from export.reference.model import DecoderLayer
 from export.reference.streaming import load_module
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.errors import InputError
@@ -40,7 +41,6 @@ from quantize.settings import GPTQSettings
 from quantize.source import DecoderSource
 from quantize.stages import LayerRun, get_linear
 from quantize.stream import Stream
-from quantize.weight import QuantizedWeight
 from quantize.work_folder import WorkFolder
 
 NORMS = ("input_layernorm", "post_attention_layernorm")

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
 from quantize.cholesky import damped_cholesky, factoring_dtype, invert_triangle
 from quantize.grid import Grid, GridMethod, GridScheme, choose_grid
-from quantize.weight import QuantizedWeight
 
 LEAF_COLUMNS = 8  # corrected one by one; between longer runs of columns, by matrix products
 SUPPORTED_BITS = (4, 8)
@@ -44,7 +44,7 @@ def quantize_weight(
     in the middle. `desc_act` takes the columns in descending order of the Hessian's diagonal, on grids chosen
     beforehand from the original weight ("static groups"), so that groups stay contiguous. `damp` times the mean of
     the diagonal is added to the diagonal, and ten times more as often as the Hessian isn't positive definite.
-    `limit_pairs`: 8-bit codes that int8 products sum exactly on every processor, see `quantize.pairs`.
+    `limit_pairs`: 8-bit codes that int8 products sum exactly on every processor, see `export.weights.pairs`.
 
     InputError where shapes or options don't fit each other or numbers aren't finite.
     """

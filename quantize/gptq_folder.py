@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite import __version__
 from omnilmm_lite.config import DecoderConfig, TokenIds
 from omnilmm_lite.durable import durable_folder, link_or_copy, write_json
@@ -38,7 +39,6 @@ from quantize.packing import (
     unpack,
 )
 from quantize.settings import GPTQSettings
-from quantize.weight import QuantizedWeight
 
 LINEARS = (
     "self_attn.q_proj",

@@ -17,7 +17,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from quantize.pairs import PAIR_SUM, largest_pair, within_pair
+from export.weights.pairs import PAIR_SUM, largest_pair, within_pair
 
 # The smallest fp16 number above zero: a group of (next to) nothing but zeros still needs a scale to divide by.
 SMALLEST_SCALE = 2.0**-24
@@ -42,7 +42,7 @@ class GridScheme:
     bits: int = 4
     sym: bool = True  # the zero point is fixed in the middle of the codes
     method: GridMethod = GridMethod.MIN_MAX
-    limit_pairs: bool = False  # see `quantize.pairs`; for 8 bits, symmetric, whole rows
+    limit_pairs: bool = False  # see `export.weights.pairs`; for 8 bits, symmetric, whole rows
 
     @property
     def max_code(self) -> int:

@@ -17,8 +17,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
-from quantize.weight import QuantizedWeight
 
 WORD_BITS = 32
 SUPPORTED_BITS = (4, 8)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig, TokenIds
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError
@@ -22,7 +23,6 @@ from omnilmm_lite.keys import decoder_keys
 from quantize.gptq_folder import LINEARS, linear_tensors, read, write
 from quantize.packing import Layout
 from quantize.settings import GPTQSettings
-from quantize.weight import QuantizedWeight
 from tests.small_checkpoint import TINY
 
 CONFIG: DecoderConfig = dataclasses.replace(TINY.decoder, vocab_size=64)  # two layers

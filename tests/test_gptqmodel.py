@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tables
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 from quantize.gptq_folder import GPTQFolder, read
 from quantize.packing import ZeroFormat
-from quantize.weight import QuantizedWeight
 
 GOLDEN = Path(__file__).parent / "golden" / "gptqmodel"
 CONFIG = DecoderConfig(

@@ -21,14 +21,14 @@ from export.graph import CONTRIB, Weight
 from export.reference.model import OmniLMM
 from export.reference.streaming import stream_model
 from export.resampler import build_resampler
-from export.tower_weights import CheckpointTower
 from export.vision import build_vision
+from export.weights.tower_weights import CheckpointTower
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.gptq import round_to_nearest
-from quantize.weight import QuantizedWeight
 from tests.small_checkpoint import TINY, Form, write_checkpoint
 
 PRECISIONS = pytest.mark.parametrize("precision", [FP32, FP32_FROM_FP16, FP16], ids=str)

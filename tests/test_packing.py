@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as hypothesis_numpy
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.matmul_nbits import pack_matmul_nbits
+from export.weights.matmul_nbits import pack_matmul_nbits
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
 from quantize.packing import (
     PackedLinear,
@@ -25,7 +26,6 @@ from quantize.packing import (
     packed_layout,
     unpack,
 )
-from quantize.weight import QuantizedWeight
 
 
 def random_weight(

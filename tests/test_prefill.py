@@ -19,11 +19,11 @@ from export.graph import Weight
 from export.parity import ParityError, run_decoder, run_int8_prefill
 from export.prefill import TOLERANCE, build_prefill, int8_layer
 from export.reference.streaming import stream_model
+from export.weights.rotation import rotate
 from omnilmm_lite.engine.decoder import SHORTEST_PREFILL, Decoder
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.formats import FP32
 from quantize.head import RoundedHead
-from quantize.rotation import rotate
 from tests.test_decoder import WatchedSession
 
 Array = NDArray[np.float32]

@@ -23,6 +23,7 @@ from transformers import MistralConfig
 from export.checkpoint.checkpoint import Checkpoint
 from export.reference.model import OmniLMM
 from export.reference.streaming import load_module
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite import durable
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
@@ -35,7 +36,6 @@ from quantize.samples import Calibration, Sample
 from quantize.settings import GPTQSettings
 from quantize.spool import Spool
 from quantize.stages import STAGES
-from quantize.weight import QuantizedWeight
 from tests.small_checkpoint import TINY, Form, write_checkpoint
 
 SIZE = dataclasses.replace(TINY, decoder=dataclasses.replace(TINY.decoder, num_hidden_layers=3))

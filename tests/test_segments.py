@@ -23,14 +23,14 @@ from export.parity import run_decoder
 from export.prefill import build_prefill
 from export.resampler import build_resampler
 from export.segments import open_pieces, run_in_pieces
-from export.tower_weights import CheckpointTower, TowerLinear
 from export.vision import build_vision
+from export.weights.int8 import Int8Linear
+from export.weights.tower_weights import CheckpointTower, TowerLinear
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
 from quantize.gptq import round_to_nearest
-from quantize.int8 import Int8Linear
 from tests.small_checkpoint import TINY, write_checkpoint
 
 # More blocks and layers than one of each kind, and a window shorter than the prompt.

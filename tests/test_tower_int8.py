@@ -20,8 +20,9 @@ from export.graph import Array
 from export.parity import Parity, ParityError, run_int8_tower
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import load_module, stream_model
-from export.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
 from export.vision import build_vision
+from export.weights.int8 import AFTER_GELU, Int8Linear
+from export.weights.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.console import print_tower
@@ -34,7 +35,6 @@ from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.text.conversations import PICTURES as BUILTIN
 from omnilmm_lite.text.conversations import seeded_picture
 from quantize.disk import TOWER
-from quantize.int8 import AFTER_GELU, Int8Linear
 from quantize.tower import run as run_module
 from quantize.tower.block import choose_inner, quantize_block
 from quantize.tower.int8_tower import Int8Block, Int8Tower

@@ -16,9 +16,7 @@ from scipy.linalg import hadamard as scipy_hadamard  # type: ignore[import-untyp
 from torch import Tensor
 
 from export.reference.model import VisionTower
-from omnilmm_lite.config import VisionConfig
-from omnilmm_lite.errors import InputError
-from quantize.int8 import (
+from export.weights.int8 import (
     AFTER_GELU,
     GELU_MINIMUM,
     SYMMETRIC,
@@ -27,7 +25,9 @@ from quantize.int8 import (
     TokenGrid,
     integer_product,
 )
-from quantize.rotation import hadamard, rotate, rotate_values
+from export.weights.rotation import hadamard, rotate, rotate_values
+from omnilmm_lite.config import VisionConfig
+from omnilmm_lite.errors import InputError
 from quantize.tower.stream import stream_divisors
 from quantize.tower.weights import gptq_int8, gptq_linear
 

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from benchmarks.quantization.smollm2 import CONFIG, SmolLM2
 from benchmarks.quantization.wikipedia import token_windows
 from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tables
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.keys import decoder_keys
 from quantize.gptq import round_to_nearest
 from quantize.gptq_folder import LINEARS, linear_tensors, read, write
 from quantize.packing import Layout
 from quantize.settings import GPTQSettings
-from quantize.weight import QuantizedWeight
 
 SEQUENCES, TOKENS = 2, 128
 GROUP_SIZE = 64

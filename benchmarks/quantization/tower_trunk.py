@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor
 
-from quantize.rotation import rotate_values
+from export.weights.rotation import rotate_values
 
 NUM_HEADS = 6
 PATCH = 14

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from export.cosines import Cosines
 from export.reference.model import VisionBlock
-from quantize.int8 import AFTER_GELU, Int8Linear
-from quantize.rotation import rotate, rotate_values, widest_block
+from export.weights.int8 import AFTER_GELU, Int8Linear
+from export.weights.rotation import rotate, rotate_values, widest_block
 from quantize.tower.int8_tower import Int8Block
 from quantize.tower.statistics import BlockStatistics
 from quantize.tower.weights import gptq_linear

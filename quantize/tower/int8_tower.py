@@ -14,9 +14,9 @@ from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.graph import Array
-from export.tower_weights import PREFIX, TowerLinear
+from export.weights.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight, TokenGrid
+from export.weights.tower_weights import PREFIX, TowerLinear
 from omnilmm_lite.formats import LinearFormat
-from quantize.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight, TokenGrid
 
 LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 V_BIAS = "attn.v_bias"
@@ -55,7 +55,7 @@ def input_grid(part: str, rotation: int) -> TokenGrid:
 
 @dataclass(frozen=True)
 class Int8Tower:
-    """`export.tower_weights.TowerWeights`. Dividing by powers of two rounds nothing."""
+    """`export.weights.tower_weights.TowerWeights`. Dividing by powers of two rounds nothing."""
 
     checkpoint: Checkpoint
     divisors: Array  # float32 (hidden,), powers of two

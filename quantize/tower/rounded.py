@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.graph import Array
-from export.tower_weights import TowerLinear
+from export.weights.rotation import widest_block
+from export.weights.tower_weights import TowerLinear
 from omnilmm_lite.formats import LinearFormat
 from quantize.gptq import round_to_nearest
-from quantize.rotation import widest_block
 
 BITS = 8
 GROUP_SIZE = 128  # or the largest power of two below it that divides the row
@@ -17,7 +17,7 @@ GROUP_SIZE = 128  # or the largest power of two below it that divides the row
 
 @dataclass(frozen=True)
 class RoundedTower:
-    """`export.tower_weights.TowerWeights`, rounded to nearest whenever asked for.
+    """`export.weights.tower_weights.TowerWeights`, rounded to nearest whenever asked for.
 
     That costs less than 1e-4 of a block's cosine. GPTQ would take two thirds of it off, for hours of fc2's Hessians.
     """

@@ -25,7 +25,7 @@ from torch import Tensor
 from export.checkpoint.checkpoint import Checkpoint
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import ModuleSource, load_module
-from export.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
+from export.weights.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.errors import InputError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from export.weights.int8 import SYMMETRIC, Int8Linear, Int8Weight, TokenGrid
+from export.weights.rotation import rotate
 from quantize.gptq import quantize_weight
-from quantize.int8 import SYMMETRIC, Int8Linear, Int8Weight, TokenGrid
-from quantize.rotation import rotate
 
 
 def gptq_int8(weight: Tensor, hessian: Tensor) -> Int8Weight:

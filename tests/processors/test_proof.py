@@ -15,6 +15,7 @@ import torch.nn.functional as F
 import cli
 from export.checkpoint.checkpoint import Checkpoint
 from export.proof_graphs import BUILDERS, build_graphs
+from export.weights.pairs import overflowing_pairs
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.proof import (
     Family,
@@ -35,7 +36,6 @@ from omnilmm_lite.proof.operators import OPERATORS, prove, subjects
 from omnilmm_lite.proof.show import describe, describe_speed, describe_sums, slow_because, verdict_rows
 from omnilmm_lite.proof.speed import ProductSpeed
 from omnilmm_lite.proof.subject import Array, Subject
-from quantize.pairs import overflowing_pairs
 
 SUBJECTS = list(subjects())
 NAMES = [f"{subject.graph}-{subject.operators[0].value}-{i}" for i, subject in enumerate(SUBJECTS)]
@@ -193,7 +193,7 @@ def test_answers_are_torchs(
 
 
 def test_rounding_is_the_quantizers() -> None:
-    from quantize.int8 import AFTER_GELU, SYMMETRIC
+    from export.weights.int8 import AFTER_GELU, SYMMETRIC
 
     subject = next(subject for subject in SUBJECTS if subject.graph == int8_proof.ROUNDING_GRAPH)
     for case, grid in zip(subject.cases, (SYMMETRIC, AFTER_GELU), strict=True):

@@ -10,13 +10,13 @@ from torch import nn
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.graph import Array, Weight
-from export.int8_module import Int8Module
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import Module, StreamedModules, load_module
+from export.weights.int8 import Int8Linear
+from export.weights.int8_module import Int8Module
+from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.formats import LinearFormat
-from quantize.int8 import Int8Linear
-from quantize.weight import QuantizedWeight
 
 PREFIX = "model.vision_tower"
 

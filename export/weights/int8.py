@@ -1,7 +1,7 @@
 """A linear layer in 8-bit integers, as onnxruntime computes it.
 
 Weights are int8 with a scale per output channel and the zero point 0, and their pairs are limited so that every
-processor sums them exactly (`quantize.pairs`). Activations become uint8 while the model runs, with a scale per token
+processor sums them exactly (`export.weights.pairs`). Activations become uint8 while the model runs, with a scale per token
 and one zero point for all tokens, which is all that the operator takes:
 
     y = MatMulIntegerToFloat(QuantizeLinear(x, scale, zero point, axis=token), codes, 1, weight scale) * scale
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quantize.pairs import PAIR_SUM, largest_pair, limit_pairs
-from quantize.rotation import rotate
+from export.weights.pairs import PAIR_SUM, largest_pair, limit_pairs
+from export.weights.rotation import rotate
 
 WEIGHT_CODES = 127  # -127 .. 127, and -128 where GPTQ asks for it
 ACTIVATION_CODES = 255  # 0 .. 255

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from quantize.int8 import Int8Linear
+from export.weights.int8 import Int8Linear
 
 
 class Int8Module(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from quantize.weight import QuantizedWeight
+from export.weights.weight import QuantizedWeight
 
 
 def pack_matmul_nbits(
