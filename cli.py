@@ -151,7 +151,7 @@ def convert(args: argparse.Namespace) -> None:
     limit_torch_threads()
     from export.checkpoint.checkpoint import Checkpoint
     from export.convert import check_target, write_bundle
-    from export.decoder import CheckpointWeights, DecoderWeights
+    from export.graphs.decoder import CheckpointWeights, DecoderWeights
     from omnilmm_lite.bundle.presets import find_preset
     from omnilmm_lite.console import ConsoleProgress, print_conversion
     from omnilmm_lite.engine.device import Device

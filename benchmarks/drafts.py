@@ -87,8 +87,8 @@ def bundle(path: str | None) -> Subject:
 def smollm2(folder: Path) -> Subject:
     """Its graph is made anew, in seconds."""
     from benchmarks.quantization.smollm2 import SmolLM2
-    from export.decoder import build_decoder
-    from export.graph import Weight
+    from export.graphs.decoder import build_decoder
+    from export.graphs.graph import Weight
     from quantize.gptq import round_to_nearest
 
     model = SmolLM2.open(folder)

@@ -20,9 +20,9 @@ from benchmarks.quantization.evaluation import Evaluation
 from benchmarks.quantization.smollm2 import SmolLM2
 from benchmarks.quantization.variants import OURS, calibration
 from benchmarks.quantization.wikipedia import token_windows
-from export.decoder import DecoderWeights, build_decoder
-from export.graph import Weight
-from export.prefill import build_prefill
+from export.graphs.decoder import DecoderWeights, build_decoder
+from export.graphs.graph import Weight
+from export.graphs.prefill import build_prefill
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.formats import FP32

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from export import decoder as decoder_graph
-from export import vision as vision_graph
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
-from export.cuda_operators import check_cuda_graph
-from export.decoder import DecoderWeights, build_decoder
+from export.graphs import decoder as decoder_graph
+from export.graphs import vision as vision_graph
+from export.graphs.cuda_operators import check_cuda_graph
+from export.graphs.decoder import DecoderWeights, build_decoder
+from export.graphs.prefill import build_prefill
+from export.graphs.resampler import build_resampler
+from export.graphs.vision import build_vision
 from export.parity import ParityReport, check_parity, num_steps
-from export.prefill import build_prefill
-from export.resampler import build_resampler
-from export.vision import build_vision
 from export.weights.tower_weights import CheckpointTower, TowerWeights
 from omnilmm_lite import __version__
 from omnilmm_lite.bundle.folder import sha256

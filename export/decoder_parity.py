@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.decoder import DecoderWeights
-from export.prefill import int8_layer
+from export.graphs.decoder import DecoderWeights
+from export.graphs.prefill import int8_layer
 from export.reference.model import OmniLMM, causal_mask, rope_tables
 from export.weights.int8_module import Int8Module
 from export.weights.weight import QuantizedWeight
@@ -36,7 +36,7 @@ class Dequantized:
 
 @dataclass(frozen=True)
 class RoundedPrompts:
-    """The layers of `export.prefill`: int8 made of what `weights` stand for."""
+    """The layers of `export.graphs.prefill`: int8 made of what `weights` stand for."""
 
     weights: DecoderWeights
 

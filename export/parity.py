@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export import decoder as decoder_graph
-from export import prefill as prefill_graph
-from export import resampler as resampler_graph
-from export import vision as vision_graph
 from export.checkpoint.checkpoint import Checkpoint
 from export.cosines import Cosines
-from export.decoder import DecoderWeights
 from export.decoder_parity import Dequantized, Replacement, RoundedPrompts, decoder_logits, decoder_modules
-from export.graph import Array
+from export.graphs import decoder as decoder_graph
+from export.graphs import prefill as prefill_graph
+from export.graphs import resampler as resampler_graph
+from export.graphs import vision as vision_graph
+from export.graphs.decoder import DecoderWeights
+from export.graphs.graph import Array
 from export.reference.model import OmniLMM
 from export.reference.streaming import stream_model
 from export.segments import open_pieces, run_in_pieces

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.graph import SEAMS, Array
+from export.graphs.graph import SEAMS, Array
 from omnilmm_lite.engine.device import Device, graph_errors, import_onnxruntime, providers, session_options
 from omnilmm_lite.errors import OmniLMMError
 

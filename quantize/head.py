@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.decoder import DecoderWeights
-from export.graph import Array, Weight
+from export.graphs.decoder import DecoderWeights
+from export.graphs.graph import Array, Weight
 from omnilmm_lite.errors import InputError
 from quantize.gptq import round_to_nearest
 from quantize.packing import Layout

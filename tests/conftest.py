@@ -44,7 +44,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def tiny_bundle(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tiny_checkpoint` converted with the preset reference; to be read only."""
     from export.convert import write_bundle
-    from export.decoder import CheckpointWeights
+    from export.graphs.decoder import CheckpointWeights
     from omnilmm_lite.bundle.presets import find_preset
 
     out = tmp_path_factory.mktemp("bundles") / "tiny-reference"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.decoder import CheckpointWeights, DecoderWeights, build_decoder
+from export.graphs.decoder import CheckpointWeights, DecoderWeights, build_decoder
 from export.reference.model import OmniLMM
 from export.reference.streaming import load_module
 from omnilmm_lite.bundle.presets import find_preset

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 import cli
-from export import convert, vision
+from export import convert
 from export.checkpoint.checkpoint import Checkpoint
 from export.convert import write_bundle
-from export.decoder import CheckpointWeights
+from export.graphs import vision
+from export.graphs.decoder import CheckpointWeights
 from export.parity import ParityError, compare, compare_distributions
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import MANIFEST

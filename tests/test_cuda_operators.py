@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import cli
-from export.cuda_operators import KERNELS, SOURCE, Kernel, check_cuda_graph
-from export.graph import CONTRIB, OPSET
+from export.graphs.cuda_operators import KERNELS, SOURCE, Kernel, check_cuda_graph
+from export.graphs.graph import CONTRIB, OPSET
 from omnilmm_lite.bundle.manifest import Graphs
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.engine.device import Device, import_onnxruntime

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from export.decoder import CheckpointWeights, build_decoder
+from export.graphs.decoder import CheckpointWeights, build_decoder
 from export.reference.model import OmniLMM
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig
 from omnilmm_lite.engine import decoder as decoder_module

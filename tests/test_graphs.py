@@ -12,16 +12,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from export import decoder as decoder_graph
-from export import resampler as resampler_graph
-from export import vision as vision_graph
 from export.checkpoint.checkpoint import Checkpoint
-from export.decoder import CheckpointWeights, build_decoder, stack
-from export.graph import CONTRIB, Weight
+from export.graphs import decoder as decoder_graph
+from export.graphs import resampler as resampler_graph
+from export.graphs import vision as vision_graph
+from export.graphs.decoder import CheckpointWeights, build_decoder, stack
+from export.graphs.graph import CONTRIB, Weight
+from export.graphs.resampler import build_resampler
+from export.graphs.vision import build_vision
 from export.reference.model import OmniLMM
 from export.reference.streaming import stream_model
-from export.resampler import build_resampler
-from export.vision import build_vision
 from export.weights.tower_weights import CheckpointTower
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.engine.decoder import Decoder

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.graph import GraphBuilder
-from export.int8 import int8_linear
+from export.graphs.graph import GraphBuilder
+from export.graphs.int8_layers import int8_linear
 from export.weights.int8 import Int8Linear, Int8Weight
 from export.weights.pairs import PAIR_SUM, largest_pair, limit_pairs, overflowing_pairs
 from omnilmm_lite.errors import InputError, OmniLMMError

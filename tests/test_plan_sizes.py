@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from export import graph as export_graph
 from export.checkpoint.checkpoint import Checkpoint
 from export.convert import write_bundle
-from export.decoder import CheckpointWeights
-from export.graph import GraphBuilder, Weight
+from export.graphs import graph as export_graph
+from export.graphs.decoder import CheckpointWeights
+from export.graphs.graph import GraphBuilder, Weight
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.onnx_file import read_graph
 from omnilmm_lite.bundle.presets import PRESETS, Preset

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.decoder import CheckpointWeights, build_decoder
-from export.graph import SEAMS, GraphBuilder, Weight
+from export.graphs.decoder import CheckpointWeights, build_decoder
+from export.graphs.graph import SEAMS, GraphBuilder, Weight
+from export.graphs.prefill import build_prefill
+from export.graphs.resampler import build_resampler
+from export.graphs.vision import build_vision
 from export.parity import run_decoder
-from export.prefill import build_prefill
-from export.resampler import build_resampler
 from export.segments import open_pieces, run_in_pieces
-from export.vision import build_vision
 from export.weights.int8 import Int8Linear
 from export.weights.tower_weights import CheckpointTower, TowerLinear
 from omnilmm_lite.engine.decoder import Decoder

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.cosines import Cosines
-from export.graph import Array
+from export.graphs.graph import Array
+from export.graphs.vision import build_vision
 from export.parity import Parity, ParityError, run_int8_tower
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import load_module, stream_model
-from export.vision import build_vision
 from export.weights.int8 import AFTER_GELU, Int8Linear
 from export.weights.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
 from omnilmm_lite.bundle.presets import PRESETS

@@ -23,8 +23,8 @@ from examples.tiny.evaluate import ask
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
 from export.convert import write_bundle
-from export.decoder import CheckpointWeights, DecoderWeights
-from export.graph import Weight
+from export.graphs.decoder import CheckpointWeights, DecoderWeights
+from export.graphs.graph import Weight
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.durable import write_json
 from omnilmm_lite.json_file import read_json

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.graph import Array, Weight
+from export.graphs.graph import Array, Weight
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import Module, StreamedModules, load_module
 from export.weights.int8 import Int8Linear

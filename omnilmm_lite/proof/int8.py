@@ -22,7 +22,7 @@ PAIR_SUM = 128
 # Each pair as loud as it may be.
 WORST_PAIRS = ((127, 1), (1, 127), (64, 64), (-127, -1), (-128, 0), (0, -128), (-64, -64), (127, -127), (-128, 127))
 ROUNDED_COLUMNS = 96
-GELU_MINIMUM, GELU_ZERO_POINT = -0.169972, 24  # export.int8's grid behind GELU
+GELU_MINIMUM, GELU_ZERO_POINT = -0.169972, 24  # export.graphs.int8_layers's grid behind GELU
 EXACT_PRODUCT = "0: sums of whole numbers in 32 bits, rounded to float32 once, times the scale once"
 EXACT_ROUNDING = "0: one division, correctly rounded, halves to the even neighbour, clamped to 0 .. 255"
 

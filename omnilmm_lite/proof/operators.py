@@ -18,7 +18,7 @@ from omnilmm_lite.proof.support import unsupported_reason
 if TYPE_CHECKING:
     import onnxruntime
 
-OPERATORS = BUILTIN / "operators"  # written by export.proof_graphs
+OPERATORS = BUILTIN / "operators"  # written by export.graphs.proof_graphs
 
 
 def prove_operators(threads: int | None = None) -> tuple[OperatorProof, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.graph import Array
+from export.graphs.graph import Array
 from export.weights.rotation import widest_block
 from export.weights.tower_weights import TowerLinear
 from omnilmm_lite.formats import LinearFormat

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph import Array
+from export.graphs.graph import Array
 from omnilmm_lite.engine.device import Device, import_onnxruntime, providers, session_options
 
 TYPES = {  # of a node's inputs and outputs, in their order

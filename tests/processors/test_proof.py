@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 import cli
 from export.checkpoint.checkpoint import Checkpoint
-from export.proof_graphs import BUILDERS, build_graphs
+from export.graphs.proof_graphs import BUILDERS, build_graphs
 from export.weights.pairs import overflowing_pairs
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.proof import (
@@ -55,7 +55,7 @@ def test_every_operator_belongs_to_one_family() -> None:
 
 
 def test_the_shipped_graphs_are_those_that_the_builder_writes() -> None:
-    """`python -m export.proof_graphs` writes them anew."""
+    """`python -m export.graphs.proof_graphs` writes them anew."""
     shipped = {path.stem: path.read_bytes() for path in OPERATORS.glob("*.onnx")}
     assert shipped == build_graphs()
     assert shipped.keys() == BUILDERS.keys()

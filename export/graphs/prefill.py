@@ -1,6 +1,6 @@
 """The decoder for prompts, in 8-bit integers: several times as fast with many tokens as 4-bit weights are, on a CPU.
 
-The same inputs and outputs as `export.decoder`, the same cache, the same weights: what 4 bits stand for is rounded once
+The same inputs and outputs as `export.graphs.decoder`, the same cache, the same weights: what 4 bits stand for is rounded once
 more, to 8 bits each output channel. Made from the checkpoint's weights instead, prompts would come nearer to the
 original, and answers were measured to get worse: GPTQ fits weights to a cache written by its own (docs/performance.md).
 Rotation in blocks keeps loud channels from costing the others their resolution.
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from export.decoder import DecoderWeights, build_layers, cached_attention
-from export.graph import GraphBuilder
-from export.int8 import column, int8_linear, int8_product, round_rows
+from export.graphs.decoder import DecoderWeights, build_layers, cached_attention
+from export.graphs.graph import GraphBuilder
+from export.graphs.int8_layers import column, int8_linear, int8_product, round_rows
 from export.weights.int8 import SYMMETRIC, Int8Linear, Int8Weight
 from export.weights.rotation import widest_block
 from export.weights.weight import QuantizedWeight
@@ -31,7 +31,7 @@ WIDEST_ROTATION = 64
 
 
 def build_prefill(config: DecoderConfig, weights: DecoderWeights, path: Path, precision: Precision) -> Iterator[str]:
-    """Writes `path` and its data; yields as many lines as `export.decoder.build_decoder`."""
+    """Writes `path` and its data; yields as many lines as `export.graphs.decoder.build_decoder`."""
     with GraphBuilder(path, precision) as graph:
         yield from build_layers(graph, config, weights, Int8Sublayers(config, weights))
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
-from export.graph import GraphBuilder, element_type
-from export.int8 import column, int8_linear, int8_product, round_rows
+from export.graphs.graph import GraphBuilder, element_type
+from export.graphs.int8_layers import column, int8_linear, int8_product, round_rows
 from export.reference.model import resample_grid
 from export.weights.int8 import Int8Linear
 from export.weights.tower_weights import PREFIX, TowerWeights

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from export.graph import CONTRIB
+from export.graphs.graph import CONTRIB
 from omnilmm_lite.errors import OmniLMMError
 
 SOURCE = "onnxruntime-gpu 1.31.1"

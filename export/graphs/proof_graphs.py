@@ -1,4 +1,4 @@
-"""The graphs of omnilmm_lite/proof, written by the same builder as bundles: `python -m export.proof_graphs`.
+"""The graphs of omnilmm_lite/proof, written by the same builder as bundles: `python -m export.graphs.proof_graphs`.
 
 The runtime has no onnx package, so they are part of it: omnilmm_lite/builtin/operators. They hold no weights; the proof
 makes them and gives them to onnxruntime in memory.
@@ -16,9 +16,9 @@ import onnx
 import torch
 from onnx import TensorProto
 
-from export.decoder import cached_attention
-from export.graph import Array, GraphBuilder
-from export.int8 import Int8Rows, int8_product, round_rows
+from export.graphs.decoder import cached_attention
+from export.graphs.graph import Array, GraphBuilder
+from export.graphs.int8_layers import Int8Rows, int8_product, round_rows
 from export.weights.int8 import AFTER_GELU, SYMMETRIC, Int8Weight
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
@@ -115,7 +115,7 @@ def _float_products(graph: GraphBuilder, weights: Weights) -> None:
 
 
 def _patches(graph: GraphBuilder, weights: Weights) -> None:
-    """As export.vision embeds them."""
+    """As export.graphs.vision embeds them."""
     pixels = graph.input("pixels", FLOAT, ["batch", 3, floats.SIDE, floats.SIDE])
     kernel, bias = (graph.weight(f"conv.{part}", weights[f"conv.{part}"]) for part in ("weight", "bias"))
     patch, grid = [floats.PATCH, floats.PATCH], floats.SIDE // floats.PATCH
@@ -124,7 +124,7 @@ def _patches(graph: GraphBuilder, weights: Weights) -> None:
 
 
 def _norms(graph: GraphBuilder, weights: Weights) -> None:
-    """As export.vision's and export.decoder's."""
+    """As export.graphs.vision's and export.graphs.decoder's."""
     shape = (1, "rows", floats.NORM_WIDTH)
     x, branch = graph.input("x", FLOAT, shape), graph.input("branch", FLOAT, shape)
     eps = floats.NORM_EPS

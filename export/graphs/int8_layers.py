@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.graph import Array, GraphBuilder
+from export.graphs.graph import Array, GraphBuilder
 from export.weights.int8 import ACTIVATION_CODES, LEAST_SCALE, Int8Linear, Int8Weight, TokenGrid
 from export.weights.pairs import overflowing_pairs
 from export.weights.rotation import hadamard

@@ -1,4 +1,4 @@
-"""The decoder (Mistral) as ONNX: a graph that serves both prefill and decode, or decode alone beside `export.prefill`.
+"""The decoder (Mistral) as ONNX: a graph that serves both prefill and decode, or decode alone beside `export.graphs.prefill`.
 
     inputs_embeds          (1, tokens, hidden) float32
     seqlens_k              (1,) int32: tokens in the cache after this step, minus one
@@ -25,8 +25,8 @@ import torch
 from onnx import TensorProto
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.cuda_operators import NBITS_ROW_MULTIPLE
-from export.graph import Array, GraphBuilder, Weight, element_type
+from export.graphs.cuda_operators import NBITS_ROW_MULTIPLE
+from export.graphs.graph import Array, GraphBuilder, Weight, element_type
 from export.reference.model import rope_tables
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig

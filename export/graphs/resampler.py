@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from onnx import TensorProto
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.graph import GraphBuilder, element_type
+from export.graphs.graph import GraphBuilder, element_type
 from export.reference.model import Resampler
 from export.reference.streaming import load_module
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
