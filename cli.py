@@ -347,7 +347,7 @@ def _find_original(args: argparse.Namespace) -> Callable[[], Subject]:
     _check_convert_installed("a checkpoint")
     limit_torch_threads()
     from export.checkpoint.checkpoint import Checkpoint
-    from export.subject import CheckpointSubject
+    from export.parity.subject import CheckpointSubject
 
     subject = CheckpointSubject(Checkpoint.open(folder))
     return lambda: subject

@@ -20,7 +20,7 @@ from export.graphs.decoder import DecoderWeights, build_decoder
 from export.graphs.prefill import build_prefill
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
-from export.parity import ParityReport, check_parity, num_steps
+from export.parity.check import ParityReport, check_parity, num_steps
 from export.weights.tower_weights import CheckpointTower, TowerWeights
 from omnilmm_lite import __version__
 from omnilmm_lite.bundle.folder import sha256

@@ -18,7 +18,7 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.convert import write_bundle
 from export.graphs import vision
 from export.graphs.decoder import CheckpointWeights
-from export.parity import ParityError, compare, compare_distributions
+from export.parity.check import ParityError, compare, compare_distributions
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.bundle.presets import PRESETS, Preset, find_preset

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.decoder_parity import Replacement, RoundedPrompts, decoder_logits
 from export.graphs.decoder import CheckpointWeights, DecoderWeights, build_decoder
 from export.graphs.graph import Weight
 from export.graphs.prefill import TOLERANCE, build_prefill, int8_layer
-from export.parity import ParityError, run_decoder, run_int8_prefill
+from export.parity.check import ParityError, run_decoder, run_int8_prefill
+from export.parity.decoder_parity import Replacement, RoundedPrompts, decoder_logits
 from export.reference.streaming import stream_model
 from export.weights.rotation import rotate
 from omnilmm_lite.engine.decoder import SHORTEST_PREFILL, Decoder

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from examples.tiny.checkpoint import __file__ as tiny_code
 from export.checkpoint.checkpoint import Checkpoint
+from export.parity.subject import CheckpointSubject
 from export.reference.model import OmniLMM
 from export.reference.streaming import load_module
-from export.subject import CheckpointSubject
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine import device as device_module

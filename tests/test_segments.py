@@ -22,8 +22,8 @@ from export.graphs.graph import SEAMS, GraphBuilder, Weight
 from export.graphs.prefill import build_prefill
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
-from export.parity import run_decoder
-from export.segments import open_pieces, run_in_pieces
+from export.parity.check import run_decoder
+from export.parity.segments import open_pieces, run_in_pieces
 from export.weights.int8 import Int8Linear
 from export.weights.tower_weights import CheckpointTower, TowerLinear
 from omnilmm_lite.engine.decoder import Decoder

@@ -15,10 +15,10 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.cosines import Cosines
 from export.graphs.graph import Array
 from export.graphs.vision import build_vision
-from export.parity import Parity, ParityError, run_int8_tower
+from export.parity.check import Parity, ParityError, run_int8_tower
+from export.parity.cosines import Cosines
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import load_module, stream_model
 from export.weights.int8 import AFTER_GELU, Int8Linear

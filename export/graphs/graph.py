@@ -167,7 +167,7 @@ class GraphBuilder:
         return self.op("MultiHeadAttention", query, key, value, *biases, name=name, num_heads=num_heads)
 
     def seam(self) -> None:
-        """Marks the end of a block or layer: `export.segments` can run what lies between two seams by itself."""
+        """Marks the end of a block or layer: `export.parity.segments` can run what lies between two seams by itself."""
         self._seams.append(len(self._nodes))
 
     def _matmul_nbits(self, x: str, weight: QuantizedWeight, name: str) -> str:

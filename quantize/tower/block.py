@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from export.cosines import Cosines
+from export.parity.cosines import Cosines
 from export.reference.model import VisionBlock
 from export.weights.int8 import AFTER_GELU, Int8Linear
 from export.weights.rotation import rotate, rotate_values, widest_block
