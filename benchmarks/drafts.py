@@ -89,7 +89,7 @@ def smollm2(folder: Path) -> Subject:
     from benchmarks.quantization.smollm2 import SmolLM2
     from export.graphs.decoder import build_decoder
     from export.graphs.graph import Weight
-    from quantize.gptq import round_to_nearest
+    from quantize.gptq.gptq import round_to_nearest
 
     model = SmolLM2.open(folder)
 

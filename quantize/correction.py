@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quantize.cholesky import damped_cholesky, factoring_dtype
+from quantize.gptq.cholesky import damped_cholesky, factoring_dtype
 from quantize.input_statistics import Drift, InputStatistics
 
 DAMPINGS = (0.03, 0.3)  # of the mean diagonal

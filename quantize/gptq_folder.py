@@ -26,6 +26,7 @@ from omnilmm_lite.durable import durable_folder, link_or_copy, write_json
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import printable, read_json, shown
 from omnilmm_lite.keys import decoder_keys, is_harmless_extra
+from quantize.gptq.settings import GPTQSettings
 from quantize.packing import (
     PARTS,
     SUPPORTED_BITS,
@@ -38,7 +39,6 @@ from quantize.packing import (
     packed_layout,
     unpack,
 )
-from quantize.settings import GPTQSettings
 
 LINEARS = (
     "self_attn.q_proj",

@@ -9,7 +9,7 @@ import numpy as np
 from export.graphs.decoder import DecoderWeights
 from export.graphs.graph import Array, Weight
 from omnilmm_lite.errors import InputError
-from quantize.gptq import round_to_nearest
+from quantize.gptq.gptq import round_to_nearest
 from quantize.packing import Layout
 
 BITS = 8

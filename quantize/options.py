@@ -57,8 +57,8 @@ def given_options(args: argparse.Namespace) -> list[str]:
 def parse_options(args: argparse.Namespace, preset: Preset) -> Options:
     """InputError, naming the option, for what is out of range."""
     from quantize.calibration import CalibrationLimits
+    from quantize.gptq.settings import GPTQSettings
     from quantize.run import Options, find_device
-    from quantize.settings import GPTQSettings
 
     _check_range(args, "samples", 1, 1_000_000)
     _check_range(args, "answer_tokens", 0, 400)

@@ -24,10 +24,10 @@ from omnilmm_lite.json_file import read_json
 from quantize.budget import Unit, damages_json, parse_damages, unit_names
 from quantize.decoder import Job
 from quantize.disk import check_room, full_disk_said, used_bytes
-from quantize.gptq import round_to_nearest
+from quantize.gptq.gptq import round_to_nearest
+from quantize.gptq.settings import GPTQSettings
 from quantize.packing import Layout
 from quantize.samples import Sample
-from quantize.settings import GPTQSettings
 from quantize.stages import STAGES, get_linear
 
 TOKENS = 512  # of text, that trials are measured on: enough to rank units, and 32 layers with 4 trials each take long

@@ -19,8 +19,8 @@ from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.plan.subject import Subject
 from quantize.calibration import CalibrationLimits
 from quantize.disk import ConversionNeed
+from quantize.gptq.settings import GPTQSettings
 from quantize.run import Options
-from quantize.settings import GPTQSettings
 
 FULL = OmniLMMConfig()
 # On paper, decoder: 6.98e9 weights of 4.16 bits, two tables of 32000 x 4096 in fp16. Tower: 63 blocks of 67.9e6 bytes,

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from omnilmm_lite.errors import InputError
-from quantize import cholesky
-from quantize.gptq import Columns, proxy_loss, quantize_weight, round_to_nearest
-from quantize.grid import GridMethod
+from quantize.gptq import cholesky
+from quantize.gptq.gptq import Columns, proxy_loss, quantize_weight, round_to_nearest
+from quantize.gptq.grid import GridMethod
 
 Array64 = NDArray[np.float64]
 GROUP_SIZES = (32, 64, 128, -1)

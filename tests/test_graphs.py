@@ -28,7 +28,7 @@ from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
-from quantize.gptq import round_to_nearest
+from quantize.gptq.gptq import round_to_nearest
 from tests.small_checkpoint import TINY, Form, write_checkpoint
 
 PRECISIONS = pytest.mark.parametrize("precision", [FP32, FP32_FROM_FP16, FP16], ids=str)

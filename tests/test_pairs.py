@@ -18,7 +18,7 @@ from export.weights.int8 import Int8Linear, Int8Weight
 from export.weights.pairs import PAIR_SUM, largest_pair, limit_pairs, overflowing_pairs
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP32
-from quantize.gptq import proxy_loss, quantize_weight
+from quantize.gptq.gptq import proxy_loss, quantize_weight
 from quantize.tower.weights import gptq_int8
 
 CODES = st.integers(-127, 127)

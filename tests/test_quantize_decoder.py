@@ -28,12 +28,12 @@ from omnilmm_lite import durable
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
 from quantize.decoder import Job, quantize_decoder
-from quantize.gptq import round_to_nearest
+from quantize.gptq.gptq import round_to_nearest
+from quantize.gptq.settings import GPTQSettings
 from quantize.gptq_folder import LINEARS, read
 from quantize.packing import Layout
 from quantize.report import ProjectionReport
 from quantize.samples import Calibration, Sample
-from quantize.settings import GPTQSettings
 from quantize.spool import Spool
 from quantize.stages import STAGES
 from tests.small_checkpoint import TINY, Form, write_checkpoint

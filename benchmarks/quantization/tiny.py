@@ -38,12 +38,12 @@ from omnilmm_lite.text.tokenizer import Tokenizer
 from quantize.budget import build_choices, spend, unit_bytes
 from quantize.calibration import CalibrationLimits, read_prompts
 from quantize.decoder import Job, quantize_decoder
-from quantize.gptq import round_to_nearest
+from quantize.gptq.gptq import round_to_nearest
+from quantize.gptq.settings import GPTQSettings
 from quantize.gptq_folder import LINEARS, read
 from quantize.packing import Layout
 from quantize.samples import Calibration, embed_prompts
 from quantize.sensitivity import measure_damages
-from quantize.settings import GPTQSettings
 
 CPU = torch.device("cpu")
 CHECKPOINT = Path("examples/tiny/checkpoint")

@@ -12,8 +12,8 @@ from torch import Tensor
 from benchmarks.quantization.tower_trunk import READING, Linear, Site
 from export.weights.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight
 from export.weights.rotation import rotate
-from quantize.gptq import quantize_weight, round_to_nearest
-from quantize.grid import GridMethod
+from quantize.gptq.gptq import quantize_weight, round_to_nearest
+from quantize.gptq.grid import GridMethod
 from quantize.tower.weights import gptq_linear
 
 ALPHAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

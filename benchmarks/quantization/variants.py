@@ -14,11 +14,11 @@ from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Weights, dequantize_folder
 from benchmarks.quantization.smollm2 import SmolLM2
 from quantize.decoder import Job, quantize_decoder
-from quantize.gptq import round_to_nearest
+from quantize.gptq.gptq import round_to_nearest
+from quantize.gptq.grid import GridMethod
+from quantize.gptq.settings import GPTQSettings
 from quantize.gptq_folder import LINEARS
-from quantize.grid import GridMethod
 from quantize.samples import Calibration
-from quantize.settings import GPTQSettings
 
 GROUP_SIZE = 64
 OURS = GPTQSettings(group_size=GROUP_SIZE)

@@ -9,7 +9,7 @@ from export.graphs.graph import Array
 from export.weights.rotation import widest_block
 from export.weights.tower_weights import TowerLinear
 from omnilmm_lite.formats import LinearFormat
-from quantize.gptq import round_to_nearest
+from quantize.gptq.gptq import round_to_nearest
 
 BITS = 8
 GROUP_SIZE = 128  # or the largest power of two below it that divides the row

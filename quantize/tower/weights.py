@@ -7,7 +7,7 @@ from torch import Tensor
 
 from export.weights.int8 import SYMMETRIC, Int8Linear, Int8Weight, TokenGrid
 from export.weights.rotation import rotate
-from quantize.gptq import quantize_weight
+from quantize.gptq.gptq import quantize_weight
 
 
 def gptq_int8(weight: Tensor, hessian: Tensor) -> Int8Weight:

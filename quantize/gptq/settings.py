@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quantize.grid import GridMethod
+from quantize.gptq.grid import GridMethod
 
 
 @dataclass(frozen=True)

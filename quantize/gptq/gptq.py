@@ -16,8 +16,8 @@ from torch import Tensor
 
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
-from quantize.cholesky import damped_cholesky, factoring_dtype, invert_triangle
-from quantize.grid import Grid, GridMethod, GridScheme, choose_grid
+from quantize.gptq.cholesky import damped_cholesky, factoring_dtype, invert_triangle
+from quantize.gptq.grid import Grid, GridMethod, GridScheme, choose_grid
 
 LEAF_COLUMNS = 8  # corrected one by one; between longer runs of columns, by matrix products
 SUPPORTED_BITS = (4, 8)
