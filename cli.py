@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from omnilmm_lite.quality.measure import Measurement
     from omnilmm_lite.quality.subject import Subject
     from quantize.disk import ConversionNeed
-    from quantize.gptq_folder import GPTQFolder
+    from quantize.folder.gptq_folder import GPTQFolder
     from quantize.run import Options
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
@@ -156,7 +156,7 @@ def convert(args: argparse.Namespace) -> None:
     from omnilmm_lite.console import ConsoleProgress, print_conversion
     from omnilmm_lite.engine.device import Device
     from omnilmm_lite.proof import check_operators
-    from quantize.gptq_origin import take_folder
+    from quantize.folder.origin import take_folder
     from quantize.head import RoundedHead
     from quantize.memory import check_memory
     from quantize.tower.run import check_tower, quantized_tower

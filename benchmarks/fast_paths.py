@@ -28,7 +28,7 @@ from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.quality.statistics import Scores, Summary, score, summarize
 from quantize.decoder import Job, quantize_decoder
-from quantize.gptq_folder import read
+from quantize.folder.gptq_folder import read
 from quantize.head import RoundedHead
 
 Array = NDArray[np.float32]

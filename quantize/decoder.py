@@ -30,12 +30,12 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import read_json
 from quantize.correction import correct_weights
 from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_bytes
+from quantize.folder.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
+from quantize.folder.packing import Layout
 from quantize.gptq.gptq import Columns, proxy_loss, round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
 from quantize.input_statistics import InputStatistics, kept_aside
 from quantize.options import GROUP_SIZES
-from quantize.packing import Layout
 from quantize.report import ProjectionReport, parse_projections, report_json
 from quantize.samples import Calibration
 from quantize.source import DecoderSource

@@ -18,8 +18,8 @@ from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.plan.subject import Subject
-from quantize.gptq_folder import LINEARS
-from quantize.packing import Layout
+from quantize.folder.gptq_folder import LINEARS
+from quantize.folder.packing import Layout
 
 GB = 1e9
 TOWER = "tower"  # the int8 tower's folder, within the work folder

@@ -9,8 +9,8 @@ import numpy as np
 from export.graphs.decoder import DecoderWeights
 from export.graphs.graph import Array, Weight
 from omnilmm_lite.errors import InputError
+from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
-from quantize.packing import Layout
 
 BITS = 8
 GROUP_SIZES = (128, 64, 32, 16)  # the first that divides the rows

@@ -26,9 +26,9 @@ from quantize.budget import Unit, build_choices, damages_json, parse_damages, pl
 from quantize.calibration import CalibrationLimits, Prompt, read_prompts
 from quantize.decoder import TOKENIZER_FILE, WORK_FORMAT, Job, check_group_sizes, check_job, quantize_decoder
 from quantize.disk import GB, checkpoint_bytes
+from quantize.folder.gptq_folder import REPORT_FILE, GPTQFolder, read
+from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
-from quantize.gptq_folder import REPORT_FILE, GPTQFolder, read
-from quantize.packing import Layout
 from quantize.report import ProjectionReport
 from quantize.samples import Calibration, embed_prompts
 from quantize.sensitivity import TOKENS, measure_damages, measure_steps

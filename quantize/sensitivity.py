@@ -24,9 +24,9 @@ from omnilmm_lite.json_file import read_json
 from quantize.budget import Unit, damages_json, parse_damages, unit_names
 from quantize.decoder import Job
 from quantize.disk import check_room, full_disk_said, used_bytes
+from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.packing import Layout
 from quantize.samples import Sample
 from quantize.stages import STAGES, get_linear
 

@@ -18,11 +18,11 @@ from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.model import load
+from quantize.folder.gptq_folder import LINEARS, linear_tensors, read, write
+from quantize.folder.origin import check_origin, num_steps
+from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.gptq_folder import LINEARS, linear_tensors, read, write
-from quantize.gptq_origin import check_origin, num_steps
-from quantize.packing import Layout
 from tests.small_checkpoint import TINY, write_checkpoint
 
 LAYER = "model.layers.0"

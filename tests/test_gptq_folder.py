@@ -20,9 +20,9 @@ from omnilmm_lite.config import DecoderConfig, TokenIds
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
+from quantize.folder.gptq_folder import LINEARS, linear_tensors, read, write
+from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
-from quantize.gptq_folder import LINEARS, linear_tensors, read, write
-from quantize.packing import Layout
 from tests.small_checkpoint import TINY
 
 CONFIG: DecoderConfig = dataclasses.replace(TINY.decoder, vocab_size=64)  # two layers

@@ -15,8 +15,8 @@ from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tabl
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
-from quantize.gptq_folder import GPTQFolder, read
-from quantize.packing import ZeroFormat
+from quantize.folder.gptq_folder import GPTQFolder, read
+from quantize.folder.packing import ZeroFormat
 
 GOLDEN = Path(__file__).parent / "golden" / "gptqmodel"
 CONFIG = DecoderConfig(

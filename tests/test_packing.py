@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.weights.matmul_nbits import pack_matmul_nbits
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
-from quantize.packing import (
+from quantize.folder.packing import (
     PackedLinear,
     ZeroFormat,
     contiguous_order,

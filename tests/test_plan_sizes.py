@@ -28,9 +28,9 @@ from omnilmm_lite.plan.graphs import graph_tensors
 from omnilmm_lite.plan.subject import Subject
 from omnilmm_lite.plan.tensor import Role, TensorSize, data_bytes
 from quantize.disk import checkpoint_bytes, spool_bytes
+from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.head import RoundedHead
-from quantize.packing import Layout
 from quantize.tower.run import quantized_tower
 from tests.conftest import Quiet
 from tests.small_checkpoint import TINY

@@ -28,10 +28,10 @@ from omnilmm_lite import durable
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
 from quantize.decoder import Job, quantize_decoder
+from quantize.folder.gptq_folder import LINEARS, read
+from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.gptq_folder import LINEARS, read
-from quantize.packing import Layout
 from quantize.report import ProjectionReport
 from quantize.samples import Calibration, Sample
 from quantize.spool import Spool

@@ -17,8 +17,8 @@ from omnilmm_lite.errors import InputError
 from quantize import run
 from quantize.budget import plain_bytes, unit_bytes, unit_names
 from quantize.calibration import CalibrationLimits
+from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
-from quantize.packing import Layout
 from quantize.run import Options, quantize_checkpoint
 from tests.conftest import Quiet
 from tests.small_checkpoint import TINY

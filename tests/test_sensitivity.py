@@ -17,8 +17,8 @@ from omnilmm_lite import durable
 from quantize import sensitivity
 from quantize.budget import Unit, damages_json, parse_damages
 from quantize.decoder import Job
+from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
-from quantize.packing import Layout
 from quantize.samples import Calibration, Sample
 from quantize.sensitivity import measure_damages, measure_steps
 

@@ -26,10 +26,10 @@ from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tabl
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.keys import decoder_keys
+from quantize.folder.gptq_folder import LINEARS, linear_tensors, read, write
+from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.gptq_folder import LINEARS, linear_tensors, read, write
-from quantize.packing import Layout
 
 SEQUENCES, TOKENS = 2, 128
 GROUP_SIZE = 64

@@ -18,7 +18,7 @@ from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tabl
 from export.reference.streaming import load_module
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.quality.statistics import Scores, score, summarize
-from quantize.packing import PARTS, PackedLinear, ZeroFormat, unpack
+from quantize.folder.packing import PARTS, PackedLinear, ZeroFormat, unpack
 
 SEQUENCES_AT_ONCE = 8
 

@@ -38,10 +38,10 @@ from omnilmm_lite.text.tokenizer import Tokenizer
 from quantize.budget import build_choices, spend, unit_bytes
 from quantize.calibration import CalibrationLimits, read_prompts
 from quantize.decoder import Job, quantize_decoder
+from quantize.folder.gptq_folder import LINEARS, read
+from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.gptq_folder import LINEARS, read
-from quantize.packing import Layout
 from quantize.samples import Calibration, embed_prompts
 from quantize.sensitivity import measure_damages
 

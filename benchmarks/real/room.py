@@ -16,7 +16,7 @@ from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.plan.subject import Subject
 from quantize.disk import checkpoint_bytes
-from quantize.packing import Layout
+from quantize.folder.packing import Layout
 
 GB = 1e9
 PEER_BYTES_PER_WEIGHT = 0.6  # 4.5 bits, and the last layer in 6 or 8: more than either takes

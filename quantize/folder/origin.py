@@ -15,8 +15,8 @@ from omnilmm_lite.bundle.folder import sha256
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.progress import Progress
-from quantize.gptq_folder import GPTQFolder, read
-from quantize.packing import ZeroFormat
+from quantize.folder.gptq_folder import GPTQFolder, read
+from quantize.folder.packing import ZeroFormat
 
 # Plain tensors were rounded to bf16 at the worst, or to fp16, whose smallest step this is.
 PLAIN_RTOL, PLAIN_ATOL = 2.0**-8, 2.0**-24

@@ -26,8 +26,7 @@ from omnilmm_lite.durable import durable_folder, link_or_copy, write_json
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import printable, read_json, shown
 from omnilmm_lite.keys import decoder_keys, is_harmless_extra
-from quantize.gptq.settings import GPTQSettings
-from quantize.packing import (
+from quantize.folder.packing import (
     PARTS,
     SUPPORTED_BITS,
     Layout,
@@ -39,6 +38,7 @@ from quantize.packing import (
     packed_layout,
     unpack,
 )
+from quantize.gptq.settings import GPTQSettings
 
 LINEARS = (
     "self_attn.q_proj",
