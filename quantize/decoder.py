@@ -28,6 +28,7 @@ from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import read_json
+from quantize.calibration.samples import Calibration
 from quantize.correction import correct_weights
 from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_bytes
 from quantize.folder.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
@@ -37,7 +38,6 @@ from quantize.gptq.settings import GPTQSettings
 from quantize.input_statistics import InputStatistics, kept_aside
 from quantize.options import GROUP_SIZES
 from quantize.report import ProjectionReport, parse_projections, report_json
-from quantize.samples import Calibration
 from quantize.source import DecoderSource
 from quantize.stages import LayerRun, get_linear
 from quantize.stream import Stream

@@ -56,7 +56,7 @@ def given_options(args: argparse.Namespace) -> list[str]:
 
 def parse_options(args: argparse.Namespace, preset: Preset) -> Options:
     """InputError, naming the option, for what is out of range."""
-    from quantize.calibration import CalibrationLimits
+    from quantize.calibration.data import CalibrationLimits
     from quantize.gptq.settings import GPTQSettings
     from quantize.run import Options, find_device
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from export.checkpoint.checkpoint import Checkpoint
 from export.reference.model import OmniLMM
 from export.reference.streaming import load_module
-from quantize import answers
-from quantize.answers import answer_batches, write_answers
-from quantize.samples import Sample
+from quantize.calibration import answers
+from quantize.calibration.answers import answer_batches, write_answers
+from quantize.calibration.samples import Sample
 
 CPU = torch.device("cpu")
 

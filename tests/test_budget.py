@@ -19,13 +19,13 @@ from export.reference.streaming import load_module
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
 from quantize.budget import Choice, Unit, build_choices, plain_bytes, spend, unit_bytes, unit_names
+from quantize.calibration.samples import Calibration
 from quantize.decoder import Job, quantize_decoder
 from quantize.folder.gptq_folder import read
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
 from quantize.head import RoundedHead
-from quantize.samples import Calibration
 from quantize.sensitivity import measure_damages, measure_steps
 
 SETTINGS = GPTQSettings(group_size=64)

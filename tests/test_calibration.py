@@ -16,8 +16,8 @@ from export.reference.model import OmniLMM
 from export.reference.streaming import load_module
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.reading import load_image, preprocess
-from quantize.calibration import CalibrationLimits, Prompt, read_prompts
-from quantize.samples import embed_prompts
+from quantize.calibration.data import CalibrationLimits, Prompt, read_prompts
+from quantize.calibration.samples import embed_prompts
 from tests.small_checkpoint import TINY
 
 

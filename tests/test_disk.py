@@ -17,7 +17,7 @@ from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.plan.subject import Subject
-from quantize.calibration import CalibrationLimits
+from quantize.calibration.data import CalibrationLimits
 from quantize.disk import ConversionNeed
 from quantize.gptq.settings import GPTQSettings
 from quantize.run import Options

@@ -27,13 +27,13 @@ from export.weights.weight import QuantizedWeight
 from omnilmm_lite import durable
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
+from quantize.calibration.samples import Calibration, Sample
 from quantize.decoder import Job, quantize_decoder
 from quantize.folder.gptq_folder import LINEARS, read
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
 from quantize.report import ProjectionReport
-from quantize.samples import Calibration, Sample
 from quantize.spool import Spool
 from quantize.stages import STAGES
 from tests.small_checkpoint import TINY, Form, write_checkpoint

@@ -16,7 +16,7 @@ from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
 from quantize import run
 from quantize.budget import plain_bytes, unit_bytes, unit_names
-from quantize.calibration import CalibrationLimits
+from quantize.calibration.data import CalibrationLimits
 from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
 from quantize.run import Options, quantize_checkpoint

@@ -16,10 +16,10 @@ from export.reference.streaming import load_module
 from omnilmm_lite import durable
 from quantize import sensitivity
 from quantize.budget import Unit, damages_json, parse_damages
+from quantize.calibration.samples import Calibration, Sample
 from quantize.decoder import Job
 from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
-from quantize.samples import Calibration, Sample
 from quantize.sensitivity import measure_damages, measure_steps
 
 SETTINGS = GPTQSettings(group_size=64)

@@ -25,10 +25,10 @@ from omnilmm_lite.durable import write_json
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.machine.memory import peak_rss_bytes
+from quantize.calibration.samples import Calibration, Sample
 from quantize.decoder import Job, quantize_decoder
 from quantize.gptq.settings import GPTQSettings
 from quantize.report import ProjectionReport
-from quantize.samples import Calibration, Sample
 
 LAYERS = 32
 GB = 1e9

@@ -36,13 +36,13 @@ from omnilmm_lite.quality.subject import BundleSubject
 from omnilmm_lite.text.conversations import read_source
 from omnilmm_lite.text.tokenizer import Tokenizer
 from quantize.budget import build_choices, spend, unit_bytes
-from quantize.calibration import CalibrationLimits, read_prompts
+from quantize.calibration.data import CalibrationLimits, read_prompts
+from quantize.calibration.samples import Calibration, embed_prompts
 from quantize.decoder import Job, quantize_decoder
 from quantize.folder.gptq_folder import LINEARS, read
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.samples import Calibration, embed_prompts
 from quantize.sensitivity import measure_damages
 
 CPU = torch.device("cpu")

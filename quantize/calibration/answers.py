@@ -15,7 +15,7 @@ from torch import Tensor
 from export.reference.model import DecoderLayer, KVCache, rope_tables
 from export.reference.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
-from quantize.samples import Sample
+from quantize.calibration.samples import Sample
 from quantize.source import DecoderSource
 
 CACHE_BYTES = 2 << 30  # for keys and values of the conversations that are answered side by side

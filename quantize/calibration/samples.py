@@ -19,7 +19,7 @@ from export.reference.model import Resampler, VisionBlock, VisionTower
 from export.reference.streaming import StreamedModules, load_module
 from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.picture.reading import load_image, pixel_hash, preprocess
-from quantize.calibration import Prompt
+from quantize.calibration.data import Prompt
 
 # Pictures that go through the tower together: loading a block of it costs as much as running it on a few.
 PICTURES_AT_ONCE = 8
