@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from omnilmm_lite.model import Model
     from omnilmm_lite.quality.measure import Measurement
     from omnilmm_lite.quality.subject import Subject
+    from quantize.decoder.run import Options
     from quantize.disk import ConversionNeed
     from quantize.folder.gptq_folder import GPTQFolder
-    from quantize.run import Options
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -254,7 +254,7 @@ def _quantize(
     checkpoint: Checkpoint, options: Options, work_dir: Path, progress: ConsoleProgress
 ) -> tuple[GPTQFolder, dict[str, Any]]:
     """The decoder's GPTQ checkpoint, made or completed in the work folder, and the report on it."""
-    from quantize.run import quantize_checkpoint
+    from quantize.decoder.run import quantize_checkpoint
 
     folder, report = quantize_checkpoint(checkpoint, options, work_dir, progress)
     progress.note(f"GPTQ checkpoint: {folder.folder}")

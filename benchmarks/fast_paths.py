@@ -27,7 +27,7 @@ from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.quality.statistics import Scores, Summary, score, summarize
-from quantize.decoder import Job, quantize_decoder
+from quantize.decoder.layers import Job, quantize_decoder
 from quantize.folder.gptq_folder import read
 from quantize.head import RoundedHead
 

@@ -15,11 +15,11 @@ import numpy as np
 from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.console import ConsoleProgress
 from omnilmm_lite.durable import write_tensors
+from quantize.decoder.report import report_json
 from quantize.folder.gptq_folder import LINEARS, linear_tensors, write
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.grid import GridMethod
 from quantize.gptq.settings import GPTQSettings
-from quantize.report import report_json
 
 SETTINGS = replace(GPTQSettings(), desc_act=False, grid=GridMethod.MIN_MAX, error_correction=False)
 NORMS = ("input_layernorm", "post_attention_layernorm")

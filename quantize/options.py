@@ -11,7 +11,7 @@ from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
     from omnilmm_lite.bundle.presets import Preset
-    from quantize.run import Options
+    from quantize.decoder.run import Options
 
 GROUP_SIZES = (16, 32, 64, 128, 256)
 UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
@@ -57,8 +57,8 @@ def given_options(args: argparse.Namespace) -> list[str]:
 def parse_options(args: argparse.Namespace, preset: Preset) -> Options:
     """InputError, naming the option, for what is out of range."""
     from quantize.calibration.data import CalibrationLimits
+    from quantize.decoder.run import Options, find_device
     from quantize.gptq.settings import GPTQSettings
-    from quantize.run import Options, find_device
 
     _check_range(args, "samples", 1, 1_000_000)
     _check_range(args, "answer_tokens", 0, 400)

@@ -18,15 +18,15 @@ from export.reference.model import OmniLMM
 from export.reference.streaming import load_module
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
-from quantize.budget import Choice, Unit, build_choices, plain_bytes, spend, unit_bytes, unit_names
 from quantize.calibration.samples import Calibration
-from quantize.decoder import Job, quantize_decoder
+from quantize.decoder.budget import Choice, Unit, build_choices, plain_bytes, spend, unit_bytes, unit_names
+from quantize.decoder.layers import Job, quantize_decoder
+from quantize.decoder.sensitivity import measure_damages, measure_steps
 from quantize.folder.gptq_folder import read
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
 from quantize.head import RoundedHead
-from quantize.sensitivity import measure_damages, measure_steps
 
 SETTINGS = GPTQSettings(group_size=64)
 CPU_PRESET = find_preset("cpu")

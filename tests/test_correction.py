@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantize import correction as module
-from quantize.correction import Corrected, correct_weights, solve_damped
-from quantize.input_statistics import Gram, InputStatistics, kept_aside
-from quantize.stages import Passage
+from quantize.decoder import correction as module
+from quantize.decoder.correction import Corrected, correct_weights, solve_damped
+from quantize.decoder.input_statistics import Gram, InputStatistics, kept_aside
+from quantize.decoder.stages import Passage
 
 COLUMNS, ROWS = 24, 16
 

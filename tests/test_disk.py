@@ -18,9 +18,9 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.plan.subject import Subject
 from quantize.calibration.data import CalibrationLimits
+from quantize.decoder.run import Options
 from quantize.disk import ConversionNeed
 from quantize.gptq.settings import GPTQSettings
-from quantize.run import Options
 
 FULL = OmniLMMConfig()
 # On paper, decoder: 6.98e9 weights of 4.16 bits, two tables of 32000 x 4096 in fp16. Tower: 63 blocks of 67.9e6 bytes,

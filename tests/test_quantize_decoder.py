@@ -28,14 +28,14 @@ from omnilmm_lite import durable
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
 from quantize.calibration.samples import Calibration, Sample
-from quantize.decoder import Job, quantize_decoder
+from quantize.decoder.layers import Job, quantize_decoder
+from quantize.decoder.report import ProjectionReport
+from quantize.decoder.spool import Spool
+from quantize.decoder.stages import STAGES
 from quantize.folder.gptq_folder import LINEARS, read
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.report import ProjectionReport
-from quantize.spool import Spool
-from quantize.stages import STAGES
 from tests.small_checkpoint import TINY, Form, write_checkpoint
 
 SIZE = dataclasses.replace(TINY, decoder=dataclasses.replace(TINY.decoder, num_hidden_layers=3))

@@ -14,12 +14,12 @@ import torch
 from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
-from quantize import run
-from quantize.budget import plain_bytes, unit_bytes, unit_names
 from quantize.calibration.data import CalibrationLimits
+from quantize.decoder import run
+from quantize.decoder.budget import plain_bytes, unit_bytes, unit_names
+from quantize.decoder.run import Options, quantize_checkpoint
 from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
-from quantize.run import Options, quantize_checkpoint
 from tests.conftest import Quiet
 from tests.small_checkpoint import TINY
 

@@ -14,13 +14,13 @@ import torch
 from export.checkpoint.checkpoint import Checkpoint
 from export.reference.streaming import load_module
 from omnilmm_lite import durable
-from quantize import sensitivity
-from quantize.budget import Unit, damages_json, parse_damages
 from quantize.calibration.samples import Calibration, Sample
-from quantize.decoder import Job
+from quantize.decoder import sensitivity
+from quantize.decoder.budget import Unit, damages_json, parse_damages
+from quantize.decoder.layers import Job
+from quantize.decoder.sensitivity import measure_damages, measure_steps
 from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
-from quantize.sensitivity import measure_damages, measure_steps
 
 SETTINGS = GPTQSettings(group_size=64)
 Damages = dict[Unit, dict[Layout, float]]
@@ -90,7 +90,7 @@ def test_finished_layers_are_not_run_again(
         if line.startswith("layer 1: 2"):
             raise Killed
 
-    monkeypatch.setattr("quantize.sensitivity.load_module", loading)
+    monkeypatch.setattr("quantize.decoder.sensitivity.load_module", loading)
     with pytest.raises(Killed):
         measure(tiny_checkpoint, tmp_path, killing)
     states = sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))

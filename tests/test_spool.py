@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantize.spool import Spool
+from quantize.decoder.spool import Spool
 
 CPU = torch.device("cpu")
 

@@ -26,9 +26,9 @@ from omnilmm_lite.json_file import read_json
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.machine.memory import peak_rss_bytes
 from quantize.calibration.samples import Calibration, Sample
-from quantize.decoder import Job, quantize_decoder
+from quantize.decoder.layers import Job, quantize_decoder
+from quantize.decoder.report import ProjectionReport
 from quantize.gptq.settings import GPTQSettings
-from quantize.report import ProjectionReport
 
 LAYERS = 32
 GB = 1e9

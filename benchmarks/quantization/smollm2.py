@@ -61,7 +61,7 @@ CONFIG = OmniLMMConfig(
 
 @dataclass(frozen=True)
 class SmolLM2:
-    """The dequantized model; what `quantize.decoder.quantize_decoder` asks of a checkpoint."""
+    """The dequantized model; what `quantize.decoder.layers.quantize_decoder` asks of a checkpoint."""
 
     folder: Path
     tensors: dict[str, Tensor]

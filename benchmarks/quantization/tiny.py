@@ -35,15 +35,15 @@ from omnilmm_lite.quality.statistics import summarize
 from omnilmm_lite.quality.subject import BundleSubject
 from omnilmm_lite.text.conversations import read_source
 from omnilmm_lite.text.tokenizer import Tokenizer
-from quantize.budget import build_choices, spend, unit_bytes
 from quantize.calibration.data import CalibrationLimits, read_prompts
 from quantize.calibration.samples import Calibration, embed_prompts
-from quantize.decoder import Job, quantize_decoder
+from quantize.decoder.budget import build_choices, spend, unit_bytes
+from quantize.decoder.layers import Job, quantize_decoder
+from quantize.decoder.sensitivity import measure_damages
 from quantize.folder.gptq_folder import LINEARS, read
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.sensitivity import measure_damages
 
 CPU = torch.device("cpu")
 CHECKPOINT = Path("examples/tiny/checkpoint")

@@ -14,7 +14,7 @@ from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Weights, dequantize_folder
 from benchmarks.quantization.smollm2 import SmolLM2
 from quantize.calibration.samples import Calibration
-from quantize.decoder import Job, quantize_decoder
+from quantize.decoder.layers import Job, quantize_decoder
 from quantize.folder.gptq_folder import LINEARS
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.grid import GridMethod

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from export.reference.model import DecoderLayer
 from omnilmm_lite.config import DecoderConfig
-from quantize.spool import Spool
-from quantize.stages import LayerRun
+from quantize.decoder.spool import Spool
+from quantize.decoder.stages import LayerRun
 
 
 class Stream:

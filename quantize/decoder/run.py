@@ -21,18 +21,18 @@ from omnilmm_lite.json_file import read_json
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.text.tokenizer import Tokenizer
-from quantize.budget import Unit, build_choices, damages_json, parse_damages, plain_bytes, spend
 from quantize.calibration.answers import answer_batches, write_answers
 from quantize.calibration.data import CalibrationLimits, Prompt, read_prompts
 from quantize.calibration.samples import Calibration, embed_prompts
-from quantize.decoder import TOKENIZER_FILE, WORK_FORMAT, Job, check_group_sizes, check_job, quantize_decoder
+from quantize.decoder.budget import Unit, build_choices, damages_json, parse_damages, plain_bytes, spend
+from quantize.decoder.layers import TOKENIZER_FILE, WORK_FORMAT, Job, check_group_sizes, check_job, quantize_decoder
+from quantize.decoder.report import ProjectionReport
+from quantize.decoder.sensitivity import TOKENS, measure_damages, measure_steps
+from quantize.decoder.stages import STAGES
 from quantize.disk import GB, checkpoint_bytes
 from quantize.folder.gptq_folder import REPORT_FILE, GPTQFolder, read
 from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
-from quantize.report import ProjectionReport
-from quantize.sensitivity import TOKENS, measure_damages, measure_steps
-from quantize.stages import STAGES
 from quantize.work_folder import WorkFolder
 
 

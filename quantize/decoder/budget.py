@@ -12,9 +12,9 @@ from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import Shape, decoder_keys
+from quantize.decoder.stages import STAGES
 from quantize.folder.packing import Layout
 from quantize.head import head_layout
-from quantize.stages import STAGES
 
 GB = 1e9
 

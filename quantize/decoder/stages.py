@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from export.reference.model import DecoderLayer, causal_mask, rope_tables
 from omnilmm_lite.config import DecoderConfig
-from quantize.spool import Spool
+from quantize.decoder.spool import Spool
 
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 O = ("self_attn.o_proj",)  # noqa: E741  # the projection's name

@@ -21,14 +21,14 @@ from export.reference.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.json_file import read_json
-from quantize.budget import Unit, damages_json, parse_damages, unit_names
 from quantize.calibration.samples import Sample
-from quantize.decoder import Job
+from quantize.decoder.budget import Unit, damages_json, parse_damages, unit_names
+from quantize.decoder.layers import Job
+from quantize.decoder.stages import STAGES, get_linear
 from quantize.disk import check_room, full_disk_said, used_bytes
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.stages import STAGES, get_linear
 
 TOKENS = 512  # of text, that trials are measured on: enough to rank units, and 32 layers with 4 trials each take long
 FINER_GROUPS = (64, 32)  # that a unit may get instead of the base's; or 8 bits in the base's groups

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from quantize.decoder.input_statistics import Drift, InputStatistics
 from quantize.gptq.cholesky import damped_cholesky, factoring_dtype
-from quantize.input_statistics import Drift, InputStatistics
 
 DAMPINGS = (0.03, 0.3)  # of the mean diagonal
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quantize.stages import Passage
+from quantize.decoder.stages import Passage
 
 HELD_OUT = 8  # sequences at most, and no more than one of as many
 GRAM_STRIPS = 8  # of a symmetric product, each without what lies before it: 9/16 of the work

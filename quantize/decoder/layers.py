@@ -29,23 +29,23 @@ from omnilmm_lite.durable import write_json, write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import read_json
 from quantize.calibration.samples import Calibration
-from quantize.correction import correct_weights
+from quantize.decoder.correction import correct_weights
+from quantize.decoder.input_statistics import InputStatistics, kept_aside
+from quantize.decoder.report import ProjectionReport, parse_projections, report_json
+from quantize.decoder.source import DecoderSource
+from quantize.decoder.stages import LayerRun, get_linear
+from quantize.decoder.stream import Stream
 from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_bytes
 from quantize.folder.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import Columns, proxy_loss, round_to_nearest
 from quantize.gptq.settings import GPTQSettings
-from quantize.input_statistics import InputStatistics, kept_aside
 from quantize.options import GROUP_SIZES
-from quantize.report import ProjectionReport, parse_projections, report_json
-from quantize.source import DecoderSource
-from quantize.stages import LayerRun, get_linear
-from quantize.stream import Stream
 from quantize.work_folder import WorkFolder
 
 NORMS = ("input_layernorm", "post_attention_layernorm")
 PLAIN = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
-TOKENIZER_FILE = "tokenizer.json"  # where `quantize.run` leaves it; others can't open the GPTQ folder without
+TOKENIZER_FILE = "tokenizer.json"  # where `quantize.decoder.run` leaves it; others can't open the GPTQ folder without
 WORK_FORMAT = 4  # raise it when the same arguments come to give other files
 
 REPORT_ROWS = 1024  # of a weight, evenly spaced; up to twice as many where they don't divide it
