@@ -132,9 +132,9 @@ def load(
 
     `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
     limit). `threads`: for the CPU; by default one a performance core, and fewer under a container's quota. `drafts`:
-    answers guess ahead from what was said before, see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the step of a
-    token and replays it, see `omnilmm_lite.engine.binding`. InputError or DeviceError where that can't be; OmniLMMError where
-    a container's memory limit is too small.
+    answers guess ahead from what was said before, see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the
+    step of a token and replays it, see `omnilmm_lite.engine.binding`. InputError or DeviceError where that can't be;
+    OmniLMMError where a container's memory limit is too small.
     """
     opened = Bundle.find(bundle)
     limit = opened.manifest.config.decoder.max_position_embeddings

@@ -1,4 +1,4 @@
-"""The decoder (Mistral) as ONNX: a graph that serves both prefill and decode, or decode alone beside `export.graphs.prefill`.
+"""The decoder (Mistral) as ONNX: a graph for both prefill and decode, or for decode beside `export.graphs.prefill`.
 
     inputs_embeds          (1, tokens, hidden) float32
     seqlens_k              (1,) int32: tokens in the cache after this step, minus one

@@ -1,8 +1,8 @@
 """A linear layer in 8-bit integers, as onnxruntime computes it.
 
 Weights are int8 with a scale per output channel and the zero point 0, and their pairs are limited so that every
-processor sums them exactly (`export.weights.pairs`). Activations become uint8 while the model runs, with a scale per token
-and one zero point for all tokens, which is all that the operator takes:
+processor sums them exactly (`export.weights.pairs`). Activations become uint8 while the model runs, with a scale per
+token and one zero point for all tokens, which is all that the operator takes:
 
     y = MatMulIntegerToFloat(QuantizeLinear(x, scale, zero point, axis=token), codes, 1, weight scale) * scale
 

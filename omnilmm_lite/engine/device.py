@@ -106,9 +106,9 @@ def open_session(
 ) -> onnxruntime.InferenceSession:
     """A session for the graph at `path` that runs on `device`; DeviceError where it would run elsewhere.
 
-    `cuda_graph`: on a card, steps are recorded and replayed; see `omnilmm_lite.engine.binding`. `mapped`: on the CPU, weights
-    are used as they lie in the mapped file (see `Manifest.mapped`). OmniLMMError where onnxruntime can't load the graph
-    at all.
+    `cuda_graph`: on a card, steps are recorded and replayed; see `omnilmm_lite.engine.binding`. `mapped`: on the CPU,
+    weights are used as they lie in the mapped file (see `Manifest.mapped`). OmniLMMError where onnxruntime can't load
+    the graph at all.
     """
     ort = import_onnxruntime()
     options = session_options(ort, threads)

@@ -1,7 +1,7 @@
 """The int8 product and the rounding before it, held against whole numbers: nothing may differ.
 
-Weights are as `export.weights.pairs` leaves them: the codes of columns 2k and 2k + 1, where their signs agree, add up to 128
-at most. x86 without VNNI adds such a pair's products in 16 bits, which 255 * 128 just doesn't overflow.
+Weights are as `export.weights.pairs` leaves them: the codes of columns 2k and 2k + 1, where their signs agree, add up
+to 128 at most. x86 without VNNI adds such a pair's products in 16 bits, which 255 * 128 just doesn't overflow.
 """
 
 from __future__ import annotations
