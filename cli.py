@@ -153,8 +153,9 @@ def convert(args: argparse.Namespace) -> None:
     from export.convert import check_target, write_bundle
     from export.graphs.decoder import CheckpointWeights, DecoderWeights
     from omnilmm_lite.bundle.presets import find_preset
-    from omnilmm_lite.console import ConsoleProgress, print_conversion
-    from omnilmm_lite.engine.device import Device
+    from omnilmm_lite.bundle.target import Device
+    from omnilmm_lite.commands.bundle_report import print_conversion
+    from omnilmm_lite.console import ConsoleProgress
     from omnilmm_lite.proof import check_operators
     from quantize.folder.origin import take_folder
     from quantize.head import RoundedHead

@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bench.workload import token_ids
 from omnilmm_lite.builtin_conversations import CONVERSATIONS
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.model import load
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
 from omnilmm_lite.text.tokenizer import Tokenizer
 
@@ -88,7 +89,7 @@ def smollm2(folder: Path) -> Subject:
     """Its graph is made anew, in seconds."""
     from benchmarks.quantization.smollm2 import SmolLM2
     from export.graphs.decoder import build_decoder
-    from export.graphs.graph import Weight
+    from export.weights.weight import Weight
     from quantize.gptq.gptq import round_to_nearest
 
     model = SmolLM2.open(folder)

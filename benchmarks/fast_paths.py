@@ -21,10 +21,11 @@ from benchmarks.quantization.smollm2 import SmolLM2
 from benchmarks.quantization.variants import OURS, calibration
 from benchmarks.quantization.wikipedia import token_windows
 from export.graphs.decoder import DecoderWeights, build_decoder
-from export.graphs.graph import Weight
 from export.graphs.prefill import build_prefill
+from export.weights.weight import Weight
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.quality.statistics import Scores, Summary, score, summarize
 from quantize.decoder.layers import Job, quantize_decoder

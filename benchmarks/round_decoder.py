@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from export.checkpoint.checkpoint import Checkpoint
+from export.checkpoint.safetensors_file import write_tensors
 from omnilmm_lite.console import ConsoleProgress
-from omnilmm_lite.durable import write_tensors
 from quantize.decoder.report import report_json
 from quantize.folder.gptq_folder import LINEARS, linear_tensors, write
 from quantize.gptq.gptq import round_to_nearest

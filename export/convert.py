@@ -26,8 +26,8 @@ from omnilmm_lite import __version__
 from omnilmm_lite.bundle.folder import sha256
 from omnilmm_lite.bundle.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.bundle.presets import Preset
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.durable import durable_folder
-from omnilmm_lite.engine.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.progress import Progress
 

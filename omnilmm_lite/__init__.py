@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from omnilmm_lite.version import __version__
+
 if TYPE_CHECKING:
     from omnilmm_lite.model import Model, load
 
-__all__ = ["Model", "load"]
-__version__ = "0.1.0"
+__all__ = ["Model", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Loads the engine at first use, so that importing a submodule, or `--help`, doesn't."""
-    if name in __all__:
+    if name in ("Model", "load"):
         from omnilmm_lite import model
 
         return getattr(model, name)

@@ -11,7 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
-from omnilmm_lite.engine.device import AUTO, Device, choose_device, import_onnxruntime, open_session
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.device import AUTO, choose_device, import_onnxruntime, open_session
 from omnilmm_lite.engine.versions import versions
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.machine.description import Machine

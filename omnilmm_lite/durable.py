@@ -12,10 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
-
 WAITS_S = (0.1, 0.3, 1.0, 3.0, 10.0)  # between two tries to move a file, on Windows
 
 
@@ -65,13 +61,6 @@ def move_into_place(source: Path, path: Path) -> None:
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     text = json.dumps(data, indent=2, sort_keys=True) + "\n"
     write_durably(path, lambda partial: _write_text(partial, text))
-
-
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """A safetensors file, the same bytes for the same tensors."""
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    # Loaders refuse files without this one key; the library writes further ones in no fixed order.
-    write_durably(path, lambda partial: save_file(contiguous, partial, metadata={"format": "pt"}))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.answer.generation import TextModel
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import AUTO, Device, DeviceChoice, DeviceError, choose_device, fallback
+from omnilmm_lite.engine.device import AUTO, DeviceChoice, DeviceError, choose_device, fallback
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_opener import GraphOpener
 from omnilmm_lite.engine.vision import VisionEncoder
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.reading import ImageSource, load_image
 from omnilmm_lite.plan.here import check_limit
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
 from omnilmm_lite.text.tokenizer import Tokenizer
 
@@ -116,7 +117,7 @@ class Model:
 
     def chat(self, image: ImageSource | None = None, system: str | None = None) -> Chat:
         """A new conversation, about a picture or about none."""
-        return Chat(self, image, system)
+        return Chat(self.text, self.vision, self.sampling, image, system)
 
 
 def load(

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.graphs.decoder import DecoderWeights
-from export.graphs.graph import Array, Weight
+from export.weights.weight import Array, Weight
 from omnilmm_lite.errors import InputError
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 
 BITS = 8
-GROUP_SIZES = (128, 64, 32, 16)  # the first that divides the rows
+HEAD_GROUP_SIZES = (128, 64, 32, 16)  # the first that divides the rows
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class RoundedHead:
 
 
 def head_layout(columns: int) -> Layout:
-    for size in GROUP_SIZES:
+    for size in HEAD_GROUP_SIZES:
         if columns % size == 0:
             return Layout(BITS, size)
-    raise InputError(f"--lm-head-bits {BITS}: rows of {columns} don't divide into groups of {GROUP_SIZES[-1]} or more")
+    raise InputError(
+        f"--lm-head-bits {BITS}: rows of {columns} don't divide into groups of {HEAD_GROUP_SIZES[-1]} or more"
+    )

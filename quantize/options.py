@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.errors import InputError
+from quantize.gptq.group_sizes import GROUP_SIZES
 
 if TYPE_CHECKING:
     from omnilmm_lite.bundle.presets import Preset
     from quantize.decoder.run import Options
 
-GROUP_SIZES = (16, 32, 64, 128, 256)
 UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 
 SETTINGS = ("group_size", "sym", "desc_act", "damp", "image_weight")  # of GPTQSettings

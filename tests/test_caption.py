@@ -18,7 +18,6 @@ from PIL import Image
 
 from cli import main
 from omnilmm_lite import load
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.caption.captioner import Captioner
 from omnilmm_lite.caption.job import Job
 from omnilmm_lite.caption.loading import Loaded, load_picture
@@ -27,6 +26,7 @@ from omnilmm_lite.commands.caption import DEFAULT_PROMPT
 from omnilmm_lite.engine.vision import CACHED_PICTURES
 from omnilmm_lite.model import Model
 from omnilmm_lite.picture.listing import Filter, list_pictures
+from omnilmm_lite.sampling_params import SamplingParams
 from tests.systems import not_on_windows, odd_names
 from tests.test_cli_process import process
 

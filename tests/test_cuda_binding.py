@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.engine.binding import FixedStep, encode_pictures, unrecorded
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, import_onnxruntime, open_session
+from omnilmm_lite.engine.device import import_onnxruntime, open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.picture.reading import preprocess

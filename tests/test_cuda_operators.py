@@ -16,7 +16,8 @@ from export.graphs.cuda_operators import KERNELS, SOURCE, Kernel, check_cuda_gra
 from export.graphs.graph import CONTRIB, OPSET
 from omnilmm_lite.bundle.manifest import Graphs
 from omnilmm_lite.bundle.presets import PRESETS
-from omnilmm_lite.engine.device import Device, import_onnxruntime
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.device import import_onnxruntime
 from omnilmm_lite.errors import OmniLMMError
 from tests.small_checkpoint import TINY, write_checkpoint
 

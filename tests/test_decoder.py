@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from export.graphs.decoder import CheckpointWeights, build_decoder
 from export.reference.model import OmniLMM
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig
 from omnilmm_lite.engine import decoder as decoder_module
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
 from omnilmm_lite.formats import FP32

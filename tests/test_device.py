@@ -11,15 +11,9 @@ from typing import Any
 
 import pytest
 
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine import device
-from omnilmm_lite.engine.device import (
-    Device,
-    DeviceError,
-    choose_device,
-    graph_errors,
-    import_onnxruntime,
-    open_session,
-)
+from omnilmm_lite.engine.device import DeviceError, choose_device, graph_errors, import_onnxruntime, open_session
 from omnilmm_lite.errors import InputError, OmniLMMError
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

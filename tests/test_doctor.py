@@ -13,8 +13,8 @@ import pytest
 import cli
 from omnilmm_lite import doctor
 from omnilmm_lite.bundle.folder import BUILTIN
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.doctor import Provider, diagnose
-from omnilmm_lite.engine.device import Device
 from omnilmm_lite.proof import Family, Operator, OperatorProof
 from tests.systems import not_on_windows
 

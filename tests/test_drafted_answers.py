@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, TextModel
 from omnilmm_lite.answer.grammar import GrammarCompiler
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.errors import ContextFullError
 from omnilmm_lite.model import load
+from omnilmm_lite.sampling_params import SamplingParams
 from tests.small_checkpoint import TINY
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, TextModel, cache_keys
-from omnilmm_lite.answer.sampling import SamplingParams
-from omnilmm_lite.chat import Chat, sampling_params
+from omnilmm_lite.chat import Chat
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.picture.reading import preprocess
+from omnilmm_lite.sampling_params import SamplingParams, sampling_params
 from tests.small_checkpoint import TINY
 
 if TYPE_CHECKING:

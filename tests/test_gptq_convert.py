@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 import cli
 from export.checkpoint.checkpoint import Checkpoint
+from export.checkpoint.safetensors_file import write_tensors
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.model import load

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from export.checkpoint.safetensors_file import write_tensors
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig, TokenIds
-from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
 from quantize.folder.gptq_folder import LINEARS, linear_tensors, read, write

@@ -17,15 +17,16 @@ from export.graphs import decoder as decoder_graph
 from export.graphs import resampler as resampler_graph
 from export.graphs import vision as vision_graph
 from export.graphs.decoder import CheckpointWeights, build_decoder, stack
-from export.graphs.graph import CONTRIB, Weight
+from export.graphs.graph import CONTRIB
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
 from export.reference.model import OmniLMM
 from export.reference.streaming import stream_model
 from export.weights.tower_weights import CheckpointTower
-from export.weights.weight import QuantizedWeight
+from export.weights.weight import QuantizedWeight, Weight
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.gptq.gptq import round_to_nearest

@@ -15,7 +15,8 @@ from hypothesis.strategies import SearchStrategy
 
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import MANIFEST, Manifest
-from omnilmm_lite.console import ConsoleProgress, print_conversion, print_manifest
+from omnilmm_lite.commands.bundle_report import print_conversion, print_manifest
+from omnilmm_lite.console import ConsoleProgress
 from omnilmm_lite.errors import InputError
 from tests.command_line import Run, edit, linked, refused, runner
 

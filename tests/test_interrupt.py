@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from omnilmm_lite import load
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import PREFILL_CHUNK
-from omnilmm_lite.engine.device import Device, open_session, run_graph
+from omnilmm_lite.engine.device import open_session, run_graph
 from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, ended_by, in_background, interruptible, meanwhile
 from omnilmm_lite.errors import InputError
 

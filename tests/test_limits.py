@@ -15,9 +15,10 @@ from omnilmm_lite import model
 from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
 from omnilmm_lite.bundle.manifest import FileEntry, Graphs
 from omnilmm_lite.bundle.presets import PRESETS
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.commands.doctor import cores, memory
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.engine.device import Device, DeviceChoice
+from omnilmm_lite.engine.device import DeviceChoice
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine import threads
 from omnilmm_lite.machine.cores import Cores

@@ -17,9 +17,10 @@ from PIL import Image
 import omnilmm_lite
 from omnilmm_lite import model as model_module
 from omnilmm_lite.bundle.manifest import MANIFEST
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine import graph_opener as opening
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, DeviceChoice, DeviceError, open_session
+from omnilmm_lite.engine.device import DeviceChoice, DeviceError, open_session
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.picture.reading import preprocess

@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine import graph_opener as opening
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.graph_opener import GraphOpener
 from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, interruptible
 

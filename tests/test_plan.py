@@ -13,8 +13,8 @@ import pytest
 import cli
 from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
 from omnilmm_lite.bundle.presets import PRESETS
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.engine.device import Device
 from omnilmm_lite.plan.memory import Phase, Plan, make_plan
 from omnilmm_lite.plan.show import BAR_WIDTH, draw_bar, markdown
 from omnilmm_lite.plan.subject import KNOWN, Subject

@@ -14,19 +14,21 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.convert import write_bundle
 from export.graphs import graph as export_graph
 from export.graphs.decoder import CheckpointWeights
-from export.graphs.graph import GraphBuilder, Weight
+from export.graphs.graph import GraphBuilder
+from export.weights.weight import Weight
+from omnilmm_lite.bundle import tensor_size as tensor
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.onnx_file import read_graph
 from omnilmm_lite.bundle.presets import PRESETS, Preset
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.bundle.tensor_size import Role, TensorSize, data_bytes
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.engine.device import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import FP32, LinearFormat
 from omnilmm_lite.keys import expected_keys
-from omnilmm_lite.plan import disk, tensor
+from omnilmm_lite.plan import disk
 from omnilmm_lite.plan.graphs import graph_tensors
 from omnilmm_lite.plan.subject import Subject
-from omnilmm_lite.plan.tensor import Role, TensorSize, data_bytes
 from quantize.disk import checkpoint_bytes, spool_bytes
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest

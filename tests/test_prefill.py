@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.decoder import CheckpointWeights, DecoderWeights, build_decoder
-from export.graphs.graph import Weight
 from export.graphs.prefill import TOLERANCE, build_prefill, int8_layer
 from export.parity.check import ParityError, run_decoder, run_int8_prefill
 from export.parity.decoder_parity import Replacement, RoundedPrompts, decoder_logits
 from export.reference.streaming import stream_model
 from export.weights.rotation import rotate
+from export.weights.weight import Weight
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import SHORTEST_PREFILL, Decoder
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.formats import FP32
 from quantize.head import RoundedHead
 from tests.test_decoder import WatchedSession

@@ -21,10 +21,11 @@ from export.parity.subject import CheckpointSubject
 from export.reference.model import OmniLMM
 from export.reference.streaming import load_module
 from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine import device as device_module
 from omnilmm_lite.engine import graph_opener as opening
-from omnilmm_lite.engine.device import Device, choose_device
+from omnilmm_lite.engine.device import choose_device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import Model, Options, load
 from omnilmm_lite.picture.reading import load_image, preprocess

@@ -19,14 +19,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from omnilmm_lite.answer.sampling import (
-    Sampler,
-    SamplingParams,
-    filtered_probabilities,
-    penalize_frequency,
-    penalize_repetition,
-)
+from omnilmm_lite.answer.sampling import Sampler, filtered_probabilities, penalize_frequency, penalize_repetition
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.sampling_params import SamplingParams
 
 VOCAB = 32009
 

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.decoder import CheckpointWeights, build_decoder
-from export.graphs.graph import SEAMS, GraphBuilder, Weight
+from export.graphs.graph import SEAMS, GraphBuilder
 from export.graphs.prefill import build_prefill
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
@@ -26,8 +26,10 @@ from export.parity.check import run_decoder
 from export.parity.segments import open_pieces, run_in_pieces
 from export.weights.int8 import Int8Linear
 from export.weights.tower_weights import CheckpointTower, TowerLinear
+from export.weights.weight import Weight
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
 from quantize.gptq.gptq import round_to_nearest

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from omnilmm_lite import load
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.picture.reading import load_image
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.engine import Engine, Event, Failed, Finished, Job, Phase, Piece, Started, Task
 from omnilmm_lite.serve.errors import ApiError
 from tests.serving import PICTURES

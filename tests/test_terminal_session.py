@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 from omnilmm_lite.answer.generation import Answer
-from omnilmm_lite.chat import Chat, sampling_params
+from omnilmm_lite.chat import Chat
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.vision import VisionEncoder
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.model import Model, load
+from omnilmm_lite.sampling_params import sampling_params
 from omnilmm_lite.terminal.commands import COMMANDS, KEYS
 from omnilmm_lite.terminal.conversation import Conversation
 from omnilmm_lite.terminal.picture import Picture, open_file

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.terminal.transcript import (
     PictureRecord,
     Transcript,

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.graphs.graph import Array
+from export.checkpoint.safetensors_file import write_tensors
 from export.graphs.vision import build_vision
 from export.parity.check import Parity, ParityError, run_int8_tower
 from export.parity.cosines import Cosines
@@ -23,11 +23,12 @@ from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import load_module, stream_model
 from export.weights.int8 import AFTER_GELU, Int8Linear
 from export.weights.tower_weights import PREFIX, TowerLinear, TowerModules, stream_tower
+from export.weights.weight import Array
 from omnilmm_lite.bundle.presets import PRESETS
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.commands.bundle_report import print_tower
 from omnilmm_lite.config import VisionConfig
-from omnilmm_lite.console import print_tower
-from omnilmm_lite.durable import write_tensors
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, LinearFormat, Precision
 from omnilmm_lite.picture.reading import preprocess

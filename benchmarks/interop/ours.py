@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from benchmarks.quantization.smollm2 import CONFIG, SmolLM2
 from benchmarks.quantization.wikipedia import token_windows
+from export.checkpoint.safetensors_file import write_tensors
 from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tables
 from export.weights.weight import QuantizedWeight
-from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.keys import decoder_keys
 from quantize.folder.gptq_folder import LINEARS, linear_tensors, read, write
 from quantize.folder.packing import Layout

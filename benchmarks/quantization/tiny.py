@@ -24,7 +24,7 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
 from export.convert import write_bundle
 from export.graphs.decoder import CheckpointWeights, DecoderWeights
-from export.graphs.graph import Weight
+from export.weights.weight import Weight
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.durable import write_json
 from omnilmm_lite.json_file import read_json

@@ -26,9 +26,9 @@ from onnx import TensorProto
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.cuda_operators import NBITS_ROW_MULTIPLE
-from export.graphs.graph import Array, GraphBuilder, Weight, element_type
+from export.graphs.graph import GraphBuilder, element_type
 from export.reference.model import rope_tables
-from export.weights.weight import QuantizedWeight
+from export.weights.weight import Array, QuantizedWeight, Weight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision

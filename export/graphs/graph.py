@@ -14,11 +14,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from export.weights.matmul_nbits import pack_matmul_nbits
-from export.weights.weight import QuantizedWeight
+from export.weights.weight import Array, QuantizedWeight, Weight
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import Float, Precision
 
@@ -29,9 +28,7 @@ ALIGNMENT = 4096  # page size: lets onnxruntime map a weight instead of reading 
 SEAMS = "omnilmm.seams"  # metadata of the graph: how many nodes lie before each seam
 INLINE_BYTES = 1024  # shape constants and the like stay in the .onnx file, where shape inference can see them
 
-Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = Sequence[int | str]
-Weight: TypeAlias = Array | QuantizedWeight
 
 
 def element_type(number: Float) -> int:

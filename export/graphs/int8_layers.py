@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.graphs.graph import Array, GraphBuilder
+from export.graphs.graph import GraphBuilder
 from export.weights.int8 import ACTIVATION_CODES, LEAST_SCALE, Int8Linear, Int8Weight, TokenGrid
 from export.weights.pairs import overflowing_pairs
 from export.weights.rotation import hadamard
+from export.weights.weight import Array
 from omnilmm_lite.errors import OmniLMMError
 
 

@@ -17,10 +17,10 @@ import torch
 from onnx import TensorProto
 
 from export.graphs.decoder import cached_attention
-from export.graphs.graph import Array, GraphBuilder
+from export.graphs.graph import GraphBuilder
 from export.graphs.int8_layers import Int8Rows, int8_product, round_rows
 from export.weights.int8 import AFTER_GELU, SYMMETRIC, Int8Weight
-from export.weights.weight import QuantizedWeight
+from export.weights.weight import Array, QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.proof import attention, floats, int8, nbits, speed

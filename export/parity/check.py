@@ -25,13 +25,13 @@ from export.graphs import prefill as prefill_graph
 from export.graphs import resampler as resampler_graph
 from export.graphs import vision as vision_graph
 from export.graphs.decoder import DecoderWeights
-from export.graphs.graph import Array
 from export.parity.cosines import Cosines
 from export.parity.decoder_parity import Dequantized, Replacement, RoundedPrompts, decoder_logits, decoder_modules
 from export.parity.segments import open_pieces, run_in_pieces
 from export.reference.model import OmniLMM
 from export.reference.streaming import stream_model
 from export.weights.tower_weights import TowerWeights, stream_tower
+from export.weights.weight import Array
 from omnilmm_lite.bundle.manifest import PREFILL, Graphs
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, VisionConfig

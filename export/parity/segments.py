@@ -19,8 +19,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from export.graphs.graph import SEAMS, Array
-from omnilmm_lite.engine.device import Device, graph_errors, import_onnxruntime, providers, session_options
+from export.graphs.graph import SEAMS
+from export.weights.weight import Array
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.device import graph_errors, import_onnxruntime, providers, session_options
 from omnilmm_lite.errors import OmniLMMError
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ import torch
 from torch import nn
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.graphs.graph import Array, Weight
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import Module, StreamedModules, load_module
 from export.weights.int8 import Int8Linear
 from export.weights.int8_module import Int8Module
-from export.weights.weight import QuantizedWeight
+from export.weights.weight import Array, QuantizedWeight, Weight
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.formats import LinearFormat
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,6 @@ class QuantizedWeight:
         grouped = self.codes.reshape(*self.scales.shape, self.group_size)  # (out, groups, group_size)
         weight = (grouped.astype(np.float32) - self.zeros[..., None]) * self.scales[..., None]
         return weight.reshape(self.codes.shape)
+
+
+Weight: TypeAlias = Array | QuantizedWeight  # (out, in)

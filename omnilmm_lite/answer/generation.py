@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.answer.drafts import Drafts
 from omnilmm_lite.answer.grammar import Grammar
-from omnilmm_lite.answer.sampling import Sampler, SamplingParams
+from omnilmm_lite.answer.sampling import Sampler
 from omnilmm_lite.answer.stop_strings import StopStrings
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.vision import ImageFeatures
 from omnilmm_lite.errors import ContextFullError, InputError
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import image_span
 from omnilmm_lite.text.tokenizer import Tokenizer, TrailingSpace
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.answer.generation import FinishReason
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bench.check_report import CheckReport, Side
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.config import OmniLMMConfig
@@ -25,6 +24,7 @@ from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import Sample, build_samples, positions
 from omnilmm_lite.quality.statistics import Ints, Scores, score, summarize
 from omnilmm_lite.quality.subject import check_comparable
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.conversations import Conversation, read_source
 from omnilmm_lite.text.tokenizer import Tokenizer
 

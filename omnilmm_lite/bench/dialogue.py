@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bench.result import Question
 from omnilmm_lite.bench.series import Series, seconds
 from omnilmm_lite.bench.workload import picture, question
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.model import Model
 from omnilmm_lite.progress import Progress
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
 
 FIRST_SEED = 1000  # no other measurement has shown these pictures

@@ -19,7 +19,7 @@ from omnilmm_lite.bench.series import Series, seconds
 from omnilmm_lite.bench.settings import Settings
 from omnilmm_lite.bench.workload import picture, token_ids
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.engine.device import Device
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.versions import versions
 from omnilmm_lite.machine.description import Machine
 from omnilmm_lite.machine.memory import peak_rss_bytes

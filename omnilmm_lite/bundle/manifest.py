@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bundle.schema import build
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.engine.device import Device
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.sampling_params import SamplingParams
 
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from omnilmm_lite.bundle.tensor_size import Role, TensorSize
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.plan.tensor import Role, TensorSize
 
 MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER = 1, 5

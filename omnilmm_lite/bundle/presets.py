@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from omnilmm_lite.bundle.manifest import PREFILL, Graphs
-from omnilmm_lite.engine.device import Device
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
 

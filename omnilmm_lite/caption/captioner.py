@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnilmm_lite.answer.generation import Answer, Prompt
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bundle.folder import Bundle, sha256
 from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.caption.loading import Loaded
 from omnilmm_lite.caption.outcome import Outcome
 from omnilmm_lite.engine.vision import CACHED_PICTURES, ImageFeatures
 from omnilmm_lite.model import Model
+from omnilmm_lite.sampling_params import SamplingParams
 
 
 @dataclass(frozen=True)

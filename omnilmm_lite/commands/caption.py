@@ -68,9 +68,9 @@ def _job(args: argparse.Namespace) -> Job:
     from omnilmm_lite.caption.captioner import Captioner, model_name
     from omnilmm_lite.caption.job import Job
     from omnilmm_lite.caption.output import Output, settings_path
-    from omnilmm_lite.chat import sampling_params
     from omnilmm_lite.model import load
     from omnilmm_lite.picture.listing import Filter, list_pictures
+    from omnilmm_lite.sampling_params import sampling_params
 
     chosen = Filter(args.include, args.exclude, args.recursive)
     listing = list_pictures(args.folder, chosen, leave_out=[args.output, settings_path(args.output)])

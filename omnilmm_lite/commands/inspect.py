@@ -26,6 +26,6 @@ def inspect(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(json.loads(bundle.manifest.to_json()), ensure_ascii=False))
         return
-    from omnilmm_lite.console import print_manifest
+    from omnilmm_lite.commands.bundle_report import print_manifest
 
     print_manifest(bundle.manifest, verified=args.verify)

@@ -32,9 +32,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Answers the prompt about each picture, or starts the chat."""
-    from omnilmm_lite.answer.sampling import SamplingParams
-    from omnilmm_lite.chat import sampling_params
     from omnilmm_lite.model import load
+    from omnilmm_lite.sampling_params import SamplingParams, sampling_params
     from omnilmm_lite.terminal.waiting import value_of
 
     prompt = args.prompt if args.prompt is not None else _piped_prompt()
@@ -100,8 +99,8 @@ def _answer(
     model: Model, picture: Picture | None, prompt: str, args: argparse.Namespace, *, show: bool
 ) -> dict[str, Any]:
     """Runs one answer, printing it as it comes if `show`; the object that --json prints."""
-    from omnilmm_lite.chat import sampling_params
     from omnilmm_lite.machine.memory import peak_rss_bytes
+    from omnilmm_lite.sampling_params import sampling_params
     from omnilmm_lite.terminal.screen import shown
     from omnilmm_lite.terminal.waiting import stream, value_of
 

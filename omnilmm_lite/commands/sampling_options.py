@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omnilmm_lite.chat import SamplingOptions
+    from omnilmm_lite.sampling_params import SamplingOptions
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
 
 def sampling_options(args: argparse.Namespace) -> SamplingOptions:
     """What the command line says about sampling, and nothing of what it leaves open."""
-    from omnilmm_lite.chat import SamplingOptions
+    from omnilmm_lite.sampling_params import SamplingOptions
 
     names = SamplingOptions.__annotations__
     given = {name: getattr(args, name) for name in names}

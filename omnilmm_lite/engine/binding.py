@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.engine.device import Device, import_onnxruntime, run_graph
+from omnilmm_lite.engine.device import import_onnxruntime, run_graph
 
 if TYPE_CHECKING:
     import onnxruntime

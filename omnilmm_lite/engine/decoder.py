@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.engine.binding import FixedStep, unrecorded
-from omnilmm_lite.engine.device import Device, import_onnxruntime, run_graph
+from omnilmm_lite.engine.device import import_onnxruntime, run_graph
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.machine.memory import return_freed_memory
 

@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.interrupt import ended_by
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.threads import limited_threads
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 AUTO = "auto"
-
-
-class Device(Enum):
-    CPU = "cpu"
-    CUDA = "cuda"
-
-    @property
-    def provider(self) -> str:
-        return "CPUExecutionProvider" if self is Device.CPU else "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.binding import encode_pictures
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.interrupt import meanwhile
 from omnilmm_lite.engine.paging import populate, read_ahead
 from omnilmm_lite.engine.vision import Encode

@@ -6,9 +6,9 @@ import platform
 
 import numpy as np
 
-from omnilmm_lite import __version__
 from omnilmm_lite.engine.device import import_onnxruntime
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.version import __version__
 
 
 def versions() -> dict[str, str]:

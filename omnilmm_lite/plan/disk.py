@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 from omnilmm_lite.bundle.presets import Preset
+from omnilmm_lite.bundle.tensor_size import data_bytes
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.plan.graphs import GraphTensors, group_size
-from omnilmm_lite.plan.tensor import data_bytes
 
 BF16_BYTES, FP16_BYTES = 2, 2
 NPY_HEADER = 128  # of the embedding table, see numpy.lib.format

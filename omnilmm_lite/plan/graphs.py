@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from omnilmm_lite.bundle.presets import Preset
+from omnilmm_lite.bundle.tensor_size import Role, TensorSize
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
 from omnilmm_lite.formats import LinearFormat, Precision
-from omnilmm_lite.plan.tensor import Role, TensorSize
 
 FP32_BYTES = 4
 GROUP_SIZE = 128

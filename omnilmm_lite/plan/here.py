@@ -6,7 +6,7 @@ import functools
 import logging
 
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.engine.device import Device
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.memory import Limit, fatal_limit, memory_limit
 from omnilmm_lite.plan.memory import Plan, make_plan

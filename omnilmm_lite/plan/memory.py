@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omnilmm_lite.engine.device import Device
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.bundle.tensor_size import loaded_bytes, loading_bytes
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.plan.subject import Subject
-from omnilmm_lite.plan.tensor import loaded_bytes, loading_bytes
 from omnilmm_lite.plan.workspace import (
     BASE,
     CUDA_CONTEXT,

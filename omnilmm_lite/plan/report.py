@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from omnilmm_lite.bundle.tensor_size import data_bytes
 from omnilmm_lite.plan.memory import Plan
-from omnilmm_lite.plan.tensor import data_bytes
 from omnilmm_lite.plan.verdict import SIZES, Verdict, judge
 
 PARTS = ("vision", "resampler", "decoder", "kv_cache", "workspace")

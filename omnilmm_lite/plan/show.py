@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.console import plain_console
-from omnilmm_lite.engine.device import Device
 from omnilmm_lite.plan.memory import Phase, Plan
 from omnilmm_lite.plan.report import PARTS
 from omnilmm_lite.plan.verdict import GIB, Verdict, judge, usable_bytes

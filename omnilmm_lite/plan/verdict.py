@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnilmm_lite.bundle.presets import PRESETS, Preset
-from omnilmm_lite.engine.device import Device
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.plan.memory import Plan, make_plan
 from omnilmm_lite.plan.subject import Subject
 

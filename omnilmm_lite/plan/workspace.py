@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omnilmm_lite.bundle.presets import Preset
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine.decoder import PREFILL_CHUNK
-from omnilmm_lite.engine.device import Device
 from omnilmm_lite.formats import LinearFormat
 
 MIB = 1 << 20

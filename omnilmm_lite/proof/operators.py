@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnilmm_lite.bundle.folder import BUILTIN
-from omnilmm_lite.engine.device import Device, import_onnxruntime, providers, session_options
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.device import import_onnxruntime, providers, session_options
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.proof import attention, floats, int8, nbits
 from omnilmm_lite.proof.result import OperatorProof

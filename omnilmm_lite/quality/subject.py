@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine.vision import ImageFeatures
 from omnilmm_lite.errors import InputError
@@ -19,6 +18,7 @@ from omnilmm_lite.model import Model
 from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import Sample
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.tokenizer import Tokenizer
 
 ANSWER_TOKENS = 64  # of a written answer at most

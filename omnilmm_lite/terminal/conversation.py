@@ -16,8 +16,8 @@ from omnilmm_lite.terminal.screen import Screen, wants_plain
 from omnilmm_lite.terminal.session import AnswerStopped, Session
 
 if TYPE_CHECKING:
-    from omnilmm_lite.answer.sampling import SamplingParams
     from omnilmm_lite.model import Model
+    from omnilmm_lite.sampling_params import SamplingParams
 
 TWICE_S = 2.0  # between two Ctrl-C that leave
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from omnilmm_lite.answer.generation import Answer, FinishReason
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.machine.memory import peak_rss_bytes
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.terminal import settings
 from omnilmm_lite.terminal.picture import Picture, open_file, open_picture
 from omnilmm_lite.terminal.screen import Screen

@@ -6,9 +6,8 @@ import dataclasses
 import difflib
 from typing import Any
 
-from omnilmm_lite.answer.sampling import SamplingParams
-from omnilmm_lite.chat import SamplingOptions, sampling_params
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.sampling_params import SamplingOptions, SamplingParams, sampling_params
 
 NAMES = tuple(SamplingOptions.__annotations__)
 DEFAULT = "default"

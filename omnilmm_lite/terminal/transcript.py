@@ -10,9 +10,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.bundle.schema import SchemaError, build
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.sampling_params import SamplingParams
 
 FORMAT = "omnilmm-lite chat"
 VERSION = 1

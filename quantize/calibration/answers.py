@@ -16,7 +16,7 @@ from export.reference.model import DecoderLayer, KVCache, rope_tables
 from export.reference.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
 from quantize.calibration.samples import Sample
-from quantize.decoder.source import DecoderSource
+from quantize.calibration.source import DecoderSource
 
 CACHE_BYTES = 2 << 30  # for keys and values of the conversations that are answered side by side
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
+from export.checkpoint.safetensors_file import write_tensors
 from export.reference.model import Resampler, VisionBlock, VisionTower
 from export.reference.streaming import StreamedModules, load_module
-from omnilmm_lite.durable import write_tensors
 from omnilmm_lite.picture.reading import load_image, pixel_hash, preprocess
 from quantize.calibration.data import Prompt
 

@@ -21,26 +21,27 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
+from export.checkpoint.safetensors_file import write_tensors
 from export.reference.model import DecoderLayer
 from export.reference.streaming import load_module
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.durable import write_json, write_tensors
+from omnilmm_lite.durable import write_json
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import read_json
 from quantize.calibration.samples import Calibration
+from quantize.calibration.source import DecoderSource
 from quantize.decoder.correction import correct_weights
 from quantize.decoder.input_statistics import InputStatistics, kept_aside
 from quantize.decoder.report import ProjectionReport, parse_projections, report_json
-from quantize.decoder.source import DecoderSource
 from quantize.decoder.stages import LayerRun, get_linear
 from quantize.decoder.stream import Stream
 from quantize.disk import check_room, checkpoint_bytes, full_disk_said, spool_bytes
 from quantize.folder.gptq_folder import LINEARS, REPORT_FILE, linear_from_tensors, linear_tensors, write
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import Columns, proxy_loss, round_to_nearest
+from quantize.gptq.group_sizes import GROUP_SIZES
 from quantize.gptq.settings import GPTQSettings
-from quantize.options import GROUP_SIZES
 from quantize.work_folder import WorkFolder
 
 NORMS = ("input_layernorm", "post_attention_layernorm")

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from export.checkpoint.safetensors_file import write_tensors
 from export.reference.model import DecoderLayer, causal_mask, rope_tables
 from export.reference.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.durable import write_json, write_tensors
+from omnilmm_lite.durable import write_json
 from omnilmm_lite.json_file import read_json
 from quantize.calibration.samples import Sample
 from quantize.decoder.budget import Unit, damages_json, parse_damages, unit_names

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.graphs.graph import Array
 from export.weights.int8 import AFTER_GELU, SYMMETRIC, Int8Linear, Int8Weight, TokenGrid
 from export.weights.tower_weights import PREFIX, TowerLinear
+from export.weights.weight import Array
 from omnilmm_lite.formats import LinearFormat
 
 LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.graphs.graph import Array
 from export.weights.rotation import widest_block
 from export.weights.tower_weights import TowerLinear
+from export.weights.weight import Array
 from omnilmm_lite.formats import LinearFormat
 from quantize.gptq.gptq import round_to_nearest
 

@@ -23,11 +23,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
+from export.checkpoint.safetensors_file import write_tensors
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import ModuleSource, load_module
 from export.weights.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
 from omnilmm_lite.bundle.presets import Preset
-from omnilmm_lite.durable import write_json, write_tensors
+from omnilmm_lite.durable import write_json
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.json_file import read_json

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graphs.graph import Array
-from omnilmm_lite.engine.device import Device, import_onnxruntime, providers, session_options
+from export.weights.weight import Array
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.device import import_onnxruntime, providers, session_options
 
 TYPES = {  # of a node's inputs and outputs, in their order
     "QuantizeLinear": ((TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.UINT8), TensorProto.UINT8),

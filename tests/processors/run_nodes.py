@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from omnilmm_lite.engine.device import Device, open_session
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.device import open_session
 
 
 def main(graph: str, feeds: str, out: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 from benchmarks.processors.emulation import Processor, run_python
 from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.decoder import TOLERANCE_INT8_ACTIVATIONS
-from export.graphs.graph import Array
 from export.graphs.prefill import TOLERANCE
+from export.weights.weight import Array
 from omnilmm_lite.builtin_conversations import CONVERSATIONS
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.picture.reading import preprocess

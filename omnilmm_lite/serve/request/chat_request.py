@@ -9,8 +9,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from omnilmm_lite.answer.sampling import SamplingParams
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.errors import ApiError, invalid
 from omnilmm_lite.serve.request.fields import Fields, checked_text, json_type, printable
 from omnilmm_lite.serve.request.response_format import read_response_format

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from omnilmm_lite.engine.device import Device
+from omnilmm_lite.bundle.target import Device
 
 # How the converter lays out a graph's data file; tests hold these against it.
 ALIGNMENT = 4096
