@@ -18,7 +18,7 @@ import httpx
 from PIL import Image
 
 from benchmarks.serve_load import server
-from tests.serving import CHAT, PICTURES, question
+from tests.serve.serving import CHAT, PICTURES, question
 
 PHASES = {"encode": ": encode", "prefill": ": prefill", "decode": "data: "}
 LOOK_EVERY_S = 0.01

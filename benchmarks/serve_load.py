@@ -24,8 +24,8 @@ from typing import Any
 
 import httpx
 
-from tests.serving import CHAT, PICTURES, data_url, question
-from tests.test_serve_refusals import MALFORMED
+from tests.serve.serving import CHAT, PICTURES, data_url, question
+from tests.serve.test_refusals import MALFORMED
 
 WARM_UP = 20  # requests after which the memory should be flat
 GROWTH = 0.05  # allowed after that

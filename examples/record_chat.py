@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from pyte.screens import Char, Screen
 
-from tests.emulated_terminal import CTRL_D, ENTER, TAB, EmulatedTerminal
+from tests.terminal.emulated_terminal import CTRL_D, ENTER, TAB, EmulatedTerminal
 
 ROOT = Path(__file__).parent.parent
 COLUMNS, ROWS = 84, 64

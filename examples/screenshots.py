@@ -16,7 +16,7 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser
 
-from tests.browser import ask, chromium, opened, serving, upload
+from tests.serve.browser import ask, chromium, opened, serving, upload
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "examples/pictures/cat.png"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from export.checkpoint.checkpoint import Checkpoint
     from omnilmm_lite.model import Model
-    from tests.browser import Watch
+    from tests.serve.browser import Watch
 
 settings.register_profile("omnilmm", deadline=None)  # the machine may be busy: no example fails for being slow
 settings.load_profile("omnilmm")
@@ -71,7 +71,7 @@ def model(loaded_model: Model) -> Model:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from tests.browser import chromium
+    from tests.serve.browser import chromium
 
     with chromium() as browser:
         yield browser
@@ -80,7 +80,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def profile(browser: Browser, address: str) -> Iterator[tuple[BrowserContext, Watch]]:
     """A fresh profile, and the watch over it, which the test fails by in its end."""
-    from tests.browser import watched
+    from tests.serve.browser import watched
 
     with watched(browser, address) as profile:
         yield profile
@@ -93,6 +93,6 @@ def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
 
 @pytest.fixture
 def page(context: BrowserContext, address: str) -> Page:
-    from tests.browser import opened
+    from tests.serve.browser import opened
 
     return opened(context, address)

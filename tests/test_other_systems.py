@@ -7,16 +7,36 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
+
 HIDDEN = "tests/other_systems/test_hidden.py"
 # Every command of the runtime and the chat: what asks the system, and what writes files.
-ASKING = ("cli", "plan", "doctor", "bench", "terminal_session", "terminal_paths")
-WRITING = ("bundle", "caption", "picture_listing", "serve", "spool", "terminal_prompt")
-CONVERTING = ("convert", "quantize_run", "gptq_folder", "sensitivity", "tower_quantizer")
+ASKING = (
+    "commands/test_cli",
+    "commands/test_doctor",
+    "plan/test_plan",
+    "bench/test_bench",
+    "terminal/test_session",
+    "terminal/test_paths",
+)
+WRITING = (
+    "bundle/test_folder",
+    "caption/test_caption",
+    "picture/test_listing",
+    "serve/test_serve",
+    "quantize/decoder/test_spool",
+    "terminal/test_prompt",
+)
+CONVERTING = (
+    "export/test_convert",
+    "quantize/decoder/test_run",
+    "quantize/folder/test_gptq_folder",
+    "quantize/decoder/test_sensitivity",
+    "quantize/tower/test_int8",
+)
 
 Run = subprocess.Popen[str]
 
@@ -24,7 +44,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what other syst
 
 
 def start(platform: str, *names: str) -> Run:
-    files = [HIDDEN, *(f"tests/test_{name}.py" for name in names)]
+    files = [HIDDEN, *(f"tests/{name}.py" for name in names)]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.other_systems.plugin"]
     return subprocess.Popen(
         [*command, "--hypothesis-profile=elsewhere", *files],

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.systems import not_on_windows
 
 pytestmark = not_on_windows  # whose shells take other words
 
-ROOT = Path(__file__).parent.parent
 WAIT_S = 300  # for what hangs
 COMMAND = re.compile(r"(omnilmm-lite|echo|curl) ")
 

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tests import torchvision_operators
+from tests.export import torchvision_operators
 from tests.golden_reference import (
     CONVERSATIONS,
     FEATURE_STEP,

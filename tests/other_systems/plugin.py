@@ -1,6 +1,6 @@
 """Lets this project's modules believe that they run elsewhere, on the system that a variable names:
 
-    OMNILMM_TEST_AS=win32 python -m pytest -p tests.other_systems.plugin tests/test_bundle.py
+    OMNILMM_TEST_AS=win32 python -m pytest -p tests.other_systems.plugin tests/bundle/test_folder.py
 
 or `darwin`. mypy proves that no name is used which isn't there; this shows that what runs in its place works.
 """

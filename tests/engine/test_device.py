@@ -1,0 +1,301 @@
+"""Device choice against stand-ins for onnxruntime: no machine here has a card, and each failure of one must be said."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine import device
+from omnilmm_lite.engine.device import DeviceError, choose_device, graph_errors, import_onnxruntime, open_session
+from omnilmm_lite.errors import InputError, OmniLMMError
+from tests.paths import ROOT
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+class FakeOptions:
+    def __init__(self) -> None:
+        self.log_severity_level = 2
+        self.intra_op_num_threads = 0
+        self.entries: dict[str, str] = {}
+
+    def add_session_config_entry(self, key: str, value: str) -> None:
+        self.entries[key] = value
+
+
+class FakeSession:
+    def __init__(self, used: Sequence[str]) -> None:
+        self.used = list(used)
+        self.fallback = True
+
+    def get_providers(self) -> list[str]:
+        return self.used
+
+    def disable_fallback(self) -> None:
+        self.fallback = False
+
+
+class FakeOnnxRuntime:
+    """The part of the module that the runtime uses. `available`: what it is built with; `used`: what a session gets."""
+
+    __version__ = "9.9.9"
+    SessionOptions = FakeOptions
+
+    def __init__(self, available: Sequence[str], used: Sequence[str], error: Exception | None = None) -> None:
+        self.available, self.used, self.error = available, used, error
+        self.calls: list[str] = []
+        self.arguments: dict[str, Any] = {}
+
+    def disable_telemetry_events(self) -> None:
+        self.calls.append("disable_telemetry_events")
+
+    def get_available_providers(self) -> list[str]:
+        return list(self.available)
+
+    def preload_dlls(self) -> None:
+        self.calls.append("preload_dlls")
+        print("Failed to load libcublasLt.so.13")  # the real one says so on stdout
+
+    def InferenceSession(self, path: str, options: FakeOptions, **arguments: Any) -> FakeSession:
+        self.calls.append("InferenceSession")
+        self.arguments = {"path": path, "options": options} | arguments
+        if self.error is not None:
+            raise self.error
+        return FakeSession(self.used)
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def put(available: Sequence[str], used: Sequence[str] = (CPU,), error: Exception | None = None) -> FakeOnnxRuntime:
+        fake = FakeOnnxRuntime(available, used, error)
+        monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+        return fake
+
+    return put
+
+
+# ---- the choice ----
+
+
+def test_auto_follows_a_cpu_bundle_even_where_cuda_is_there(install: Any) -> None:
+    install([CUDA, CPU])
+    choice = choose_device("auto", Device.CPU)
+    assert (choice.device, choice.is_fallback) == (Device.CPU, False)
+
+
+def test_auto_takes_cuda_for_a_cuda_bundle_and_preloads_its_libraries(install: Any) -> None:
+    ort = install([CUDA, CPU])
+    choice = choose_device("auto", Device.CUDA)
+    assert (choice.device, choice.is_fallback) == (Device.CUDA, False)
+    assert "preload_dlls" in ort.calls
+
+
+def test_auto_without_cuda_falls_back_and_says_why(install: Any) -> None:
+    install([CPU])
+    choice = choose_device("auto", Device.CUDA)
+    assert (choice.device, choice.is_fallback) == (Device.CPU, True)
+    assert "9.9.9" in choice.reason
+    assert "omnilmm-lite[gpu]" in choice.reason
+
+
+def test_cuda_that_is_not_built_in_is_refused(install: Any) -> None:
+    install([CPU])
+    with pytest.raises(DeviceError, match=r"CUDA was asked for, but .*omnilmm-lite\[gpu\]"):
+        choose_device("cuda", Device.CUDA)
+
+
+def test_what_is_asked_for_wins_over_the_bundle(install: Any) -> None:
+    install([CUDA, CPU])
+    assert choose_device("cpu", Device.CUDA).device is Device.CPU
+    assert choose_device("cuda", Device.CUDA).device is Device.CUDA
+
+
+def test_a_bundle_for_the_cpu_does_not_go_onto_a_card(install: Any) -> None:
+    """docs/gpu.md: CUDA has no fp32 GroupQueryAttention and no MatMulIntegerToFloat, and the CPU would take them."""
+    install([CUDA, CPU])
+    with pytest.raises(InputError, match="built for the CPU"):
+        choose_device("cuda", Device.CPU)
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "CPU", "", "cuda:1"])
+def test_unknown_devices_are_refused_with_the_choices(install: Any, wanted: str) -> None:
+    install([CPU])
+    with pytest.raises(InputError, match="choose auto, cpu or cuda"):
+        choose_device(wanted, Device.CPU)
+
+
+def look_only_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For onnxruntime; what is loaded already comes back at the end."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    del sys.modules["onnxruntime"]
+    monkeypatch.setattr(sys, "path", [str(folder)])
+
+
+def test_what_another_builds_uninstall_left_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime").mkdir()  # a folder without a module imports all the same
+    look_only_in(tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=r"installed but damaged \(parts of it are missing\): uninstall"):
+        import_onnxruntime()
+
+
+def test_an_onnxruntime_that_fails_to_load_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    look_only_in(tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=r"installed but damaged \(libgomp"):
+        import_onnxruntime()
+
+
+def test_a_missing_onnxruntime_names_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"omnilmm-lite\[cpu\], or omnilmm-lite\[gpu\]"):
+        choose_device("auto", Device.CUDA)
+
+
+def test_what_onnxruntime_prints_about_missing_libraries_stays_off_stdout(
+    install: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install([CUDA, CPU])
+    choose_device("cuda", Device.CUDA)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "libcublasLt" in captured.err
+
+
+# ---- sessions ----
+
+
+def test_a_cpu_session_gets_the_cpu_alone(install: Any) -> None:
+    ort = install([CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CPU, threads=3)
+    assert ort.arguments["providers"] == [CPU]
+    assert ort.arguments["options"].intra_op_num_threads == 3
+    # an entry that changes the thread's float mode for the whole program must not come back
+    assert ort.arguments["options"].entries == {}
+
+
+@pytest.mark.parametrize(("limited", "asked"), [(None, 0), (3, 3)])
+def test_threads_are_onnxruntimes_choice_where_nothing_limits_them(
+    install: Any, monkeypatch: pytest.MonkeyPatch, limited: int | None, asked: int
+) -> None:
+    monkeypatch.setattr(device, "limited_threads", lambda: limited)
+    ort = install([CPU])
+    open_session(Path("a.onnx"), Device.CPU)
+    assert ort.arguments["options"].intra_op_num_threads == asked
+
+
+def test_a_cuda_session_bounds_its_arena_and_never_falls_back(install: Any) -> None:
+    ort = install([CUDA, CPU], used=[CUDA, CPU])
+    session: Any = open_session(Path("a.onnx"), Device.CUDA)
+    (name, options), second = ort.arguments["providers"]
+    assert (name, second) == (CUDA, CPU)
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
+    assert (options["cudnn_conv_algo_search"], options["cudnn_conv_use_max_workspace"]) == ("HEURISTIC", "0")
+    assert "enable_cuda_graph" not in options
+    assert ort.arguments["enable_fallback"] == 0
+    assert session.fallback is False
+
+
+def test_a_cuda_graph_is_recorded_only_where_it_is_asked_for(install: Any) -> None:
+    ort = install([CUDA, CPU], used=[CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CUDA, cuda_graph=True)
+    (_, options), _ = ort.arguments["providers"]
+    assert options["enable_cuda_graph"] == "1"
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
+    ort = install([CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CPU, cuda_graph=True)
+    assert ort.arguments["providers"] == [CPU]
+
+
+def test_weights_are_mapped_on_the_cpu_alone(install: Any) -> None:
+    ort = install([CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CPU, mapped=True)
+    assert ort.arguments["options"].entries == {"session.disable_prepacking": "1"}
+    ort = install([CUDA, CPU], used=[CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CUDA, mapped=True)
+    assert ort.arguments["options"].entries == {}
+
+
+def test_a_session_that_silently_runs_on_the_cpu_is_refused(install: Any) -> None:
+    install([CUDA, CPU], used=[CPU])
+    with pytest.raises(DeviceError, match=r"decoder\.onnx was to run on cuda.*CPUExecutionProvider.*9\.9\.9"):
+        open_session(Path("/bundle/decoder.onnx"), Device.CUDA)
+
+
+def test_a_card_that_fails_is_a_device_error_of_one_line(install: Any) -> None:
+    install([CUDA, CPU], error=RuntimeError("CUDA failure 35: driver too old\nat line 7"))
+    with pytest.raises(DeviceError, match=r"decoder\.onnx can't run on cuda: CUDA failure 35: driver too old$"):
+        open_session(Path("/bundle/decoder.onnx"), Device.CUDA)
+
+
+def test_a_broken_graph_on_the_cpu_is_no_device_error(install: Any) -> None:
+    install([CPU], error=ValueError(""))
+    with pytest.raises(OmniLMMError, match=r"a\.onnx: onnxruntime can't load this graph: ValueError") as caught:
+        open_session(Path("a.onnx"), Device.CPU)
+    assert not isinstance(caught.value, DeviceError)
+
+
+def test_errors_while_a_graph_runs_become_one_line_and_interrupts_pass() -> None:
+    with (
+        pytest.raises(OmniLMMError, match=r"^decoder: onnxruntime failed while running it: first$"),
+        graph_errors("decoder"),
+    ):
+        raise RuntimeError("first\nsecond")
+    with pytest.raises(KeyboardInterrupt), graph_errors("decoder"):
+        raise KeyboardInterrupt
+
+
+# ---- the real module, in a process of its own ----
+
+IMPORTS = """
+import socket, sys
+class NoNetwork(socket.socket):
+    def connect(self, address):
+        raise SystemExit(f"connects to {address}")
+    connect_ex = sendto = connect
+socket.socket = NoNetwork
+def refuse(*arguments, **options):
+    raise SystemExit(f"looks up {arguments}")
+socket.getaddrinfo = socket.create_connection = refuse
+
+import omnilmm_lite
+assert "onnxruntime" not in sys.modules, "importing the package starts the engine"
+from PIL import Image
+chat = omnilmm_lite.load(sys.argv[1]).chat(Image.new("RGB", (8, 8)))
+chat.ask("What is this?", max_new_tokens=2)
+forbidden = {"torch", "onnx", "transformers", "sentencepiece", "safetensors", "export", "quantize"}
+print(sorted(forbidden & sys.modules.keys()))
+"""
+
+
+def test_the_runtime_imports_no_torch_and_touches_no_network(tiny_bundle: Path) -> None:
+    result = run_python(IMPORTS, str(tiny_bundle))
+    assert (result.stdout.strip(), result.stderr) == ("[]", "")
+
+
+TELEMETRY = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            print(os.environ.get("ORT_DISABLE_TELEMETRY"))
+sys.meta_path.insert(0, Watch())
+from omnilmm_lite.engine.device import import_onnxruntime
+import_onnxruntime()
+"""
+
+
+def test_telemetry_is_off_before_onnxruntime_loads() -> None:
+    assert run_python(TELEMETRY).stdout.split() == ["1"]
+
+
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

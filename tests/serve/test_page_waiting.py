@@ -1,0 +1,124 @@
+"""What the page shows while it waits, and Stop, with a server as slow as a big model makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.paths import ROOT
+from tests.serve.browser import Watch, answered, ask, bodies, facts, serving, until, upload
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+PICTURES = ROOT / "examples/pictures"
+
+# A request of somebody else's, long enough to wait for.
+OCCUPY = """() => {
+    window.left = new AbortController();
+    const messages = [{ role: "user", content: "What can you do?" }];
+    const body = JSON.stringify({ model: "tiny", messages, stream: true, temperature: 5, top_k: 0, top_p: 1, seed: 1 });
+    const headers = { "Content-Type": "application/json" };
+    fetch("v1/chat/completions", { method: "POST", headers, body, signal: window.left.signal }).catch(() => {});
+}"""
+LEAVE = "window.left.abort()"
+
+
+@pytest.fixture(scope="module")
+def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
+    with serving("tests.serve.slow_server", "--queue", "1") as address:
+        yield address
+
+
+def send(page: Page, question: str) -> None:
+    page.fill("#question", question)
+    page.press("#question", "Enter")
+
+
+def long_answers(page: Page) -> None:
+    """The model talks nonsense until it is stopped."""
+    page.click(".open-settings >> nth=0")
+    for field, value in {"#temperature": "5", "#top-k": "0", "#top-p": "1", "#seed": "1"}.items():
+        page.fill(field, value)
+    page.press("#settings", "Escape")
+
+
+def test_each_phase_is_shown(page: Page) -> None:
+    upload(page, PICTURES / "easy-vqa-teal-circle.png")
+    page.evaluate(OCCUPY)
+    send(page, "What color is the shape?")
+    page.wait_for_selector(".phase-text >> text=Waiting in the queue, place 1")
+    page.evaluate(LEAVE)
+    page.wait_for_selector(".phase-text >> text=Looking at the picture")
+    page.wait_for_selector(".phase-text >> text=Reading the prompt")
+    assert answered(page) == "The shape is teal."
+    assert page.locator(".phase:visible").count() == 0
+    assert page.locator("#said").text_content() == "The shape is teal."  # once, for a screen reader
+    assert "remembered" not in facts(page)
+
+
+def test_stop_keeps_what_was_said(page: Page) -> None:
+    asked = bodies(page)
+    long_answers(page)
+    send(page, "What can you do?")
+    until(page, "document.querySelector('.answer-text').textContent.length > 20")
+    page.click("#stop")
+    said = answered(page)
+    assert facts(page) == "stopped"
+    send(page, "And more?")
+    until(page, "document.querySelector('.turn:last-child .answer-text').textContent.length > 20")
+    page.keyboard.press("Escape")
+    answered(page)
+    assert asked[1]["messages"][1] == {"role": "assistant", "content": said}
+
+
+def test_stop_while_the_picture_is_looked_at(page: Page) -> None:
+    asked = bodies(page)
+    upload(page, PICTURES / "cat.png")
+    send(page, "What is this?")
+    page.wait_for_selector(".phase-text >> text=Looking at the picture")
+    page.click("#stop")
+    assert answered(page) == ""
+    assert facts(page) == "stopped"
+    assert ask(page, "Is there a dog?") == "No, there is no dog."
+    assert page.locator(".turn").count() == 1  # a question without an answer is no part of the conversation
+    assert [len(body["messages"]) for body in asked] == [1, 1]
+
+
+def test_stop_while_waiting_leaves_the_queue(page: Page) -> None:
+    page.evaluate(OCCUPY)
+    send(page, "What can you do?")
+    page.wait_for_selector(".phase-text >> text=Waiting in the queue, place 1")
+    page.keyboard.press("Escape")
+    answered(page)
+    until(page, "fetch('health').then((r) => r.json()).then((h) => h.queue.waiting === 0)")
+    page.evaluate(LEAVE)
+
+
+def test_a_full_queue_is_said(page: Page, profile: tuple[BrowserContext, Watch]) -> None:
+    profile[1].expected.append("429")
+    page.evaluate(OCCUPY)
+    until(page, "fetch('health').then((r) => r.json()).then((h) => h.queue.running === 1)")
+    page.evaluate("window.first = window.left")
+    page.evaluate(OCCUPY)
+    until(page, "fetch('health').then((r) => r.json()).then((h) => h.queue.waiting === 1)")
+    ask(page, "What can you do?")
+    line = page.locator(".answer-error").text_content() or ""
+    assert line.startswith("Too many are waiting already. Try again in")
+    page.evaluate("window.first.abort(); window.left.abort()")
+    until(page, "fetch('health').then((r) => r.json()).then((h) => h.queue.running === 0)")
+    page.click(".again")
+    assert answered(page).startswith("I can name things")
+
+
+def test_another_picture_ends_the_answer_that_was_running(page: Page) -> None:
+    long_answers(page)
+    send(page, "What can you do?")
+    until(page, "document.querySelector('.answer-text').textContent.length > 0")
+    upload(page, PICTURES / "cat.png")
+    page.wait_for_selector(".note >> text=New picture, new conversation")
+    until(page, "fetch('health').then((r) => r.json()).then((h) => h.queue.running === 0)")
+    assert page.locator(".turn").count() == 0
+    assert page.locator("#send").is_visible()
