@@ -24,6 +24,7 @@ from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.safetensors_file import write_tensors
+from export.parity.cosines import Cosines
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.streaming import ModuleSource, load_module
 from export.weights.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
@@ -146,21 +147,25 @@ class _Run:
         """Leaves the block in the folder, in place of its statistics; the report on it."""
         file, report_file = self._block(index), self._block(index).with_suffix(".json")
         if not file.is_file():
-            exact = self._load(self.checkpoint, index)
-            statistics = BlockStatistics.from_tensors(load_file(self._statistics(index)))
-            try:
-                quantized = quantize_block(exact, statistics, divisors)
-            except InputError as error:
-                raise InputError(f"{PREFIX}.blocks.{index} can't be quantized: {error}") from error
-            tower = Int8Tower(self.checkpoint, divisors.numpy(), lambda _: quantized)
-            emulated = self._load(TowerModules(tower), index)
-            chosen, damage = choose_inner(exact, emulated, quantized, statistics.probe, divisors)
+            chosen, damage = self._quantize(index, divisors)
             write_json(report_file, asdict(damage) | {"fc2_rotation": chosen.linears["mlp.fc2"].rotation})
             write_tensors(file, chosen.to_tensors())
         self._statistics(index).unlink(missing_ok=True)
         report = read_json(report_file)
         self.progress.step(f"block {index + 1}/{self.count}: worst token's cosine {report['worst_cosine']:.4f}")
         return report
+
+    def _quantize(self, index: int, divisors: Tensor) -> tuple[Int8Block, Cosines]:
+        """The statistics' map goes with this call: Windows removes no mapped file."""
+        exact = self._load(self.checkpoint, index)
+        statistics = BlockStatistics.from_tensors(load_file(self._statistics(index)))
+        try:
+            quantized = quantize_block(exact, statistics, divisors)
+        except InputError as error:
+            raise InputError(f"{PREFIX}.blocks.{index} can't be quantized: {error}") from error
+        tower = Int8Tower(self.checkpoint, divisors.numpy(), lambda _: quantized)
+        emulated = self._load(TowerModules(tower), index)
+        return choose_inner(exact, emulated, quantized, statistics.probe, divisors)
 
     def read(self, index: int) -> Int8Block:
         return Int8Block.read(self._block(index))
