@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.builtin import BUILTIN
+from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.device import AUTO, choose_device, import_onnxruntime, open_session
 from omnilmm_lite.engine.versions import versions

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.manifest import EXACT_INT8_SCHEMA, MANIFEST, FileEntry, Manifest
 from omnilmm_lite.errors import InputError
 
-BUILTIN = Path(__file__).parent / "builtin"
 BUILTIN_NAME = "tiny"
 HASH_CHUNK = 1 << 22
 # How protobuf writes TensorProto.external_data{key: "location", value: ...}, where a graph says its weights lie: field

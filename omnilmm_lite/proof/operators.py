@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnilmm_lite.bundle.folder import BUILTIN
+from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.device import import_onnxruntime, providers, session_options
 from omnilmm_lite.errors import OmniLMMError

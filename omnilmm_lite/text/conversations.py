@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.listing import Filter, list_pictures
 from omnilmm_lite.text.prompt import TextEncoder, encode_chat
 
-PICTURES = Path(__file__).parent / "builtin" / "pictures"
+PICTURES = BUILTIN / "pictures"
 # Asked in turn about pictures that come without a question of their own.
 QUESTIONS = (
     "What is in this picture?",

@@ -12,7 +12,7 @@ import pytest
 
 import cli
 from omnilmm_lite import doctor
-from omnilmm_lite.bundle.folder import BUILTIN
+from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.doctor import Provider, diagnose
 from omnilmm_lite.proof import Family, Operator, OperatorProof

@@ -12,7 +12,8 @@ import pytest
 
 import cli
 from omnilmm_lite import model
-from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.builtin import BUILTIN
+from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
 from omnilmm_lite.bundle.manifest import FileEntry, Graphs
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.bundle.target import Device

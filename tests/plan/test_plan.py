@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import cli
-from omnilmm_lite.bundle.folder import BUILTIN, BUILTIN_NAME, Bundle
+from omnilmm_lite.builtin import BUILTIN
+from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
