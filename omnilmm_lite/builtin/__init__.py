@@ -1,4 +1,4 @@
-"""What comes with the package: the built-in model, pictures to calibrate and measure with, graphs to prove operators."""
+"""What comes with the package: the built-in model, pictures to calibrate with, graphs to prove operators with."""
 
 from pathlib import Path
 

@@ -305,6 +305,7 @@ def test_where_nothing_is_told(tmp_path: Path) -> None:
 
 CHILD = """
 import dataclasses, json, pathlib
+import numpy  # starts threads of its own
 from omnilmm_lite.bundle.folder import BUILTIN
 from omnilmm_lite.engine.device import Device, open_session
 from omnilmm_lite.machine.description import Machine
