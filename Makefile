@@ -25,6 +25,7 @@ test-processors: .venv/dev.stamp
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	printf '%s\n' linux win32 darwin | xargs -P 3 -I @ $(BIN)/mypy --platform @ --cache-dir .mypy_cache/@
 
 format: .venv/dev.stamp
@@ -54,7 +55,7 @@ bench-real: .venv/benchmarks.stamp
 	$(BIN)/python -m benchmarks.real --work $(REAL_WORK) $(if $(PEERS),--peers $(PEERS)) $(REAL)
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

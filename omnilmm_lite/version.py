@@ -1,3 +1,3 @@
 """This package's version, which pyproject.toml has as well: a test holds them together."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

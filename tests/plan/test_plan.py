@@ -208,10 +208,10 @@ def test_a_bar_is_as_long_as_its_parts() -> None:
     assert draw_bar(phase, usable=GIB, scale=3 * GIB).plain.count("·") == 0
 
 
-def test_readme_has_the_table_that_plan_makes() -> None:
+def test_the_docs_have_the_table_that_plan_makes() -> None:
     plans = [planned(preset) for preset in PRESETS]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert markdown(plans) in readme
+    page = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+    assert markdown(plans) in page
 
 
 # ---- refusals ----
