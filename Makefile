@@ -45,7 +45,7 @@ benchmark-quantization: .venv/benchmarks.stamp
 	$(BIN)/python -m benchmarks.quantization --work $(WORK)/smollm2 \
 	  $(if $(GPTQMODEL),--gptqmodel $(GPTQMODEL)) $(if $(LLAMACPP),--llamacpp $(LLAMACPP))
 	$(if $(TINY),$(BIN)/python -m benchmarks.quantization.tiny --data $(TINY) --work $(WORK)/tiny)
-	$(BIN)/python -m benchmarks.quantization.tower --out $(WORK)/tower.json --plot docs/images/tower-blocks.svg
+	$(BIN)/python -m benchmarks.tower --out $(WORK)/tower.json --plot docs/images/tower-blocks.svg
 	$(BIN)/python -m benchmarks.quantization.real_layer --work $(WORK)/layer
 
 # Hours, and tens of GB of disk; it says how many first, and goes on where it was stopped. PEERS=PYTHON, of an environment

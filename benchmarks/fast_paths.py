@@ -28,8 +28,9 @@ from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.quality.statistics import Scores, Summary, score, summarize
-from quantize.decoder.layers import Job, quantize_decoder
-from quantize.folder.gptq_folder import read
+from quantize.decoder.job import QuantizationJob
+from quantize.decoder.quantizer import quantize_decoder
+from quantize.folder.read import read_gptq_folder
 from quantize.head import RoundedHead
 
 Array = NDArray[np.float32]
@@ -77,8 +78,8 @@ def main() -> None:
     calibrated, ids = token_windows(model.tokenizer(), max(CALIBRATED, SEQUENCES), TOKENS)
     work_dir = args.work / "64-oursbothanderrorcorrection"
     if args.gptq is None:  # goes on where it was, and is there at once where it is finished
-        quantize_decoder(Job(model, calibration(model, calibrated[:CALIBRATED]), OURS), work_dir, print)
-    build(model, read(args.gptq or work_dir / "gptq", model.config.decoder), args.work)
+        quantize_decoder(QuantizationJob(model, calibration(model, calibrated[:CALIBRATED]), OURS), work_dir, print)
+    build(model, read_gptq_folder(args.gptq or work_dir / "gptq", model.config.decoder), args.work)
     ids = ids[:SEQUENCES]
     original = Evaluation(model, ids)
     print("| path | KLD, prompt | KLD, answer | top-1, prompt | top-1, answer |\n|---|---|---|---|---|")

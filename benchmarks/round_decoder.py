@@ -16,7 +16,8 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.safetensors_file import write_tensors
 from omnilmm_lite.console import ConsoleProgress
 from quantize.decoder.report import report_json
-from quantize.folder.gptq_folder import LINEARS, linear_tensors, write
+from quantize.folder.tensors import LINEARS, linear_tensors
+from quantize.folder.write import write_gptq_folder
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.grid import GridMethod
 from quantize.gptq.settings import GPTQSettings
@@ -46,7 +47,7 @@ def main() -> None:
         halves = {f"{name}.weight": checkpoint.tensor(f"{name}.weight").half().numpy() for name in PLAIN}
         write_tensors(plain, halves)
         report = report_json([], SETTINGS.to_dict())
-        write(args.out, [plain, *files], config, checkpoint.config.tokens, SETTINGS, report)
+        write_gptq_folder(args.out, [plain, *files], config, checkpoint.config.tokens, SETTINGS, report)
         progress.step(str(args.out))
 
 

@@ -20,14 +20,14 @@ from export.graphs.decoder import DecoderWeights, build_decoder
 from export.graphs.prefill import build_prefill
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
-from export.parity.check import ParityReport, check_parity, num_steps
+from export.parity.bundle_parity import ParityReport, check_parity, num_steps
 from export.weights.tower_weights import CheckpointTower, TowerWeights
 from omnilmm_lite import __version__
 from omnilmm_lite.bundle.folder import sha256
 from omnilmm_lite.bundle.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.durable import durable_folder
+from omnilmm_lite.durable_file import durable_folder
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.progress import Progress
 

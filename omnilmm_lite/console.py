@@ -65,5 +65,5 @@ class ConsoleProgress:
             self._progress.update(self._task, advance=1, line=line)
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         self._console.print(text)

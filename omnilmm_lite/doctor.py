@@ -17,13 +17,13 @@ from omnilmm_lite.engine.device import AUTO, choose_device, import_onnxruntime, 
 from omnilmm_lite.engine.versions import versions
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.machine.description import Machine
+from omnilmm_lite.machine.support import unsupported_reason
 from omnilmm_lite.proof import (
     OperatorProof,
     ProductSpeed,
     measure_products,
     prove_operators,
     saturates,
-    unsupported_reason,
 )
 
 ENGINES = ("onnxruntime", "onnxruntime-gpu")  # they install the same module

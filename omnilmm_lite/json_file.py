@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.printable import printable
 
 MAX_BYTES = 64 << 20  # the largest that is met, a tokenizer.json, has a few MB
-
-
-def printable(text: str, limit: int = 120) -> str:
-    """A name or message from somebody's file, fit for one line of an error: no control characters, not endless."""
-    line = "".join(char if char.isprintable() else "?" for char in text)
-    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def shown(value: object) -> str:

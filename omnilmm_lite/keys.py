@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, VisionConfig
-from omnilmm_lite.json_file import printable
+from omnilmm_lite.printable import printable
 
 Shape = tuple[int, ...]
 
@@ -35,7 +35,7 @@ def is_harmless_extra(name: str) -> bool:
 
 
 def decoder_keys(config: DecoderConfig) -> dict[str, Shape]:
-    """Mistral's: nine tensors a layer, and three more."""
+    """Name -> shape of the decoder's tensors, Mistral's: nine a layer, and three more."""
     hidden, mlp = config.hidden_size, config.intermediate_size
     keys: dict[str, Shape] = {
         "model.embed_tokens.weight": (config.vocab_size, hidden),
@@ -59,7 +59,7 @@ def decoder_keys(config: DecoderConfig) -> dict[str, Shape]:
 
 
 def resampler_keys(config: ResamplerConfig) -> dict[str, Shape]:
-    """Fourteen tensors."""
+    """Name -> shape of the resampler's fourteen tensors."""
     width, queries = config.hidden_size, config.num_queries
     keys: dict[str, Shape] = {
         "pos_embed": (queries, width),
@@ -77,7 +77,7 @@ def resampler_keys(config: ResamplerConfig) -> dict[str, Shape]:
 
 
 def vision_keys(config: VisionConfig) -> dict[str, Shape]:
-    """timm's Eva without its head: thirteen tensors a block, and six more."""
+    """Name -> shape of the tower's tensors, timm's Eva without its head: thirteen a block, and six more."""
     width, mlp, patch = config.hidden_size, config.intermediate_size, config.patch_size
     keys: dict[str, Shape] = {
         "cls_token": (1, 1, width),
@@ -108,7 +108,7 @@ def vision_keys(config: VisionConfig) -> dict[str, Shape]:
 
 
 def expected_keys(config: OmniLMMConfig) -> dict[str, Shape]:
-    """Every tensor of the model, in the checkpoint's names."""
+    """Name -> shape of every tensor of the model, in the checkpoint's names."""
     return decoder_keys(config.decoder) | resampler_keys(config.resampler) | vision_keys(config.vision)
 
 

@@ -21,7 +21,8 @@ from omnilmm_lite.engine.device import AUTO, DeviceChoice, DeviceError, choose_d
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_opener import GraphOpener
 from omnilmm_lite.engine.vision import VisionEncoder
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.machine.support import unsupported_reason
 from omnilmm_lite.picture.reading import ImageSource, load_image
 from omnilmm_lite.plan.here import check_limit
 from omnilmm_lite.sampling_params import SamplingParams
@@ -32,8 +33,8 @@ DEFAULT_CONTEXT = 4096  # the reference's prompts end at 2048 tokens and its ans
 
 
 @dataclass(frozen=True)
-class Options:
-    """`load`'s, checked."""
+class LoadOptions:
+    """What `load` was asked for, checked."""
 
     context: int
     threads: int | None
@@ -44,7 +45,7 @@ class Options:
 class Model:
     """Tokenizer, vision encoder and decoder of one bundle on one device. One conversation runs at a time."""
 
-    def __init__(self, bundle: Bundle, choice: DeviceChoice, options: Options) -> None:
+    def __init__(self, bundle: Bundle, choice: DeviceChoice, options: LoadOptions) -> None:
         started = time.perf_counter()
         manifest, graphs = bundle.manifest, bundle.manifest.graphs
         decoder = manifest.config.decoder
@@ -132,11 +133,13 @@ def load(
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
     `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
-    limit). `threads`: for the CPU; by default one a performance core, and fewer under a container's quota. `drafts`:
-    answers guess ahead from what was said before, see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the
-    step of a token and replays it, see `omnilmm_lite.engine.binding`. InputError or DeviceError where that can't be;
-    OmniLMMError where a container's memory limit is too small.
+    limit). `threads`: for the CPU; by default one a core that is worth it, and fewer under a container's quota.
+    `drafts`: answers guess ahead from what was said before, see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card
+    records the step of a token and replays it, see `omnilmm_lite.engine.binding`. InputError or DeviceError where that
+    can't be; OmniLMMError where a container's memory limit is too small, or no bundle is made for the processor.
     """
+    if reason := unsupported_reason():
+        raise OmniLMMError(reason)
     opened = Bundle.find(bundle)
     limit = opened.manifest.config.decoder.max_position_embeddings
     if context is not None and not 1 <= context <= limit:
@@ -144,7 +147,7 @@ def load(
     if threads is not None and threads < 1:
         raise InputError(f"threads: {threads} is out of range; give 1 or more")
     choice = choose_device(device, opened.manifest.target)
-    options = Options(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
+    options = LoadOptions(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
     _check(opened, options, choice)
     try:
         return Model(opened, choice, options)
@@ -156,7 +159,7 @@ def load(
     return Model(opened, choice, options)  # out of the handler, which would keep the first attempt's memory
 
 
-def _check(bundle: Bundle, options: Options, choice: DeviceChoice) -> None:
+def _check(bundle: Bundle, options: LoadOptions, choice: DeviceChoice) -> None:
     if choice.device is Device.CUDA:
         return
     if options.cuda_graph:

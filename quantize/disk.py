@@ -17,9 +17,9 @@ from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.plan.disk import tower_work
-from omnilmm_lite.plan.subject import Subject
-from quantize.folder.gptq_folder import LINEARS
+from omnilmm_lite.plan.planned_model import PlannedModel
 from quantize.folder.packing import Layout
+from quantize.folder.tensors import LINEARS
 
 GB = 1e9
 TOWER = "tower"  # the int8 tower's folder, within the work folder
@@ -34,7 +34,7 @@ def packed_bytes(shape: tuple[int, int], layout: Layout) -> int:
 
 
 def checkpoint_bytes(config: DecoderConfig, layouts: Mapping[str, Layout], default: Layout) -> int:
-    """The GPTQ checkpoint: quantized linear layers with their g_idx, all else in fp16."""
+    """Bytes of the GPTQ checkpoint: quantized linear layers with their g_idx, all else in fp16."""
     total = 0
     for name, shape in decoder_keys(config).items():
         stem = name.removesuffix(".weight")
@@ -47,7 +47,7 @@ def checkpoint_bytes(config: DecoderConfig, layouts: Mapping[str, Layout], defau
 
 
 def spool_bytes(config: DecoderConfig, tokens: int) -> int:
-    """One stream of `tokens` tokens: hidden states on their way in and out of a layer, and the attention's results."""
+    """Of one decoder's states while `tokens` tokens pass a layer: its input, its output, the attention's results."""
     return 4 * tokens * (2 * config.hidden_size + config.q_dim)
 
 
@@ -64,7 +64,7 @@ class ConversionNeed:
     def of(cls, config: OmniLMMConfig, preset: Preset, decoder: int | None, *, is_there: bool) -> Self:
         """`decoder`: bytes of its GPTQ checkpoint, None where it isn't quantized. `is_there`: made already, by
         whomever."""
-        bundle = Subject.planned(preset.name, config, preset).disk.bundle
+        bundle = PlannedModel.planned(preset.name, config, preset).disk.bundle
         if decoder is not None:  # the graph holds the same codes, scales and zero points
             bundle += decoder - checkpoint_bytes(config.decoder, {}, PLANNED)
         tower = tower_work(config.vision) if preset.tower is LinearFormat.INT8 else 0
@@ -75,6 +75,7 @@ class ConversionNeed:
         return self.decoder + self.tower
 
     def describe(self, out: Path, work_dir: Path) -> str:
+        """One line: what the bundle will take, and the work folder."""
         bundle = f"{out} will take about {self.bundle / GB:.1f} GB"
         return f"{bundle}, and {work_dir} {self.work / GB:.1f} GB" if self.work else bundle
 
@@ -117,7 +118,7 @@ def check_room(folder: Path, needed: int) -> None:
 
 @contextmanager
 def full_disk_said(folder: Path) -> Iterator[None]:
-    """A full disk inside becomes one line that says what to do."""
+    """Turns a full disk inside the block into an OmniLMMError that says what to do."""
     try:
         yield
     except OSError as error:

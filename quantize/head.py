@@ -8,12 +8,13 @@ import numpy as np
 
 from export.graphs.decoder import DecoderWeights
 from export.weights.weight import Array, Weight
+from omnilmm_lite.bundle.layout import GROUP_SIZE
 from omnilmm_lite.errors import InputError
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 
 BITS = 8
-HEAD_GROUP_SIZES = (128, 64, 32, 16)  # the first that divides the rows
+HEAD_GROUP_SIZES = (GROUP_SIZE, 64, 32, 16)  # the first that divides the rows
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class RoundedHead:
 
 
 def head_layout(columns: int) -> Layout:
+    """8 bits in the largest groups that divide rows of `columns`; InputError where none does."""
     for size in HEAD_GROUP_SIZES:
         if columns % size == 0:
             return Layout(BITS, size)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.machine.memory import fatal_limit
+from quantize.work_folder import WorkFolder
 
 GB = 1e9
 FP32_BYTES = 4
@@ -22,8 +24,11 @@ def least_bytes(config: DecoderConfig) -> int:
     return 2 * FP32_BYTES * (layer + widest * widest)
 
 
-def check_memory(config: DecoderConfig) -> None:
-    """OmniLMMError where a container allows less: the system would end the process without a word, hours later."""
+def check_memory(config: DecoderConfig, work_dir: Path) -> None:
+    """OmniLMMError where a container allows less: the system would end the process without a word, hours later. Where
+    the work folder holds the finished decoder, nothing of that is needed."""
+    if WorkFolder(work_dir).gptq.is_dir():
+        return
     limit, needed = fatal_limit(), least_bytes(config)
     if limit is not None and limit.size < needed:
         raise OmniLMMError(

@@ -12,7 +12,7 @@ from quantize.gptq.group_sizes import GROUP_SIZES
 
 if TYPE_CHECKING:
     from omnilmm_lite.bundle.presets import Preset
-    from quantize.decoder.run import Options
+    from quantize.decoder.options import DecoderOptions
 
 UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 
@@ -54,10 +54,10 @@ def given_options(args: argparse.Namespace) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in QUANTIZING if getattr(args, name) is not None]
 
 
-def parse_options(args: argparse.Namespace, preset: Preset) -> Options:
-    """InputError, naming the option, for what is out of range."""
-    from quantize.calibration.data import CalibrationLimits
-    from quantize.decoder.run import Options, find_device
+def parse_options(args: argparse.Namespace, preset: Preset) -> DecoderOptions:
+    """How the decoder is to be quantized; InputError, naming the option, for what is out of range."""
+    from quantize.calibration.token_sequences import CalibrationLimits
+    from quantize.decoder.options import DecoderOptions, find_device
     from quantize.gptq.settings import GPTQSettings
 
     _check_range(args, "samples", 1, 1_000_000)
@@ -68,7 +68,7 @@ def parse_options(args: argparse.Namespace, preset: Preset) -> Options:
     def given(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(args, name)) is not None}
 
-    return Options(
+    return DecoderOptions(
         source=args.calibration,
         limits=CalibrationLimits(**given("samples")),
         settings=GPTQSettings(**given(*SETTINGS)),
@@ -80,7 +80,7 @@ def parse_options(args: argparse.Namespace, preset: Preset) -> Options:
 
 
 def parse_size(text: str) -> int:
-    """Bytes: "4.2GB" is 4,200,000,000, "4GiB" 4 x 2^30. InputError for anything else."""
+    """A size in bytes: "4.2GB" is 4,200,000,000, "4GiB" 4 x 2^30. InputError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MG]?i?B?)", text.strip(), re.IGNORECASE)
     unit = match and UNITS.get(match[2].upper())
     if not match or not unit:

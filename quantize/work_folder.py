@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnilmm_lite.durable import write_json
+from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import read_json
 
@@ -86,7 +86,7 @@ class WorkFolder:
         self._compare(before, options, before.keys() & options.keys())
 
     def remember_options(self, options: Mapping[str, Any]) -> None:
-        """For `check_options`, once `check_arguments` has agreed to what they come to."""
+        """Keeps the options for `check_options`, once `check_arguments` has agreed to what they come to."""
         write_json(self.path / OPTIONS, options)
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any], names: set[str]) -> None:

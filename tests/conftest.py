@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.skips import pytest_sessionfinish as pytest_sessionfinish
+from tests.skips import pytest_unconfigure as pytest_unconfigure
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 

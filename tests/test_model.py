@@ -23,7 +23,7 @@ from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import DeviceChoice, DeviceError, open_session
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
-from omnilmm_lite.picture.reading import preprocess
+from omnilmm_lite.picture.preprocess import preprocess
 
 if TYPE_CHECKING:
     from export.checkpoint.checkpoint import Checkpoint

@@ -28,11 +28,11 @@ WRITING = (
     "picture/test_listing",
     "serve/test_serve",
     "quantize/decoder/test_spool",
-    "terminal/test_prompt",
+    "terminal/test_line_reader",
 )
 CONVERTING = (
     "export/test_convert",
-    "quantize/decoder/test_run",
+    "quantize/decoder/test_gptq_checkpoint",
     "quantize/folder/test_gptq_folder",
     "quantize/decoder/test_sensitivity",
     "quantize/tower/test_int8",

@@ -26,8 +26,11 @@ from export.checkpoint.safetensors_file import write_tensors
 from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tables
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.keys import decoder_keys
-from quantize.folder.gptq_folder import LINEARS, linear_tensors, read, write
+from omnilmm_lite.quality.statistics import kl_divergence
 from quantize.folder.packing import Layout
+from quantize.folder.read import read_gptq_folder
+from quantize.folder.tensors import LINEARS, linear_tensors
+from quantize.folder.write import write_gptq_folder
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
 
@@ -86,7 +89,7 @@ def make(work: Path) -> None:
         write_tensors(shard, tensors)
         settings = GPTQSettings(group_size=GROUP_SIZE, sym=sym)
         tokenizer = [model.folder / file for file in ("tokenizer.json", "tokenizer_config.json")]
-        write(work / name / "gptq", [shard], CONFIG.decoder, CONFIG.tokens, settings, {}, tokenizer)
+        write_gptq_folder(work / name / "gptq", [shard], CONFIG.decoder, CONFIG.tokens, settings, {}, tokenizer)
 
 
 def compare(folder: Path, ids: NDArray[np.int64]) -> list[str]:
@@ -102,8 +105,7 @@ def compare(folder: Path, ids: NDArray[np.int64]) -> list[str]:
         theirs = torch.from_numpy(np.load(folder / f"logits-{engine}.npy"))
         difference = float((theirs - ours).abs().max() / ours.abs().max())
         agreement = float((theirs.argmax(-1) == ours.argmax(-1)).double().mean())
-        logs = torch.log_softmax(ours.double(), -1), torch.log_softmax(theirs.double(), -1)
-        kld = float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean())
+        kld = float(kl_divergence(ours.float().numpy(), theirs.float().numpy()).mean())
         lines.append(f"{label} {difference:.1e} | {agreement:.1%} | {kld:.1e} |")
     return lines
 
@@ -111,7 +113,7 @@ def compare(folder: Path, ids: NDArray[np.int64]) -> list[str]:
 @torch.inference_mode()
 def logits(folder: Path, ids: NDArray[np.int64]) -> torch.Tensor:
     """The reference decoder with the folder's dequantized weights: (sequences, tokens, vocab)."""
-    config, weights = CONFIG.decoder, read(folder, CONFIG.decoder)
+    config, weights = CONFIG.decoder, read_gptq_folder(folder, CONFIG.decoder)
 
     def dense(name: str) -> torch.Tensor:
         stem = name.removesuffix(".weight")

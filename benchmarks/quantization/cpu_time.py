@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from omnilmm_lite.durable import write_json
+from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.json_file import read_json
 
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks.quantization.smollm2 import SmolLM2
+from export.reference.layerwise import load_module
 from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tables
-from export.reference.streaming import load_module
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.quality.statistics import Scores, score, summarize
 from quantize.folder.packing import PARTS, PackedLinear, ZeroFormat, unpack

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Weights, dequantize_folder
-from omnilmm_lite.durable import write_json
+from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.json_file import read_json
 
 _STATIC = ["--desc-act", "--static-groups", "--mse", "2.0"]

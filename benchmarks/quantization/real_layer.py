@@ -19,14 +19,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.quantization.cpu_time import cpu_seconds
-from export.reference.streaming import Module
+from export.reference.layerwise import Module
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.durable import write_json
+from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.machine.memory import peak_rss_bytes
-from quantize.calibration.samples import Calibration, Sample
-from quantize.decoder.layers import Job, quantize_decoder
+from quantize.calibration.embedded_sequences import Calibration, EmbeddedSequence
+from quantize.decoder.job import QuantizationJob
+from quantize.decoder.quantizer import quantize_decoder
 from quantize.decoder.report import ProjectionReport
 from quantize.gptq.settings import GPTQSettings
 
@@ -84,7 +85,7 @@ def measure(sequences: int, tokens: int, work_dir: Path) -> dict[str, Any]:
     config = OmniLMMConfig()
     config = replace(config, decoder=replace(config.decoder, num_hidden_layers=1))
     hidden_size, text = config.decoder.hidden_size, torch.zeros(tokens, dtype=torch.bool)
-    samples = [Sample(text, partial(embeddings, seed, tokens, hidden_size)) for seed in range(sequences)]
+    samples = [EmbeddedSequence(text, partial(embeddings, seed, tokens, hidden_size)) for seed in range(sequences)]
     data = Calibration(tuple(samples), f"random, {sequences} x {tokens}")
     shutil.rmtree(work_dir, ignore_errors=True)
     start, cpu_start = time.monotonic(), cpu_seconds()
@@ -97,7 +98,7 @@ def measure(sequences: int, tokens: int, work_dir: Path) -> dict[str, Any]:
             flush=True,
         )
 
-    quantize_decoder(Job(RandomDecoder(config), data, GPTQSettings()), work_dir, show)
+    quantize_decoder(QuantizationJob(RandomDecoder(config), data, GPTQSettings()), work_dir, show)
     total = cpu_seconds() - cpu_start
     shutil.rmtree(work_dir)
     return {

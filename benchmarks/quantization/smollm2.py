@@ -22,7 +22,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from torch import Tensor
 
 from benchmarks.quantization.packages import package_file
-from export.reference.streaming import Module
+from export.reference.layerwise import Module
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, TokenIds
 from omnilmm_lite.errors import InputError
 
@@ -61,7 +61,7 @@ CONFIG = OmniLMMConfig(
 
 @dataclass(frozen=True)
 class SmolLM2:
-    """The dequantized model; what `quantize.decoder.layers.quantize_decoder` asks of a checkpoint."""
+    """The dequantized model; what `quantize.decoder.quantizer.quantize_decoder` asks of a checkpoint."""
 
     folder: Path
     tensors: dict[str, Tensor]

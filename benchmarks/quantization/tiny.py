@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.quantization.variants import PLAIN, file_name
-from examples.tiny import easy_vqa_data
+from examples.tiny.dataset import easy_vqa_data
 from examples.tiny.evaluate import ask
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
@@ -26,22 +26,24 @@ from export.convert import write_bundle
 from export.graphs.decoder import CheckpointWeights, DecoderWeights
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.presets import find_preset
-from omnilmm_lite.durable import write_json
+from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.json_file import read_json
 from omnilmm_lite.model import Model, load
 from omnilmm_lite.quality.compare import compare
+from omnilmm_lite.quality.compared_model import ComparedBundle
 from omnilmm_lite.quality.data import Kind, build_samples
 from omnilmm_lite.quality.statistics import summarize
-from omnilmm_lite.quality.subject import BundleSubject
 from omnilmm_lite.text.conversations import read_source
 from omnilmm_lite.text.tokenizer import Tokenizer
-from quantize.calibration.data import CalibrationLimits, read_prompts
-from quantize.calibration.samples import Calibration, embed_prompts
+from quantize.calibration.embedded_sequences import Calibration, embed_sequences
+from quantize.calibration.token_sequences import CalibrationLimits, read_sequences
 from quantize.decoder.budget import build_choices, spend, unit_bytes
-from quantize.decoder.layers import Job, quantize_decoder
+from quantize.decoder.job import QuantizationJob
+from quantize.decoder.quantizer import quantize_decoder
 from quantize.decoder.sensitivity import measure_damages
-from quantize.folder.gptq_folder import LINEARS, read
 from quantize.folder.packing import Layout
+from quantize.folder.read import read_gptq_folder
+from quantize.folder.tensors import LINEARS
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
 
@@ -112,22 +114,22 @@ class Bench:
         tokenizer_file = self.work / "tokenizer.json"
         tokenizer_file.write_text(convert_tokenizer(CHECKPOINT).to_str(), encoding="utf-8")
         limits = CalibrationLimits(samples=CALIBRATED)
-        prompts = read_prompts(self.work / "first.jsonl", Tokenizer(tokenizer_file), self.checkpoint.config, limits)
-        return embed_prompts(self.checkpoint, prompts, self.work / "pictures")
+        prompts = read_sequences(self.work / "first.jsonl", Tokenizer(tokenizer_file), self.checkpoint.config, limits)
+        return embed_sequences(self.checkpoint, prompts, self.work / "pictures")
 
     def gptq(self, calibration: Calibration, settings: GPTQSettings, name: str) -> DecoderWeights:
-        folder = quantize_decoder(Job(self.checkpoint, calibration, settings), self.work / f"{name}.work")
-        return read(folder, self.checkpoint.config.decoder)
+        folder = quantize_decoder(QuantizationJob(self.checkpoint, calibration, settings), self.work / f"{name}.work")
+        return read_gptq_folder(folder, self.checkpoint.config.decoder)
 
     def mixed(self, calibration: Calibration, name: str) -> DecoderWeights:
         """The bytes that FINER takes, spent where they save most."""
         config, preset = self.checkpoint.config.decoder, find_preset("cpu")
         with TemporaryDirectory(dir=self.work) as states:
-            damages = measure_damages(Job(self.checkpoint, calibration, OURS), Path(states), lambda _: None)
+            damages = measure_damages(QuantizationJob(self.checkpoint, calibration, OURS), Path(states), lambda _: None)
         choices = build_choices(config, damages, preset)
         size = sum(unit_bytes(config, unit, Layout(FINER.bits, FINER.group_size), preset) for unit in choices)
-        job = Job(self.checkpoint, calibration, OURS, spend(choices, size))
-        return read(quantize_decoder(job, self.work / f"{name}.work"), config)
+        job = QuantizationJob(self.checkpoint, calibration, OURS, spend(choices, size))
+        return read_gptq_folder(quantize_decoder(job, self.work / f"{name}.work"), config)
 
     def bundle(self, name: str, weights: DecoderWeights, preset: str) -> Path:
         out = self.work / name
@@ -140,10 +142,10 @@ class Bench:
 
     def measure(self, variant: str, bundle: Path) -> Result:
         model = load(bundle)
-        base = BundleSubject(self.original)
+        base = ComparedBundle(self.original)
         conversations = read_source(self.compared)
         samples = build_samples(conversations, base.tokenizer, base.config, COMPARED)
-        found = compare(BundleSubject(model), base, samples, Silent())
+        found = compare(ComparedBundle(model), base, samples, Silent())
         is_answer = found.kinds == Kind.ANSWER
         answers = summarize(found.scores[is_answer], found.sequences[is_answer])
         whole = summarize(found.scores, found.sequences)

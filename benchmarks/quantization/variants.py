@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Weights, dequantize_folder
 from benchmarks.quantization.smollm2 import SmolLM2
-from quantize.calibration.samples import Calibration
-from quantize.decoder.layers import Job, quantize_decoder
-from quantize.folder.gptq_folder import LINEARS
+from quantize.calibration.embedded_sequences import Calibration
+from quantize.decoder.job import QuantizationJob
+from quantize.decoder.quantizer import quantize_decoder
+from quantize.folder.tensors import LINEARS
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.grid import GridMethod
 from quantize.gptq.settings import GPTQSettings
@@ -49,7 +50,7 @@ def calibration(model: SmolLM2, ids: NDArray[np.int64]) -> Calibration:
 
 def quantized(model: SmolLM2, data: Calibration, settings: GPTQSettings, work_dir: Path, clock: CpuClock) -> Weights:
     """Weights by name, and the bits that each takes."""
-    return dequantize_folder(quantize_decoder(Job(model, data, settings), work_dir, lambda _: clock.keep()))
+    return dequantize_folder(quantize_decoder(QuantizationJob(model, data, settings), work_dir, lambda _: clock.keep()))
 
 
 def rounded(model: SmolLM2, *, sym: bool) -> Weights:

@@ -14,7 +14,7 @@ from benchmarks.real.stages import AGAINST_PEERS, PRESETS, Stage
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.plan.disk import tower_work
-from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.plan.planned_model import PlannedModel
 from quantize.disk import checkpoint_bytes
 from quantize.folder.packing import Layout
 
@@ -36,7 +36,7 @@ def needs(run: Run, stages: Sequence[Stage]) -> list[Need]:
     """Of the stages without a result. Computed, and a little more than it comes to."""
     config = sized(run.settings.layers, run.settings.blocks)
     missing = {stage.name for stage in stages if not stage.is_done(run)}
-    disks = {name: Subject.planned(name, config, find_preset(name)).disk for name in PRESETS}
+    disks = {name: PlannedModel.planned(name, config, find_preset(name)).disk for name in PRESETS}
     weights = sum(math.prod(shape) for _, shape in tensors(config.decoder))
     peer = round(PEER_BYTES_PER_WEIGHT * weights)
     found = [

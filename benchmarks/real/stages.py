@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.real import child
 from benchmarks.real.settings import Run
-from omnilmm_lite.durable import write_json
+from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError
 
 Json = dict[str, Any]

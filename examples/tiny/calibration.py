@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from examples.tiny import questions
-from examples.tiny.pictures import Studio
+from examples.tiny.dataset import questions
+from examples.tiny.dataset.pictures import Studio
 
 SEED = 77  # pictures of the training kind that training itself did not draw
 CHATS = 16

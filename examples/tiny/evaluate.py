@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from examples.tiny import easy_vqa_data
-from examples.tiny.kinds import with_article
-from examples.tiny.pictures import Studio
+from examples.tiny.dataset import easy_vqa_data
+from examples.tiny.dataset.kinds import with_article
+from examples.tiny.dataset.pictures import Studio
 from omnilmm_lite import load
 from omnilmm_lite.model import Model
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from examples.tiny.dataset.scene import GROUNDS, SHAPE_COLORS, SHAPES
 from examples.tiny.packing import IGNORE, Packer, Rows
-from examples.tiny.scene import GROUNDS, SHAPE_COLORS, SHAPES
 from examples.tiny.tokenizer import ADDED, VOCABULARY
 from examples.tiny.tower import VISION, sincos_positions
 from export.reference.model import OmniLMM, apply_rope, causal_mask, rope_tables

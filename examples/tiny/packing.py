@@ -13,7 +13,7 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from examples.tiny.questions import Pair, asked_for_is_there
+from examples.tiny.dataset.questions import Pair, asked_for_is_there
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.text.prompt import DEFAULT_SYSTEM
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from examples.tiny import easy_vqa_data
 from examples.tiny.checkpoint import trained
-from examples.tiny.kinds import with_article
+from examples.tiny.dataset import easy_vqa_data
+from examples.tiny.dataset.kinds import with_article
+from examples.tiny.dataset.pictures import SIDE, Studio
+from examples.tiny.dataset.questions import Pair
 from examples.tiny.network import packed_hidden_states
 from examples.tiny.packing import Packer
-from examples.tiny.pictures import SIDE, Studio
-from examples.tiny.questions import Pair
 from examples.tiny.train import answer_loss
 from examples.tiny.train_tower import normalise
 from export.reference.model import OmniLMM

@@ -16,9 +16,9 @@ import numpy as np
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from examples.tiny import questions
-from examples.tiny.kinds import names, plural, with_article
-from examples.tiny.pictures import Studio
+from examples.tiny.dataset import questions
+from examples.tiny.dataset.kinds import names, plural, with_article
+from examples.tiny.dataset.pictures import Studio
 from omnilmm_lite.text.prompt import DEFAULT_SYSTEM
 
 VOCABULARY = 1536

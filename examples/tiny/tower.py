@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from examples.tiny.pictures import IGNORE
+from examples.tiny.dataset.pictures import IGNORE
 from export.reference.model import VisionTower
 from omnilmm_lite.config import VisionConfig
 

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from examples.tiny import questions
+from examples.tiny.dataset import questions
+from examples.tiny.dataset.pictures import Example, Studio, class_count
 from examples.tiny.network import WordHead, new_model, packed_hidden_states
 from examples.tiny.packing import IGNORE, Packer, Rows, Segment
-from examples.tiny.pictures import Example, Studio, class_count
 from examples.tiny.schedule import Clock, adamw, learning_rate, save_state
 from examples.tiny.tower import AuxiliaryHeads
 from examples.tiny.train_tower import Batch as Pictures

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from examples.tiny.pictures import IGNORE, Example, Studio, class_count
+from examples.tiny.dataset.pictures import IGNORE, Example, Studio, class_count
 from examples.tiny.schedule import Clock, adamw, learning_rate, save_state
 from examples.tiny.tower import VISION, AuxiliaryHeads, start_tower
 from export.reference.model import VisionTower

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from export.checkpoint.added_tokens import ADDED_TOKENS, IMAGE_TOKENS, added_tokens
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, TokenIds, VisionConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.json_file import read_json, shown
@@ -23,10 +24,6 @@ MODEL_TYPE = "omnilmm"
 ARCHITECTURE = "OmniLMMForCausalLM"
 RESAMPLER_HEAD_DIM = 128  # the reference takes hidden_size // 128 heads
 TOWER = "model.vision_tower."
-
-# What the reference appends to the vocabulary, in this order.
-ADDED_TOKENS = ("<im_patch>", "<im_start>", "<im_end>", "<box>", "</box>", "<ref>", "</ref>", "<quad>", "</quad>")
-IMAGE_TOKENS = ADDED_TOKENS[:3]
 
 # `vision_config`'s names, which are timm's, -> ours.
 VISION_FIELDS = {
@@ -48,7 +45,7 @@ MAX_GRID = 1 << 10
 
 
 @dataclass(frozen=True)
-class Fields:
+class ConfigFields:
     """An object of a JSON file, whose values are checked as they are taken."""
 
     values: Mapping[str, Any]
@@ -77,15 +74,15 @@ class Fields:
         return float(value)
 
 
-def read_config(folder: Path) -> Fields:
+def read_config(folder: Path) -> ConfigFields:
     """config.json's fields; InputError unless they are an OmniLMM's, before any of its weights is looked at."""
     path = folder / "config.json"
     values = read_json(path)
     check_architecture(values, path)
-    return Fields(values, str(path))
+    return ConfigFields(values, str(path))
 
 
-def model_config(folder: Path, fields: Fields, shapes: Mapping[str, Shape]) -> OmniLMMConfig:
+def model_config(folder: Path, fields: ConfigFields, shapes: Mapping[str, Shape]) -> OmniLMMConfig:
     """The whole model's config. `shapes` are those of the checkpoint's tensors; InputError for sizes out of bounds."""
     decoder = decoder_config(fields)
     vision = vision_config(fields, shapes)
@@ -119,7 +116,7 @@ def check_architecture(values: Mapping[str, Any], path: Path) -> None:
             raise InputError(f"{path}: {name} is {found}; only {supported!r}, as OmniLMM-12B has it, is supported")
 
 
-def decoder_config(fields: Fields) -> DecoderConfig:
+def decoder_config(fields: ConfigFields) -> DecoderConfig:
     """Mistral's fields under transformers' names, `rope_parameters` of transformers 5 included."""
     hidden = fields.integer("hidden_size", 1, MAX_WIDTH)
     heads = fields.integer("num_attention_heads", 1, MAX_WIDTH)
@@ -149,7 +146,7 @@ def decoder_config(fields: Fields) -> DecoderConfig:
     )
 
 
-def rope_theta(fields: Fields) -> float:
+def rope_theta(fields: ConfigFields) -> float:
     """`rope_theta`, which transformers 5 writes inside `rope_parameters`."""
     parameters = fields.values.get("rope_parameters")
     if parameters is None:
@@ -157,10 +154,10 @@ def rope_theta(fields: Fields) -> float:
     if not isinstance(parameters, dict) or parameters.get("rope_type", "default") != "default":
         found = shown(parameters)
         raise InputError(f"{fields.where}: rope_parameters is {found}; only rope_type 'default' is supported")
-    return Fields(parameters, f"{fields.where}, rope_parameters").number("rope_theta", 1.0, 1e9)
+    return ConfigFields(parameters, f"{fields.where}, rope_parameters").number("rope_theta", 1.0, 1e9)
 
 
-def resampler_config(fields: Fields, vision: VisionConfig) -> ResamplerConfig:
+def resampler_config(fields: ConfigFields, vision: VisionConfig) -> ResamplerConfig:
     hidden = fields.integer("hidden_size", 1, MAX_WIDTH)
     queries = fields.integer("num_query", 1, MAX_GRID**2)
     if math.isqrt(queries) ** 2 != queries:
@@ -176,14 +173,14 @@ def resampler_config(fields: Fields, vision: VisionConfig) -> ResamplerConfig:
 # ---- the tower, of which config.json says little ----
 
 
-def vision_config(fields: Fields, shapes: Mapping[str, Shape]) -> VisionConfig:
+def vision_config(fields: ConfigFields, shapes: Mapping[str, Shape]) -> VisionConfig:
     """`vision_config`'s fields where given; the rest is the published tower's, or follows from the shapes."""
     given = fields.values.get("vision_config")
     if given is None:
         given = {}
     if not isinstance(given, dict):
         raise InputError(f"{fields.where}: vision_config must be an object with {', '.join(VISION_FIELDS)}")
-    nested = Fields(given, f"{fields.where}, vision_config")
+    nested = ConfigFields(given, f"{fields.where}, vision_config")
     limits = {"depth": MAX_LAYERS, "patch_size": MAX_IMAGE, "position_grid": MAX_GRID}
     stated = {
         ours: nested.integer(name, 1, limits.get(name, MAX_WIDTH))
@@ -249,15 +246,15 @@ def _count_blocks(shapes: Mapping[str, Shape]) -> int:
 # ---- special tokens ----
 
 
-def token_ids(folder: Path, fields: Fields, vocab_size: int) -> TokenIds:
+def token_ids(folder: Path, fields: ConfigFields, vocab_size: int) -> TokenIds:
     """bos and eos from config.json; the image tokens from the tokenizer's files, else from their published order."""
     top = vocab_size - 1
-    added = next((found for found in _added_tokens(folder) if set(IMAGE_TOKENS) <= set(found)), None)
+    added = next((found for _, found in added_tokens(folder) if set(IMAGE_TOKENS) <= set(found)), None)
     if added is None:
         first = vocab_size - len(ADDED_TOKENS)
         added = {token: first + index for index, token in enumerate(ADDED_TOKENS)}
     names = dict(zip(("im_patch", "im_start", "im_end"), IMAGE_TOKENS, strict=True))
-    special = Fields(added, f"{folder}, the tokenizer's added tokens")
+    special = ConfigFields(added, f"{folder}, the tokenizer's added tokens")
     tokens = TokenIds(
         bos=fields.integer("bos_token_id", 0, top, default=TokenIds.bos),
         eos=fields.integer("eos_token_id", 0, top, default=TokenIds.eos),
@@ -266,28 +263,3 @@ def token_ids(folder: Path, fields: Fields, vocab_size: int) -> TokenIds:
     if len({tokens.im_patch, tokens.im_start, tokens.im_end} - {tokens.bos, tokens.eos}) != len(IMAGE_TOKENS):
         raise InputError(f"{folder}: two special tokens have the same id ({tokens}); check its tokenizer's files")
     return tokens
-
-
-def _added_tokens(folder: Path) -> Iterator[dict[str, Any]]:
-    """token -> id, from each of the files that may list them, the most specific first."""
-    path = folder / "added_tokens.json"
-    if path.is_file():
-        yield read_json(path)
-    path = folder / "tokenizer_config.json"
-    if path.is_file():
-        decoder = read_json(path).get("added_tokens_decoder")
-        entries = decoder.items() if isinstance(decoder, dict) else ()
-        yield {_content(entry): int(index) for index, entry in entries if re.fullmatch(r"[0-9]{1,9}", index)}
-    path = folder / "tokenizer.json"
-    if path.is_file():
-        listed = read_json(path).get("added_tokens")
-        yield {
-            _content(entry): entry["id"]
-            for entry in (listed if isinstance(listed, list) else ())
-            if isinstance(entry, dict) and "id" in entry
-        }
-
-
-def _content(entry: Any) -> str:
-    content = entry.get("content") if isinstance(entry, dict) else None
-    return content if isinstance(content, str) else ""

@@ -5,7 +5,6 @@ The runtime then needs neither sentencepiece nor protobuf. Every conversion is h
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,24 +16,13 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, decoders, models, normalizers
 
+from export.checkpoint.added_tokens import ADDED_TOKENS, added_tokens, unnumbered_tokens
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.json_file import read_json, shown
 from omnilmm_lite.text.tokenizer import WORD_BOUNDARY
 
 MODEL_FILE = "tokenizer.model"
-
-# The tokens that OmniLMM's training code appends to the vocabulary, in order.
-OMNILMM_TOKENS = (
-    "<im_patch>",
-    "<im_start>",
-    "<im_end>",
-    "<box>",
-    "</box>",
-    "<ref>",
-    "</ref>",
-    "<quad>",
-    "</quad>",
-)
 
 # Scripts, accents, emoji with joiners, numbers and code: what `_probe_texts` varies.
 _PROBE_WORDS = (
@@ -61,10 +49,10 @@ class TokenizerMismatchError(OmniLMMError):
 def convert_tokenizer(folder: str | Path, expected: TokenIds | None = None) -> tokenizers.Tokenizer:
     """The checkpoint's tokenizer as a tokenizers BPE, verified against sentencepiece.
 
-    Reads tokenizer.model and what names the added tokens: added_tokens.json, else tokenizer_config.json, else
-    config.json's vocab_size. InputError where a file is absent, broken or of a kind that isn't supported, and where the
-    special tokens aren't the `expected` ones, those of the model's config: a picture's features would go to other
-    tokens' places. TokenizerMismatchError where the result differs from sentencepiece.
+    Reads tokenizer.model and what names the added tokens: the first of `added_tokens`' files, else the names in
+    tokenizer_config.json, else config.json's vocab_size. InputError where a file is absent, broken or of a kind that
+    isn't supported, and where the special tokens aren't the `expected` ones, those of the model's config: a picture's
+    features would go to other tokens' places. TokenizerMismatchError where the result differs from sentencepiece.
     """
     folder = Path(folder)
     model_file = folder / MODEL_FILE
@@ -131,7 +119,7 @@ def _probe_texts() -> Iterator[str]:
     yield from ("", " ", "\n", "\t", "\r\n", "  \n  ", WORD_BOUNDARY, "\x00", "\x7f\x1b[0m", "\u00a0\u200b\u3000\ufeff")
     yield from words
     yield from (" ".join(words), "  ".join(words), "".join(words), "\n".join(words))
-    for token in ("<s>", "</s>", "<unk>", "<0x0A>", "<0xFF>", "<|user|>\n", "<image>", *OMNILMM_TOKENS):
+    for token in ("<s>", "</s>", "<unk>", "<0x0A>", "<0xFF>", "<|user|>\n", "<image>", *ADDED_TOKENS):
         yield from (token, f"a{token}b", f" {token} {token}")
     for character in " \n\ta0=-_.#e\u00e9\u6f22":
         yield from (character * length for length in (2, 3, 5, 7, 16, 33))
@@ -210,14 +198,15 @@ def _merges(scores: dict[str, float]) -> Iterator[tuple[str, str]]:
 
 def _added_tokens(folder: Path, pieces: list[str]) -> dict[int, str]:
     """{id: token} of the tokens beyond the pieces, in the order of their ids."""
-    vocab_size = _read_json(folder / "config.json").get("vocab_size")
+    config = folder / "config.json"
+    vocab_size = read_json(config).get("vocab_size") if config.is_file() else None
     added = _named_tokens(folder, pieces)
-    if not added and vocab_size == len(pieces) + len(OMNILMM_TOKENS):
-        added = dict(enumerate(OMNILMM_TOKENS, start=len(pieces)))
+    if not added and vocab_size == len(pieces) + len(ADDED_TOKENS):
+        added = dict(enumerate(ADDED_TOKENS, start=len(pieces)))
     if not added:
         raise InputError(
-            f"{folder}: no file names the added tokens, and vocab_size {vocab_size} is not {len(pieces)} pieces + "
-            f"{len(OMNILMM_TOKENS)}; add the checkpoint's added_tokens.json"
+            f"{folder}: no file names the added tokens, and vocab_size {shown(vocab_size)} is not {len(pieces)} pieces "
+            f"+ {len(ADDED_TOKENS)}; add the checkpoint's added_tokens.json"
         )
     if isinstance(vocab_size, int) and len(pieces) + len(added) > vocab_size:
         raise InputError(
@@ -230,39 +219,11 @@ def _added_tokens(folder: Path, pieces: list[str]) -> dict[int, str]:
 def _named_tokens(folder: Path, pieces: list[str]) -> dict[int, str]:
     """The added tokens that a file names, {id: token}; empty where none does."""
     known = set(pieces)
-    source = folder / "added_tokens.json"
-    try:
-        if tokens := _beyond({token_id: token for token, token_id in _read_json(source).items()}, known):
-            return tokens
-        source = folder / "tokenizer_config.json"
-        config = _read_json(source)
-        if tokens := _beyond(config.get("added_tokens_decoder", {}), known):
-            return tokens
-        listed = dict.fromkeys(map(_content, config.get("additional_special_tokens") or []))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise InputError(f"{source}: the added tokens are not as transformers writes them; download it again") from None
-    return dict(enumerate((token for token in listed if token not in known), start=len(pieces)))
-
-
-def _beyond(tokens: dict[Any, Any], known: set[str]) -> dict[int, str]:
-    """{id: token} sorted by id, without those that are pieces anyway."""
-    typed = {int(token_id): _content(token) for token_id, token in tokens.items()}
-    return {token_id: typed[token_id] for token_id in sorted(typed) if typed[token_id] not in known}
-
-
-def _content(token: str | dict[str, str]) -> str:
-    """A token's text: transformers writes it bare or as the fields of an AddedToken."""
-    return token if isinstance(token, str) else token["content"]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is no file."""
-    if not path.exists():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"{path}: not valid JSON; download it again") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: holds a {type(data).__name__} where a JSON object belongs; download it again")
-    return data
+    for source, listed in added_tokens(folder):
+        tokens = {token: token_id for token, token_id in listed.items() if token not in known}
+        if wrong := [token_id for token_id in tokens.values() if type(token_id) is not int]:
+            raise InputError(f"{source}: {shown(wrong[0])} is no id of an added token; download it again")
+        if tokens:
+            return {token_id: token for token, token_id in sorted(tokens.items(), key=lambda item: item[1])}
+    names = dict.fromkeys(token for token in unnumbered_tokens(folder) if token not in known)
+    return dict(enumerate(names, start=len(pieces)))

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.json_file import printable
 from omnilmm_lite.keys import Shape
+from omnilmm_lite.printable import printable
 
 MAGIC = b"PK"
 FLOAT_DTYPES = frozenset({torch.bfloat16, torch.float16, torch.float32})
@@ -31,7 +31,7 @@ LENGTHS_AT, LENGTHS = 26, struct.Struct("<HH")
 
 @dataclass(frozen=True)
 class Place:
-    """Of a tensor in its file. `start`: its first byte; `stride` in elements."""
+    """Where a tensor lies in its file. `start` is its first byte; `stride` counts elements."""
 
     start: int
     dtype: torch.dtype

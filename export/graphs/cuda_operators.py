@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto
 
 from export.graphs.graph import CONTRIB
+from omnilmm_lite.bundle.layout import NBITS_ROW_MULTIPLE
 from omnilmm_lite.errors import OmniLMMError
 
 SOURCE = "onnxruntime-gpu 1.31.1"
@@ -31,10 +32,6 @@ FLOATS = frozenset({FP16, FP32, FP64, BF16})
 NUMBERS = FLOATS | INTEGERS
 ANY = NUMBERS | {TensorProto.BOOL}
 HALF_OR_SINGLE = frozenset({FP16, FP32, BF16})
-
-# MatMulNBits reads the quantized weight directly for a single row only if this divides the output's width; otherwise
-# every token first writes the whole weight out as fp16 (seen in which memory onnxruntime-gpu 1.31.1 asks for).
-NBITS_ROW_MULTIPLE = 8
 
 
 @dataclass(frozen=True)

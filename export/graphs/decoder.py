@@ -25,10 +25,10 @@ import torch
 from onnx import TensorProto
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.graphs.cuda_operators import NBITS_ROW_MULTIPLE
 from export.graphs.graph import GraphBuilder, element_type
 from export.reference.model import rope_tables
 from export.weights.weight import Array, QuantizedWeight, Weight
+from omnilmm_lite.bundle.layout import NBITS_ROW_MULTIPLE
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
@@ -202,7 +202,7 @@ def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache
 
 
 def pad_rows(weight: QuantizedWeight, multiple: int) -> QuantizedWeight:
-    """With rows of zeros behind it, as many as it takes until `multiple` divides their number."""
+    """The weight (out, in) with rows of zeros appended until `multiple` divides the number of rows."""
     rows = ((0, -len(weight.codes) % multiple), (0, 0))
     return dataclasses.replace(
         weight,
@@ -213,7 +213,7 @@ def pad_rows(weight: QuantizedWeight, multiple: int) -> QuantizedWeight:
 
 
 def stack(parts: list[Weight]) -> Weight:
-    """Linear layers that share their input, as one: their rows under each other."""
+    """Linear layers that share their input as one weight: their rows, (out, in) each, one below the other."""
     plain = [part for part in parts if not isinstance(part, QuantizedWeight)]
     if len(plain) == len(parts):
         return np.concatenate(plain)

@@ -18,15 +18,14 @@ from onnx import TensorProto, helper
 
 from export.weights.matmul_nbits import pack_matmul_nbits
 from export.weights.weight import Array, QuantizedWeight, Weight
+from omnilmm_lite.bundle.layout import ALIGNMENT, INLINE_BYTES
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import Float, Precision
 
 OPSET = 21  # LayerNormalization (17) and everything else used here; onnxruntime >= 1.20 runs it on CPU and CUDA
 IR_VERSION = 10
 CONTRIB = "com.microsoft"
-ALIGNMENT = 4096  # page size: lets onnxruntime map a weight instead of reading it
 SEAMS = "omnilmm.seams"  # metadata of the graph: how many nodes lie before each seam
-INLINE_BYTES = 1024  # shape constants and the like stay in the .onnx file, where shape inference can see them
 
 Shape: TypeAlias = Sequence[int | str]
 
@@ -37,7 +36,7 @@ def element_type(number: Float) -> int:
 
 
 class GraphBuilder:
-    """Collects nodes, streams weights into `path`.data, writes `path` on `save`.
+    """Collects nodes, writes each weight into `path`.data at once, writes `path` on `save`.
 
     Used as a context manager. Values are passed around by name; every helper returns the name of its result.
     """
@@ -128,7 +127,7 @@ class GraphBuilder:
         return name
 
     def reshape(self, x: str, shape: Sequence[int]) -> str:
-        """`shape` may have a -1."""
+        """A view of `x` in the given shape; one axis may be -1, which takes what is left."""
         return self.op("Reshape", x, self.shared_constant(f"shape.{shape}", np.asarray(shape, dtype=np.int64)))
 
     def split(self, x: str, sizes: Sequence[int], name: str) -> list[str]:

@@ -72,7 +72,7 @@ def column(graph: GraphBuilder, scale: str) -> str:
 
 
 def _row_scale(graph: GraphBuilder, x: str, grid: TokenGrid) -> str:
-    """`TokenGrid.scale`: (rows, in) -> (rows,)."""
+    """Each row's scale, as `TokenGrid.scale` computes it: (rows, in) -> (rows,)."""
     axis = graph.shared_constant("int8.last_axis", np.asarray([-1], dtype=np.int64))
     highest = graph.op("ReduceMax", x, axis, keepdims=0)
     steps = ACTIVATION_CODES - grid.zero_point

@@ -18,16 +18,14 @@ from export.graphs.decoder import DecoderWeights, build_layers, cached_attention
 from export.graphs.graph import GraphBuilder
 from export.graphs.int8_layers import column, int8_linear, int8_product, round_rows
 from export.weights.int8 import SYMMETRIC, Int8Linear, Int8Weight
-from export.weights.rotation import widest_block
 from export.weights.weight import QuantizedWeight
+from omnilmm_lite.bundle.layout import STREAM_ROTATION, widest_block
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.formats import Precision
 
 # Largest difference of a layer's output to the same integers in torch, relative to its largest value: an activation
 # that lies between two codes may be rounded to either.
 TOLERANCE = 1e-2
-
-WIDEST_ROTATION = 64
 
 
 def build_prefill(config: DecoderConfig, weights: DecoderWeights, path: Path, precision: Precision) -> Iterator[str]:
@@ -40,7 +38,7 @@ def int8_layer(weights: DecoderWeights, name: str) -> Int8Linear:
     """One linear layer of the decoder as the graph computes it."""
     weight = weights.linear(name)
     dense = weight.dequantize() if isinstance(weight, QuantizedWeight) else weight
-    return Int8Linear.round(torch.from_numpy(dense), rotation=widest_block(dense.shape[1], WIDEST_ROTATION))
+    return Int8Linear.round(torch.from_numpy(dense), rotation=widest_block(dense.shape[1], STREAM_ROTATION))
 
 
 @dataclass(frozen=True)

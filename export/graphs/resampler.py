@@ -17,8 +17,8 @@ from onnx import TensorProto
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.graph import GraphBuilder, element_type
+from export.reference.layerwise import load_module
 from export.reference.model import Resampler
-from export.reference.streaming import load_module
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 
 # Relative to the reference's largest value: one attention and four products, so fp32 only pays for summation order,

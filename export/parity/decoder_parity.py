@@ -52,16 +52,16 @@ def decoder_logits(
     tokens = embeddings.shape[1]
     cos, sin = rope_tables(config, torch.arange(tokens))
     mask = causal_mask(tokens, config.sliding_window)
-    streams = dict.fromkeys(forms, embeddings)
+    hidden = dict.fromkeys(forms, embeddings)
     for i, layer in enumerate(reference.model.layers):
         for form, replacement in forms.items():
             with _replaced(layer, f"model.layers.{i}.", replacement):
-                streams[form] = layer(streams[form], cos, sin, mask)
+                hidden[form] = layer(hidden[form], cos, sin, mask)
         on_step(f"decoder layer {i + 1}/{config.num_hidden_layers}")
     logits = {}
     for form, replacement in forms.items():
         head = replacement("lm_head") or reference.lm_head
-        logits[form] = head(reference.model.norm(streams[form]))[0].numpy()
+        logits[form] = head(reference.model.norm(hidden[form]))[0].numpy()
     return logits
 
 

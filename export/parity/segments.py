@@ -1,4 +1,4 @@
-"""Runs a written graph piece by piece on the CPU, so that checking it takes the memory of one block or layer.
+"""Runs a written graph segment by segment on the CPU, so that checking it takes the memory of one block or layer.
 
 onnxruntime loads a graph whole, and repacks many weights beside the ones it read. The builder marks where one block or
 layer ends (`GraphBuilder.seam`); what lies between two seams becomes a graph of its own that reads its weights from the
@@ -39,11 +39,11 @@ ELEMENT_TYPES = {  # onnxruntime's words for what may cross a seam
 }
 
 
-class Piece:
-    """A run of a graph's nodes, loaded; until the iteration over `open_pieces` goes on."""
+class GraphSegment:
+    """Consecutive nodes of a graph as a session of their own, until the iteration over `open_segments` goes on."""
 
     def __init__(self, session: onnxruntime.InferenceSession, name: str, finished: frozenset[str]) -> None:
-        """`finished`: inputs that no later piece reads."""
+        """`finished`: inputs that no later segment reads."""
         self._session = session
         self._name = name
         self._finished = finished
@@ -52,8 +52,8 @@ class Piece:
         }
 
     def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs once. `values` by name, without those that no later piece reads, and what this one adds to them:
-        what later pieces read, and outputs of the whole graph."""
+        """Runs once. `values` by name, without those that no later segment reads, and what this one adds to them:
+        what later segments read, and outputs of the whole graph."""
         names = [item.name for item in self._session.get_outputs()]
         with graph_errors(self._name):
             found = self._session.run(names, {name: values[name] for name in self.inputs})
@@ -61,40 +61,40 @@ class Piece:
         return kept | dict(zip(names, found, strict=True))
 
     def close(self) -> None:
-        """Frees the weights, though the loop that was given the piece still holds it."""
+        """Frees the weights, though the loop that was given the segment still holds it."""
         del self._session
 
 
-def run_in_pieces(
-    path: Path, feeds: Mapping[str, Array], on_piece: Callable[[], None] = lambda: None
+def run_segments(
+    path: Path, feeds: Mapping[str, Array], on_segment: Callable[[], None] = lambda: None
 ) -> dict[str, Array]:
-    """The graph's outputs by name. `on_piece` is called after each piece. OmniLMMError where the graph can't run."""
+    """The graph's outputs by name. `on_segment` is called after each one. OmniLMMError where the graph can't run."""
     values = dict(feeds)
-    for piece in open_pieces(path):
-        values = piece.run(values)
-        on_piece()
+    for segment in open_segments(path):
+        values = segment.run(values)
+        on_segment()
     return {name: value for name, value in values.items() if name not in feeds}
 
 
-def open_pieces(path: Path) -> Iterator[Piece]:
-    """The graph at `path` in the order of its nodes, one piece loaded at a time: each only until the next is asked for.
+def open_segments(path: Path) -> Iterator[GraphSegment]:
+    """The graph at `path` in the order of its nodes, one segment at a time: loaded until the next is asked for.
 
-    A graph without seams is one piece. OmniLMMError where onnxruntime can't load one.
+    A graph without seams is one segment. OmniLMMError where onnxruntime can't load one.
     """
     model = onnx.load(path, load_external_data=False)
     types = {item.name: item for item in (*model.graph.input, *model.graph.output)}
     symbols = {dim.dim_param for item in types.values() for dim in item.type.tensor_type.shape.dim}
-    for number, cut in enumerate(_cuts(model, path), start=1):
-        name = f"{path.name}, piece {number}"
+    for number, cut in enumerate(_segments(model, path), start=1):
+        name = f"{path.name}, segment {number}"
         session = _open_session(_sub_model(model, cut, types), path.parent, name)
         for item in session.get_outputs():
             types.setdefault(item.name, _value_info(item, symbols))
-        piece = Piece(session, name, cut.finished)
-        del session  # the piece's alone, so that closing frees it
+        segment = GraphSegment(session, name, cut.finished)
+        del session  # the segment's alone, so that closing frees it
         try:
-            yield piece
+            yield segment
         finally:
-            piece.close()
+            segment.close()
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ class _Cut:
     finished: frozenset[str]
 
 
-def _cuts(model: onnx.ModelProto, path: Path) -> list[_Cut]:
+def _segments(model: onnx.ModelProto, path: Path) -> list[_Cut]:
     nodes = list(model.graph.node)
     constants = {tensor.name for tensor in model.graph.initializer}
     bounds = [0, *_seams(model, path), len(nodes)]
-    needed = {item.name for item in model.graph.output}  # by the caller or by a later piece
+    needed = {item.name for item in model.graph.output}  # by the caller or by a later segment
     cuts = []
     for start, end in reversed([*pairwise(bounds)]):
         run = nodes[start:end]
@@ -140,7 +140,7 @@ def _sub_model(model: onnx.ModelProto, cut: _Cut, types: Mapping[str, onnx.Value
         cut.nodes,
         model.graph.name,
         [types[name] for name in cut.inputs],
-        # what isn't an output of the whole graph has no type yet: onnxruntime infers it, and the next piece is told
+        # what isn't an output of the whole graph has no type yet: onnxruntime infers it, and the next segment is told
         [types.get(name, onnx.ValueInfoProto(name=name)) for name in cut.outputs],
         initializer=[tensor for tensor in model.graph.initializer if tensor.name in read],
     )
@@ -156,7 +156,7 @@ def _open_session(model: onnx.ModelProto, folder: Path, name: str) -> onnxruntim
 
 
 def _value_info(item: onnxruntime.NodeArg, symbols: set[str]) -> onnx.ValueInfoProto:
-    """What onnxruntime inferred, as an input of the next piece. Only names of axes that the graph itself gives are
+    """What onnxruntime inferred, as an input of the next segment. Only names of axes that the graph itself gives are
     kept: onnxruntime makes some up, and those mean nothing in another graph."""
     shape = [dim if isinstance(dim, int) or dim in symbols else None for dim in item.shape]
     return helper.make_tensor_value_info(item.name, _element_type(item), shape or None)  # []: scalar or unknown

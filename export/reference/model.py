@@ -53,7 +53,7 @@ class VisionAttention(nn.Module):
         return self.proj(self.attend(x))
 
     def attend(self, x: Tensor) -> Tensor:
-        """What proj gets: (batch, tokens, hidden) -> the same shape."""
+        """The heads' outputs side by side, before `proj`: (batch, tokens, hidden) -> the same shape."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])  # keys have no bias
         qkv = (self.qkv(x) + bias).unflatten(-1, (3, self.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, head_dim)
@@ -71,12 +71,12 @@ class VisionMlp(nn.Module):
         return self.fc2(self.activate(x))
 
     def activate(self, x: Tensor) -> Tensor:
-        """What fc2 gets: (batch, tokens, hidden) -> (batch, tokens, intermediate)."""
+        """The activations before `fc2`: (batch, tokens, hidden) -> (batch, tokens, intermediate)."""
         return F.gelu(self.fc1(x))  # the exact, erf GELU
 
 
 class VisionBlock(nn.Module):
-    """Residual post-norm: the branch is normalised, the stream never is."""
+    """Residual post-norm: the branch is normalised, the residual stream never is."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class KVCache:
         self.values: Tensor | None = None
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds new tokens'; gives those of all."""
+        """Appends the new tokens' keys and values; returns those of all tokens so far."""
         if self.keys is not None and self.values is not None:
             keys, values = torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2)
         self.keys, self.values = keys, values
@@ -249,7 +249,7 @@ class Attention(nn.Module):
         return self.o_proj(self.attend(x, cos, sin, mask, cache))
 
     def attend(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, cache: KVCache | None = None) -> Tensor:
-        """What o_proj gets: (batch, tokens, hidden) -> (batch, tokens, q_dim)."""
+        """The heads' outputs side by side, before `o_proj`: (batch, tokens, hidden) -> (batch, tokens, q_dim)."""
         q = apply_rope(self.heads(self.q_proj(x)), cos, sin)
         k = apply_rope(self.heads(self.k_proj(x)), cos, sin)
         v = self.heads(self.v_proj(x))
@@ -270,7 +270,7 @@ class Mlp(nn.Module):
         return self.down_proj(self.activate(x))
 
     def activate(self, x: Tensor) -> Tensor:
-        """What down_proj gets: (batch, tokens, hidden) -> (batch, tokens, intermediate)."""
+        """The activations before `down_proj`: (batch, tokens, hidden) -> (batch, tokens, intermediate)."""
         return F.silu(self.gate_proj(x)) * self.up_proj(x)
 
 

@@ -47,7 +47,7 @@ class Int8Weight:
         return self.codes * self.scale[:, None]
 
     def split(self, parts: int) -> list[Int8Weight]:
-        """Equal runs of the outputs."""
+        """The weight cut into equal runs of its rows."""
         return [Int8Weight(*run) for run in zip(self.codes.chunk(parts), self.scale.chunk(parts), strict=True)]
 
 

@@ -7,8 +7,6 @@ Source: Ashkboos et al. 2024, "QuaRot"; block-wise, so that it stays cheap and s
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -23,11 +21,6 @@ def hadamard(size: int) -> Tensor:
     while len(matrix) < size:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
     return matrix.div_(size**0.5)
-
-
-def widest_block(columns: int, limit: int) -> int:
-    """The largest power of two that divides the columns, `limit` (a power of two) at most."""
-    return math.gcd(columns, limit)
 
 
 def rotate(x: Tensor, block: int) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from export.checkpoint.checkpoint import Checkpoint
+from export.reference.layerwise import LayerwiseModules, Module, load_module
 from export.reference.model import VisionBlock, VisionTower
-from export.reference.streaming import Module, StreamedModules, load_module
 from export.weights.int8 import Int8Linear
 from export.weights.int8_module import Int8Module
 from export.weights.weight import Array, QuantizedWeight, Weight
@@ -25,8 +25,8 @@ TowerLinear: TypeAlias = Weight | Int8Linear
 class TowerWeights(Protocol):
     """The tower's tensors under the checkpoint's names.
 
-    Where `divisors` isn't None, the residual stream is divided by it, and all that writes or reads the stream is
-    folded already but for the last norm, which reads the stream times `divisors`.
+    Where `divisors` isn't None, the residual stream is divided by it. Whatever writes or reads that stream has it
+    folded in already, but for the last norm, which reads the stream times `divisors`.
     """
 
     @property
@@ -83,11 +83,11 @@ class TowerModules:
         return module
 
 
-def stream_tower(weights: TowerWeights, config: VisionConfig) -> VisionTower:
+def layerwise_tower(weights: TowerWeights, config: VisionConfig) -> VisionTower:
     """The tower that the graph computes, in float32 but for int8's products, one block in memory at a time."""
     modules = TowerModules(weights)
     count = config.num_hidden_layers
-    blocks = StreamedModules[VisionBlock](modules, f"{PREFIX}.blocks", count, lambda: VisionBlock(config))
+    blocks = LayerwiseModules[VisionBlock](modules, f"{PREFIX}.blocks", count, lambda: VisionBlock(config))
     tower = load_module(modules, PREFIX, lambda: VisionTower(config, blocks))
     if weights.divisors is not None:
         divisors = torch.from_numpy(weights.divisors)

@@ -38,7 +38,7 @@ class QuantizedWeight:
         return self.codes.shape[0], self.codes.shape[1]
 
     def rows(self, rows: slice) -> QuantizedWeight:
-        """Some of them, which are a weight, too."""
+        """Some rows of the weight, as a weight of their own."""
         return replace(self, codes=self.codes[rows], scales=self.scales[rows], zeros=self.zeros[rows])
 
     def dequantize(self) -> NDArray[np.float32]:

@@ -41,7 +41,7 @@ class Lookup:
         self._followed: dict[tuple[int, ...], int] = {}  # n-gram -> index of the token behind it
 
     def extend(self, tokens: Iterable[int]) -> None:
-        """The text goes on."""
+        """Takes more of the text that drafts are looked up in."""
         for token in tokens:
             end = len(self._tokens)
             self._tokens.append(token)

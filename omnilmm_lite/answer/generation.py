@@ -53,6 +53,18 @@ class Timings:
         """Decode speed, 0 where nothing was decoded: tokens behind the first one, the end token too, not runs."""
         return (self.decode_steps + self.accepted_tokens) / self.decode_s if self.decode_s > 0 else 0.0
 
+    def as_json(self, **before: float) -> dict[str, float]:
+        """Seconds, tokens and tokens a second by name, rounded for reading; `before`: seconds of what came before."""
+        seconds = before | {"prefill_s": self.prefill_s, "decode_s": self.decode_s}
+        return {name: round(value, 4) for name, value in seconds.items()} | {
+            "prompt_tokens": self.prompt_tokens,
+            "prefill_tokens": self.prefill_tokens,
+            "new_tokens": self.new_tokens,
+            "drafted_tokens": self.drafted_tokens,
+            "accepted_tokens": self.accepted_tokens,
+            "tokens_per_s": round(self.tokens_per_s, 2),
+        }
+
 
 @dataclass(frozen=True)
 class Prompt:

@@ -22,13 +22,13 @@ STYLE: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", 
 
 
 class Grammar:
-    """What an answer may be. One serves many answers."""
+    """What an answer may look like; one grammar serves many answers."""
 
     def __init__(self, tokenizer: Any, text: str) -> None:
         self._tokenizer, self._text = tokenizer, text
 
     def start(self) -> GrammarState:
-        """Before the first token of an answer."""
+        """The state before the first token of an answer."""
         return GrammarState(self._tokenizer, self._text)
 
 
@@ -52,7 +52,7 @@ class GrammarState:
         return constrained
 
     def accept(self, token: int) -> None:
-        """Goes on behind `token`. OmniLMMError where that was not allowed."""
+        """Moves the state past `token`; OmniLMMError where the grammar has no such token there."""
         if not self._matcher.consume_token(token):
             raise OmniLMMError(f"the grammar broke off at token {token}: {self._matcher.get_error()}")
 

@@ -30,7 +30,7 @@ class StopStrings:
         return text[:certain]
 
     def finish(self) -> str:
-        """What was held back in vain."""
+        """The text that was held back as a stop string's possible beginning, now that the answer ends."""
         held, self._held = self._held, ""
         return held
 

@@ -21,9 +21,9 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.progress import Progress
-from omnilmm_lite.quality.data import Sample, build_samples, positions
+from omnilmm_lite.quality.compared_model import check_comparable
+from omnilmm_lite.quality.data import EvaluationSequence, build_samples, positions
 from omnilmm_lite.quality.statistics import Ints, Scores, score, summarize
-from omnilmm_lite.quality.subject import check_comparable
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.conversations import Conversation, read_source
 from omnilmm_lite.text.tokenizer import Tokenizer
@@ -50,10 +50,10 @@ class Unloaded:
 
 @dataclass(frozen=True)
 class Exam:
-    """The same for both models, one entry a conversation in both."""
+    """What both models are asked: conversations, and the tokens of each in `samples`."""
 
     conversations: list[Conversation]
-    samples: list[Sample]
+    samples: list[EvaluationSequence]
     config: OmniLMMConfig
 
     @classmethod
@@ -62,7 +62,7 @@ class Exam:
         data = read_source(None)
         assert isinstance(data, list)
         context = min(DEFAULT_CONTEXT, config.decoder.max_position_embeddings)
-        chosen: list[tuple[Conversation, Sample]] = []
+        chosen: list[tuple[Conversation, EvaluationSequence]] = []
         for with_picture in (True, False):
             of_kind = [each for each in data if (each.image is not None) is with_picture]
             samples = build_samples(of_kind, tokenizer, config, len(of_kind))
@@ -158,13 +158,13 @@ def observe(
     return Observation(side, [each for each in features if each is not None], prompts, steps, answers)
 
 
-def answer_ids(sample: Sample) -> Ints:
+def answer_ids(sample: EvaluationSequence) -> Ints:
     """The first ids of the answer, which are given one by one."""
     assert sample.answer_start is not None  # built-in conversations all have answers
     return np.asarray(sample.ids[sample.answer_start :][:ANSWER_TOKENS], dtype=np.int64)
 
 
-def step_logits(model: Model, sample: Sample, features: Array | None) -> Array:
+def step_logits(model: Model, sample: EvaluationSequence, features: Array | None) -> Array:
     """Logits before each of `answer_ids`: (tokens, vocab). The first come from prefill, the others from decode."""
     text, decoder = model.text, model.text.decoder
     prompt = list(sample.ids[: sample.answer_start])

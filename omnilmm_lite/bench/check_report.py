@@ -63,7 +63,7 @@ class CheckReport:
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as JSON stores it."""
         return {
             **dataclasses.asdict(self),
             "answers": len(self.answers_differ_at),

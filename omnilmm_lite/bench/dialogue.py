@@ -20,7 +20,7 @@ OTHER_QUESTION = 7  # the word that the second question begins with
 
 @dataclass(frozen=True)
 class Wait:
-    """One question's seconds and tokens."""
+    """Tokens of one question, then the seconds until its answer began, part by part."""
 
     prompt_tokens: int
     prefill_tokens: int

@@ -23,7 +23,7 @@ class Footprint:
 
     @classmethod
     def read(cls, stage: str) -> Footprint | None:
-        """None where the system doesn't tell, as outside Linux."""
+        """This process's memory; None where the system doesn't tell, as outside Linux."""
         try:
             text = STATUS.read_text(encoding="ascii", errors="replace")
         except OSError:

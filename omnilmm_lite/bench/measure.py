@@ -14,7 +14,7 @@ from functools import partial
 from omnilmm_lite.bench.bandwidth import Bandwidth, measure_bandwidth
 from omnilmm_lite.bench.dialogue import measure_dialogue
 from omnilmm_lite.bench.footprint import Footprint, reset_peak
-from omnilmm_lite.bench.result import Decode, Load, Picture, Prefill, Question, Result, Subject
+from omnilmm_lite.bench.result import Decode, Load, MeasuredBundle, PictureTimes, Prefill, Question, Result
 from omnilmm_lite.bench.series import Series, seconds
 from omnilmm_lite.bench.settings import Settings
 from omnilmm_lite.bench.workload import picture, token_ids
@@ -36,7 +36,7 @@ class MemoryLog:
     footprints: list[Footprint] = field(default_factory=list)
 
     def note(self, stage: str) -> None:
-        """What is held now, at the end of `stage`."""
+        """Remembers what memory is held now, at the end of `stage`."""
         if footprint := Footprint.read(stage):
             self.footprints.append(footprint)
         reset_peak()
@@ -68,9 +68,9 @@ class Loading:
 
 @dataclass(frozen=True)
 class Speeds:
-    """What one loaded model gave."""
+    """The speeds measured with one loaded model."""
 
-    picture: Picture
+    picture: PictureTimes
     prefill: tuple[Prefill, ...]
     decode: dict[int, Series]
     questions: tuple[Question, Question] | None
@@ -110,7 +110,7 @@ def measure(
     manifest = bundle.manifest
     first, second = speeds.questions or (None, None)
     return Result(
-        subject=Subject(
+        subject=MeasuredBundle(
             bundle=manifest.name,
             preset=manifest.preset,
             target=manifest.target.value,
@@ -172,7 +172,7 @@ def _measure_model(model: Model, settings: Settings, memory: MemoryLog, progress
     steps = _measure_decode(model, ids, settings, progress)
     questions = measure_dialogue(model, settings.repeat, progress)
     memory.note("all measured")
-    return Speeds(Picture(pictures, first_s), prompts, steps, questions)
+    return Speeds(PictureTimes(pictures, first_s), prompts, steps, questions)
 
 
 def _measure_pictures(model: Model, repeat: int, progress: Progress) -> Series:

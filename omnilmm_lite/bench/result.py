@@ -13,7 +13,7 @@ from omnilmm_lite.machine.description import Machine
 
 
 @dataclass(frozen=True)
-class Subject:
+class MeasuredBundle:
     """The bundle and where it ran. `threads`: of the CPU; None where onnxruntime chose."""
 
     bundle: str
@@ -36,8 +36,8 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """`first_s` is the first one's, which opens the tower."""
+class PictureTimes:
+    """Seconds to encode pictures; `first_s` is the first one's, which opens the tower."""
 
     series: Series
     first_s: float
@@ -95,11 +95,11 @@ class Question:
 class Result:
     """`memory`: after each stage; `peak_rss_bytes`: of all stages. Both are of this process on the host."""
 
-    subject: Subject
+    subject: MeasuredBundle
     machine: Machine
     repeat: int
     load: Load
-    picture: Picture
+    picture: PictureTimes
     prefill: tuple[Prefill, ...]
     decode: tuple[Decode, ...]
     first_question: Question | None

@@ -29,7 +29,7 @@ class Series:
         return (max(self.seconds) - self.best) / self.median if self.median else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Rounded to microseconds."""
+        """The seconds as JSON stores them, rounded to microseconds."""
         return {
             "median_s": round(self.median, 6),
             "min_s": round(self.best, 6),

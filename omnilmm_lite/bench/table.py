@@ -83,7 +83,7 @@ def _parts(question: Question) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Three digits, in s or ms."""
+    """Seconds as text with three digits, in s or ms."""
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 

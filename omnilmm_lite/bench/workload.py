@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.picture.noise import noise_picture
 from omnilmm_lite.text.prompt import TextEncoder
 
 PICTURE_SIZE = (1024, 768)  # a small photograph; larger ones cost some milliseconds more to shrink
@@ -20,13 +21,12 @@ _SENTENCE = (
 
 
 def picture(seed: int) -> Image.Image:
-    """Smooth coloured noise. Each seed is a new picture, whose features no cache has."""
-    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize(PICTURE_SIZE, Image.Resampling.BICUBIC)
+    """A picture of noise; each seed gives another one, whose features no cache has."""
+    return noise_picture(*PICTURE_SIZE, seed)
 
 
 def token_ids(config: OmniLMMConfig, length: int) -> list[int]:
-    """A BOS and ordinary tokens."""
+    """`length` ids: a BOS, then ordinary tokens."""
     special = set(vars(config.tokens).values())
     ordinary = np.asarray([token for token in range(config.decoder.vocab_size) if token not in special])
     return [config.tokens.bos, *np.random.default_rng(0).choice(ordinary, length - 1).tolist()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.manifest import EXACT_INT8_SCHEMA, MANIFEST, FileEntry, Manifest
+from omnilmm_lite.bundle.onnx_file import external_locations
+from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.formats import LinearFormat
 
 BUILTIN_NAME = "tiny"
 HASH_CHUNK = 1 << 22
-# How protobuf writes TensorProto.external_data{key: "location", value: ...}, where a graph says its weights lie: field
-# 13, the entry's length, field 1, 8 bytes of key, field 2, the value's length.
-_LOCATION = re.compile(rb"\x6a([\x00-\x7f])\x0a\x08location\x12([\x00-\x7f])", re.DOTALL)
-_BEFORE_VALUE = len(b"\x0a\x08location\x12\x00")
 INT8_PRODUCT = b"MatMulIntegerToFloat"  # the operator's name, as a graph's file spells it
 
 
@@ -107,23 +105,31 @@ class Bundle:
         """InputError where int8 weights may overflow: right numbers on some processors, wrong ones on others."""
         if self.manifest.schema_version >= EXACT_INT8_SCHEMA or INT8_PRODUCT not in data:
             return
-        preset = "cpu-small" if self.manifest.graphs.prefill == self.manifest.graphs.decode else "cpu"
-        work_dir = shlex.quote(f"{self.folder}.work")
+        preset = self.manifest.preset
+        if preset not in PRESETS or PRESETS[preset].tower is not LinearFormat.INT8:
+            preset = "cpu-small" if self.manifest.graphs.prefill == self.manifest.graphs.decode else "cpu"
+        command = f"omnilmm-lite convert CHECKPOINT NEW --preset {preset}"
+        folder = self.folder.resolve()
+        work_dir = folder.with_name(f"{folder.name}.work")  # where `convert` keeps the decoder unless told otherwise
+        if (work_dir / "gptq").is_dir():
+            advice = (
+                f"run `{command} --work-dir {shlex.quote(str(work_dir))}` with the other options of then: the decoder "
+                "isn't quantized again, and the full model takes about half an hour"
+            )
+        else:
+            advice = (
+                f"run `{command}` with `--work-dir` and the work folder of then, or `--gptq` and the GPTQ folder of "
+                "then: without either, the decoder is quantized again, which takes hours"
+            )
         raise InputError(
             f"{self.folder}: an earlier omnilmm-lite made this bundle, and its int8 products are wrong on processors "
-            f"without VNNI; run `omnilmm-lite convert CHECKPOINT NEW --preset {preset} --work-dir {work_dir}` with the "
-            "other options of then: the decoder isn't quantized again, and the full model takes about half an hour"
+            f"without VNNI; {advice}"
         )
 
     def _check_weights_location(self, graph: str, data: bytes, listed: set[str]) -> None:
         """A graph may only name weights that the manifest lists, so that it can't make onnxruntime map other files."""
-        entries = list(_LOCATION.finditer(data))
-        # An entry with more in it could say a second location; the word anywhere else, one in another spelling.
-        plain = all(entry[1][0] == _BEFORE_VALUE + entry[2][0] for entry in entries)
-        locations = {
-            data[entry.end() : entry.end() + entry[2][0]].decode("utf-8", errors="replace") for entry in entries
-        }
-        if not plain or data.count(b"location") != len(entries) or not locations <= listed:
+        locations = external_locations(data)
+        if locations is None or not locations <= listed:
             raise InputError(f"{self.path(graph)}: the graph takes weights from a file that the manifest doesn't list")
 
 

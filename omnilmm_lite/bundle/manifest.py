@@ -75,7 +75,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, where: Path) -> Manifest:
-        """InputError where `text` isn't a manifest, or is one of a newer schema."""
+        """The manifest in `text`; InputError where it isn't one, or is one of a newer schema."""
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The tensors of a finished graph, read from its .onnx file: what a bundle really holds, however it was made.
+"""What a finished graph's .onnx file says: which tensors it holds, however it was made, and where their data lies.
 
 Needs no onnx package: of protobuf's encoding, only what ONNX uses is read. Source: onnx/onnx.proto (field numbers) and
 protobuf.dev/programming-guides/encoding.
@@ -17,7 +17,9 @@ MODEL_GRAPH = 7
 GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
 NODE_INPUT, NODE_OP_TYPE, NODE_ATTRIBUTE = 1, 4, 5
 ATTRIBUTE_NAME, ATTRIBUTE_INT = 1, 3
-TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME = 1, 2, 8
+TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_EXTERNAL_DATA = 1, 2, 8, 13
+ENTRY_KEY, ENTRY_VALUE = 1, 2
+LOCATION = b"location"  # the key of external_data's entry that names a file
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 # TensorProto.DataType: float, uint8, int8, uint16, int16, int32, int64, bool, float16, double, uint32, uint64, bfloat16
@@ -28,7 +30,7 @@ Value = int | bytes
 
 
 def read_graph(path: Path) -> tuple[TensorSize, ...]:
-    """In the order in which they were written; InputError where the file is no ONNX graph."""
+    """The graph's tensors in the order in which they were written; InputError where the file is no ONNX graph."""
     try:
         graph = _only(path.read_bytes(), MODEL_GRAPH)
         parts = list(_fields(graph))
@@ -36,6 +38,36 @@ def read_graph(path: Path) -> tuple[TensorSize, ...]:
         return tuple(_tensor(_bytes(value), widened, scales) for number, value in parts if number == GRAPH_INITIALIZER)
     except (ValueError, KeyError, IndexError):
         raise InputError(f"{path}: this is no ONNX graph that can be read; convert the checkpoint again") from None
+
+
+def external_locations(model: bytes) -> set[str] | None:
+    """The files, as the bytes of a model name them, that its tensors' data lies in; None where that isn't plain.
+
+    Every place that has the word counts, wherever it stands, and has to be an entry as everybody writes it: a key and
+    one value in this order, and short, so that no other reader can find another file there.
+    """
+    locations = set()
+    start = model.find(LOCATION)
+    while start >= 0:
+        try:
+            locations.add(_location(model, start))
+        except (ValueError, KeyError, IndexError):
+            return None
+        start = model.find(LOCATION, start + 1)
+    return locations
+
+
+def _location(model: bytes, start: int) -> str:
+    """The file in an entry of external_data whose key begins at `start`; ValueError, KeyError or IndexError if none."""
+    begin = start - 2  # of the entry: the key's number and length
+    if begin < 2 or model[begin - 2] != TENSOR_EXTERNAL_DATA << 3 | BYTES:
+        raise ValueError("no entry of external data")
+    if (length := model[begin - 1]) > 0x7F:  # its first byte of several
+        raise ValueError("an entry longer than a file's name makes it")
+    key, (number, name) = _fields(model[begin : begin + length])
+    if key != (ENTRY_KEY, LOCATION) or number != ENTRY_VALUE:
+        raise ValueError("another entry, or one that goes on")
+    return _bytes(name).decode()
 
 
 def _uses(nodes: Iterator[bytes]) -> tuple[dict[str, int], set[str]]:

@@ -100,7 +100,7 @@ PRESETS = {preset.name: preset for preset in (_REFERENCE, _CPU, _CPU_SMALL, _24G
 
 
 def find_preset(name: str) -> Preset:
-    """InputError names the presets there are."""
+    """The preset of this name; InputError, which lists the presets there are, for any other."""
     try:
         return PRESETS[name]
     except KeyError:

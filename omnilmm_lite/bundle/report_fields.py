@@ -23,28 +23,28 @@ class Projection:
 
 
 def entries(value: object) -> dict[str, Any]:
-    """An object's; none of anything else."""
+    """A JSON object's entries by name; an empty dict where `value` is anything else."""
     return value if isinstance(value, dict) else {}
 
 
 def items(value: object) -> list[Any]:
-    """A list's; none of anything else."""
+    """A JSON array's items in order; an empty list where `value` is anything else."""
     return value if isinstance(value, list) else []
 
 
 def numbers(value: object, *names: str) -> tuple[Number, ...] | None:
-    """The numbers that an object has by these names; None where one of them is missing or is no finite number."""
+    """An object's numbers of these names, in this order; None where one is missing or is no finite number."""
     found = tuple(each for each in map(entries(value).get, names) if _is_number(each))
     return found if len(found) == len(names) else None
 
 
 def scalars(value: object) -> dict[str, Scalar]:
-    """An object's entries without those that hold more than one thing, or nothing."""
+    """An object's texts, truth values and finite numbers by name, without its other entries."""
     return {name: each for name, each in entries(value).items() if isinstance(each, str | bool) or _is_number(each)}
 
 
 def projections(value: object) -> Iterator[Projection]:
-    """Those of a list that everything is known of."""
+    """The linear layers in a list of objects, without those of which a field is missing or of the wrong type."""
     for each in items(value):
         name = entries(each).get("name")
         layout = numbers(each, "bits", "group_size")

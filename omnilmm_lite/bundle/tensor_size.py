@@ -6,11 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from omnilmm_lite.bundle.layout import ALIGNMENT, INLINE_BYTES
 from omnilmm_lite.bundle.target import Device
-
-# How the converter lays out a graph's data file; tests hold these against it.
-ALIGNMENT = 4096
-INLINE_BYTES = 1024  # tensors up to this size stand in the .onnx file itself
 
 # onnxruntime's CPU engine packs the codes of a 4- or 8-bit product for its kernels, together with a copy of the scales
 # and one float a group beside it (the sum of the group's zero points and scales). The original codes are unmapped after
@@ -28,7 +25,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class TensorSize:
-    """Bytes."""
+    """One tensor's bytes: `stored` in the file, `computed` once it is loaded."""
 
     name: str
     stored: int
@@ -36,13 +33,13 @@ class TensorSize:
     role: Role = Role.PLAIN
 
     def loaded(self, device: Device) -> int:
-        """In the engine's memory."""
+        """The bytes that the tensor takes in the engine's memory."""
         copies = CPU_SCALE_COPIES if device is Device.CPU and self.role is Role.GROUP_SCALES else 1
         return self.computed * copies
 
 
 def data_bytes(tensors: Iterable[TensorSize]) -> int:
-    """The graph's data file, exactly: each tensor begins on a page of its own."""
+    """The bytes of the graph's data file, exactly: each tensor begins on a page of its own."""
     end = 0
     for tensor in tensors:
         if tensor.stored > INLINE_BYTES:

@@ -75,19 +75,11 @@ class Captioner:
         answer = self._answer(encoded.features)
         for _ in answer:
             pass
-        timings = answer.timings
         return {
             **line,
             "text": answer.text,
             "finish_reason": answer.finish_reason.value if answer.finish_reason else None,
-            "timings": {
-                "vision_s": round(encoded.vision_s, 4),
-                "prefill_s": round(timings.prefill_s, 4),
-                "decode_s": round(timings.decode_s, 4),
-                "prompt_tokens": timings.prompt_tokens,
-                "new_tokens": timings.new_tokens,
-                "tokens_per_s": round(timings.tokens_per_s, 2),
-            },
+            "timings": answer.timings.as_json(vision_s=encoded.vision_s),
             "model": self._name,
         }
 

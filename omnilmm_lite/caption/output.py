@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from omnilmm_lite import durable_file
 from omnilmm_lite.errors import InputError
 
 SETTINGS_ENDING = ".settings.json"
@@ -62,7 +63,7 @@ class Output:
     def __enter__(self) -> Output:
         """Writes the settings, cuts off a line that a crash left half written, and opens the file."""
         if not self._whole:
-            self._write_settings()
+            durable_file.write_text(self.settings_path, json.dumps(self._settings, indent=1) + "\n")
         self._file = FileIO(self.path, "ab")
         self._file.truncate(self._whole)
         return self
@@ -72,14 +73,6 @@ class Output:
     ) -> None:
         if self._file is not None:
             self._file.close()
-
-    def _write_settings(self) -> None:
-        new = self.settings_path.with_name(self.settings_path.name + ".new")
-        with new.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(self._settings, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.settings_path)
 
     def _check_settings(self) -> None:
         try:

@@ -13,7 +13,7 @@ from omnilmm_lite.commands.sampling_options import add_sampling_options, samplin
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
-    from omnilmm_lite.caption.job import Job
+    from omnilmm_lite.caption.folder_run import FolderRun
 
 DEFAULT_PROMPT = "Describe this picture."
 
@@ -62,11 +62,11 @@ def caption(args: argparse.Namespace) -> None:
     print(f"{args.output}: {tally}", file=sys.stderr)
 
 
-def _job(args: argparse.Namespace) -> Job:
+def _job(args: argparse.Namespace) -> FolderRun:
     """Everything that can be checked before the model is loaded."""
     from omnilmm_lite.bundle.folder import Bundle
     from omnilmm_lite.caption.captioner import Captioner, model_name
-    from omnilmm_lite.caption.job import Job
+    from omnilmm_lite.caption.folder_run import FolderRun
     from omnilmm_lite.caption.output import Output, settings_path
     from omnilmm_lite.model import load
     from omnilmm_lite.picture.listing import Filter, list_pictures
@@ -84,4 +84,6 @@ def _job(args: argparse.Namespace) -> Job:
             print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
         return Captioner(model, args.prompt, params)
 
-    return Job(args.folder, listing, Output(args.output, settings), open_captioner, retry_errors=args.retry_errors)
+    return FolderRun(
+        args.folder, listing, Output(args.output, settings), open_captioner, retry_errors=args.retry_errors
+    )

@@ -77,17 +77,17 @@ def arithmetic(found: Arithmetic, machine: Machine) -> list[tuple[str, str]]:
     """What the CPU computes right, and how fast int8 products are."""
     from omnilmm_lite.proof.show import describe_speed, describe_sums, verdict_rows
 
-    rows = [*verdict_rows(found.proofs), ("int8 pairs", describe_sums(found.pairs_saturate))]
+    rows = [*verdict_rows(found.proofs), ("int8 sums", describe_sums(found.pairs_saturate))]
     if found.speed is not None:
-        rows.append(("int8 speed", describe_speed(found.speed, machine.flags)))
+        rows.append(("int8 speed", describe_speed(found.speed, machine.flags, found.pairs_saturate)))
     return rows
 
 
 def cores(machine: Machine) -> str:
     """How many there are, what of them may be used, and the threads that makes."""
     found = [f"{machine.physical_cores or 'unknown'} physical", f"{machine.logical_cores} usable"]
-    if machine.performance_cores != machine.usable_physical_cores:
-        found.append(f"{machine.performance_cores} performance cores")
+    if machine.worthwhile_cores != machine.usable_physical_cores:
+        found.append(f"{machine.worthwhile_cores} cores worth a thread")
     if machine.cpu_quota is not None:
         found.append(f"{machine.cpu_quota:.3g} by the container's quota")
     threads = "onnxruntime chooses the threads"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omnilmm_lite.bundle.presets import Preset
     from omnilmm_lite.config import OmniLMMConfig
     from omnilmm_lite.plan.memory import Plan
-    from omnilmm_lite.plan.subject import Subject
+    from omnilmm_lite.plan.planned_model import PlannedModel
 
 DEFAULT_PRESET = "cpu"  # convert's
 DEFAULT_SIZE = 24.0  # GB, of the bar
@@ -69,7 +69,7 @@ def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, lis
     from omnilmm_lite.bundle.presets import PRESETS, find_preset
     from omnilmm_lite.model import DEFAULT_CONTEXT
     from omnilmm_lite.plan.memory import make_plan
-    from omnilmm_lite.plan.subject import Subject
+    from omnilmm_lite.plan.planned_model import PlannedModel
     from omnilmm_lite.plan.verdict import suited
 
     wanted = None if args.preset is None else find_preset(args.preset)
@@ -82,21 +82,21 @@ def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, lis
         return own, [own]
 
     def planned(preset: Preset) -> Plan:
-        return make_plan(Subject.planned(name, config, preset), context)
+        return make_plan(PlannedModel.planned(name, config, preset), context)
 
     if wanted is not None:
         asked = planned(wanted)
         return asked, [asked]
     plans = [planned(preset) for preset in PRESETS.values()]
-    default = next(each for each in plans if each.subject.preset.name == DEFAULT_PRESET)
+    default = next(each for each in plans if each.model.preset.name == DEFAULT_PRESET)
     return (suited(plans, args.vram) if args.vram is not None else None) or default, plans
 
 
-def _find(model: str, read_config: ReadConfig) -> tuple[Subject | None, str, OmniLMMConfig]:
+def _find(model: str, read_config: ReadConfig) -> tuple[PlannedModel | None, str, OmniLMMConfig]:
     """The bundle, if it is one; the model's name and config. A folder goes before a name."""
     from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
     from omnilmm_lite.bundle.manifest import MANIFEST
-    from omnilmm_lite.plan.subject import KNOWN, Subject
+    from omnilmm_lite.plan.planned_model import KNOWN, PlannedModel
 
     folder = Path(model)
     exists = _is_folder(folder)
@@ -104,7 +104,7 @@ def _find(model: str, read_config: ReadConfig) -> tuple[Subject | None, str, Omn
         return None, model, KNOWN[model]
     if (model == BUILTIN_NAME and not exists) or (exists and (folder / MANIFEST).is_file()):
         bundle = Bundle.find(model)
-        return Subject.bundle(bundle.manifest.name, bundle), bundle.manifest.name, bundle.manifest.config
+        return PlannedModel.bundle(bundle.manifest.name, bundle), bundle.manifest.name, bundle.manifest.config
     known = ", ".join([*KNOWN, BUILTIN_NAME])
     if not exists:
         raise InputError(f"{model}: there is no such folder, and no such name: {known} are known")

@@ -16,7 +16,7 @@ from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
     from omnilmm_lite.model import Model
-    from omnilmm_lite.terminal.picture import Picture
+    from omnilmm_lite.terminal.picture import ChatPicture
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Answers the prompt about each picture, or starts the chat."""
     from omnilmm_lite.model import load
     from omnilmm_lite.sampling_params import SamplingParams, sampling_params
-    from omnilmm_lite.terminal.waiting import value_of
+    from omnilmm_lite.terminal.waiting_line import value_of
 
     prompt = args.prompt if args.prompt is not None else _piped_prompt()
     if prompt is not None and not prompt.strip():
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     if model.device.is_fallback:
         print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
     if prompt is None:
-        from omnilmm_lite.terminal.conversation import converse
+        from omnilmm_lite.terminal.chat_loop import converse
 
         converse(model, pictures[0](), args.system, sampling_params(model.sampling, sampling_options(args)))
     elif args.json:
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
             del picture  # before the next one is decoded
 
 
-def _pictures(paths: list[str]) -> list[Callable[[], Picture | None]]:
+def _pictures(paths: list[str]) -> list[Callable[[], ChatPicture | None]]:
     """What gives each picture when its turn comes. InputError where one of them can't be opened now.
 
     One picture is kept; several are opened again, as each may fill a quarter of a gigabyte.
@@ -96,40 +96,29 @@ def _piped_prompt() -> str | None:
 
 
 def _answer(
-    model: Model, picture: Picture | None, prompt: str, args: argparse.Namespace, *, show: bool
+    model: Model, picture: ChatPicture | None, prompt: str, args: argparse.Namespace, *, show: bool
 ) -> dict[str, Any]:
     """Runs one answer, printing it as it comes if `show`; the object that --json prints."""
     from omnilmm_lite.machine.memory import peak_rss_bytes
     from omnilmm_lite.sampling_params import sampling_params
     from omnilmm_lite.terminal.screen import shown
-    from omnilmm_lite.terminal.waiting import stream, value_of
+    from omnilmm_lite.terminal.waiting_line import items_of, value_of
 
     image = None if picture is None else picture.image
     chat = value_of(lambda: model.chat(image, args.system), "looking at the picture")
     answer = chat.answer(prompt, sampling_params(model.sampling, sampling_options(args)))
     as_shown = shown if sys.stdout.isatty() else str
-    with contextlib.closing(stream(lambda: chat.follow(prompt, answer), "thinking")) as pieces:
+    with contextlib.closing(items_of(lambda: chat.follow(prompt, answer), "thinking")) as pieces:
         for piece in pieces:
             if show:
                 print(as_shown(piece), end="", flush=True)
     if show:
         print()
-    timings = answer.timings
     return {
         "text": answer.text,
         "tokens": answer.tokens,
         "finish_reason": answer.finish_reason.value if answer.finish_reason else None,
-        "timings": {
-            "load_s": round(model.load_s, 4),
-            "vision_s": round(chat.vision_s, 4),
-            "prefill_s": round(timings.prefill_s, 4),
-            "decode_s": round(timings.decode_s, 4),
-            "prompt_tokens": timings.prompt_tokens,
-            "new_tokens": timings.new_tokens,
-            "drafted_tokens": timings.drafted_tokens,
-            "accepted_tokens": timings.accepted_tokens,
-            "tokens_per_s": round(timings.tokens_per_s, 2),
-        },
+        "timings": answer.timings.as_json(load_s=model.load_s, vision_s=chat.vision_s),
         "device": model.device.device.value,
         "peak_rss_bytes": peak_rss_bytes(),
     }

@@ -37,7 +37,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Until Ctrl-C or a signal."""
+    """Serves the model until Ctrl-C or a signal."""
     try:
         from omnilmm_lite.serve import http
         from omnilmm_lite.serve.app import Server
@@ -45,10 +45,10 @@ def serve(args: argparse.Namespace) -> None:
         raise InputError(f"the server needs the package {error.name}: install omnilmm-lite[serve]") from None
     from omnilmm_lite.model import load
     from omnilmm_lite.serve.access import Access, is_loopback
-    from omnilmm_lite.serve.asking import Asker
     from omnilmm_lite.serve.engine import Engine
     from omnilmm_lite.serve.log import log_event, set_up
     from omnilmm_lite.serve.request.fetching import fetch_picture
+    from omnilmm_lite.serve.request_checker import RequestChecker
 
     if args.queue < 1:
         raise InputError(f"--queue: {args.queue} is out of range; give 1 or more")
@@ -58,16 +58,16 @@ def serve(args: argparse.Namespace) -> None:
     with http.listen(args.host, args.port) as sock:  # before the model, which takes long to load
         model = load(args.model, **machine_options(args))
         engine = Engine(model, args.queue)
-        asker = Asker(model, model.bundle.manifest.name, fetch_picture if args.fetch_images else None)
+        checker = RequestChecker(model, model.bundle.manifest.name, fetch_picture if args.fetch_images else None)
         access = Access(key, (args.host.lower(), *(name.lower() for name in args.allow_host)), tuple(args.allow_origin))
         set_up()
         address = http.address(sock)
         print(address, flush=True)
-        log_event("ready", address=address, model=asker.name, device=model.device.device.value,
+        log_event("ready", address=address, model=checker.name, device=model.device.device.value,
                   device_reason=model.device.reason, load_s=round(model.load_s, 3))  # fmt: skip
         if args.open:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        http.serve(Server(engine, asker, access).app(), sock, engine)
+        http.serve(Server(engine, checker, access).app(), sock, engine)
 
 
 def _key(file: Path | None) -> str | None:

@@ -12,7 +12,7 @@ from omnilmm_lite.version import __version__
 
 
 def versions() -> dict[str, str]:
-    """By the package's name; of onnxruntime, whether there is one that works."""
+    """Version by package name; in onnxruntime's place a phrase where there is none that works."""
     return {
         "omnilmm-lite": __version__,
         "onnxruntime": _engine_version(),

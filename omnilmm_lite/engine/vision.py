@@ -18,7 +18,8 @@ from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.machine.memory import return_freed_memory
-from omnilmm_lite.picture.reading import pixel_hash, preprocess
+from omnilmm_lite.picture.preprocess import preprocess
+from omnilmm_lite.picture.reading import pixel_hash
 
 # Pixels (1, 3, image_size, image_size) -> features (1, queries, hidden), both float32.
 Encode: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -68,7 +69,7 @@ class VisionEncoder:
         return self.remembered(pixel_hash(image)) or self.encode_prepared(self.prepare(image))
 
     def prepare(self, image: Image.Image) -> PreparedImage:
-        """What of `encode` needs no graph, so that any thread may do it."""
+        """The part of `encode` that needs no graph, so that any thread may do it: the tower's input."""
         return PreparedImage(pixel_hash(image), preprocess(image, self._config))
 
     def remembered(self, pixel_hash: str) -> ImageFeatures | None:

@@ -1,4 +1,4 @@
-"""The processor's cores: which this process may run on, and which of them are fast.
+"""The processor's cores: which this process may run on, and which of them are worth a thread.
 
 Sources: Linux's Documentation/admin-guide/cputopology.rst, ABI/testing/sysfs-bus-event_source-devices-cpu of hybrid
 processors, devicetree/bindings/cpu/cpu-capacity.txt; proc_cpuinfo(5), sysctl(8) of macOS.
@@ -20,9 +20,7 @@ CPUS = "sys/devices/system/cpu"
 CPUINFO = "proc/cpuinfo"
 # Both are there on an Intel processor with two kinds of cores, and name the logical processors of each.
 FAST_INTEL, SLOW_INTEL = "sys/devices/cpu_core/cpus", "sys/devices/cpu_atom/cpus"
-# Of the capacity of the fastest core. Work is shared evenly, so the slowest core says how long all of it takes: a fast
-# core and one of less than half its capacity need longer than the fast one alone.
-FAST_CAPACITY = 0.5
+FAST_CAPACITY, SLOW_CAPACITY = 1024, 512  # of Intel's two kinds, where Linux doesn't tell: assumed, not measured
 MOST_PROCESSORS = 1 << 16  # a list that says more is damaged
 SYSCTL_SECONDS = 5
 
@@ -34,7 +32,7 @@ class Cores:
     physical: int | None  # of the machine
     usable: int | None  # logical ones that this process may run on
     usable_physical: int | None  # the physical ones that these belong to
-    performance: int | None  # of the usable physical ones, those that aren't built to save power
+    worthwhile: int | None  # of the usable physical ones, those that a thread each is worth it on: see `worth_a_thread`
 
 
 def read_cores(root: Path = ROOT, usable: Iterable[int] | None = None) -> Cores:
@@ -49,7 +47,11 @@ def read_cores(root: Path = ROOT, usable: Iterable[int] | None = None) -> Cores:
     def physical(processors: Iterable[int]) -> int | None:
         return len({core_of[each] for each in processors if each in core_of}) or None
 
-    return Cores(physical(core_of), len(allowed), physical(allowed), physical(_fast(root, allowed)))
+    capacities: dict[Hashable, int] = {}
+    for processor, capacity in _capacities(root, allowed).items():
+        if processor in core_of:
+            capacities[core_of[processor]] = max(capacity, capacities.get(core_of[processor], 0))
+    return Cores(physical(core_of), len(allowed), physical(allowed), worth_a_thread(capacities.values()) or None)
 
 
 def _affinity() -> Iterable[int]:
@@ -84,14 +86,25 @@ def cpuinfo_field(text: str, name: str) -> str:
     return match[1].strip() if match else ""
 
 
-def _fast(root: Path, usable: frozenset[int]) -> frozenset[int]:
-    """The logical processors of performance cores; all of them where the system makes no difference."""
-    intel = parse_list(read_text(root / FAST_INTEL)) & usable
-    if intel and read_text(root / SLOW_INTEL):
-        return intel
-    capacities = {each: read_count(root / CPUS / f"cpu{each}" / "cpu_capacity") or 0 for each in usable}
-    least = FAST_CAPACITY * max(capacities.values(), default=0)
-    return frozenset(each for each, capacity in capacities.items() if capacity >= least)
+def worth_a_thread(capacities: Iterable[int]) -> int:
+    """How many cores to use, the fastest ones first, given each one's capacity; 0 where there is none.
+
+    Work is shared evenly, so the slowest core in use says how long all of it takes: n cores are worth n times that
+    one's capacity. The fewest that are worth the most are taken: of 8 fast cores and 8 of half their capacity the 8, of
+    2 and 8 all 10.
+    """
+    ordered = sorted(capacities, reverse=True)
+    return max(range(len(ordered) + 1), key=lambda n: n * ordered[n - 1] if n else 0)  # the first of equals
+
+
+def _capacities(root: Path, usable: frozenset[int]) -> dict[int, int]:
+    """Of each logical processor; all the same where the system makes no difference."""
+    told = {each: read_count(root / CPUS / f"cpu{each}" / "cpu_capacity") for each in usable}
+    known = {each: capacity for each, capacity in told.items() if capacity}
+    if known.keys() == usable and len(set(known.values())) > 1:
+        return known
+    slow = parse_list(read_text(root / SLOW_INTEL)) if read_text(root / FAST_INTEL) else frozenset()
+    return {each: SLOW_CAPACITY if each in slow else FAST_CAPACITY for each in usable}
 
 
 def parse_list(text: str) -> frozenset[int]:
@@ -110,7 +123,10 @@ def parse_list(text: str) -> frozenset[int]:
 
 
 def apple_cores(sysctl: Callable[[str], int | None]) -> Cores:
-    """`sysctl`: a number by its name. Nothing is kept from a process there, so all cores are usable."""
+    """`sysctl`: a number by its name. Nothing is kept from a process there, so all cores are usable.
+
+    The slower levels' capacity isn't told, so the fastest one's cores are taken.
+    """
     physical = sysctl("hw.physicalcpu")
     fast = sysctl("hw.perflevel0.physicalcpu")  # Apple's own processors alone have levels
     return Cores(physical, os.cpu_count(), physical, fast or physical)

@@ -21,7 +21,7 @@ class Machine:
     physical_cores: int | None
     logical_cores: int | None  # that this process may run on
     usable_physical_cores: int | None  # that these belong to
-    performance_cores: int | None  # of these, the ones that aren't built to save power
+    worthwhile_cores: int | None  # of these, the ones that a thread each is worth it on
     cpu_quota: float | None  # processors' worth of time; None: no quota
     threads: int | None  # that are computed with by default; None: onnxruntime chooses
     memory_bytes: int | None
@@ -40,7 +40,7 @@ class Machine:
             physical_cores=cores.physical,
             logical_cores=cores.usable,
             usable_physical_cores=cores.usable_physical,
-            performance_cores=cores.performance,
+            worthwhile_cores=cores.worthwhile,
             cpu_quota=quota,
             threads=threads_for(cores, quota),
             memory_bytes=machine_bytes(),

@@ -55,15 +55,15 @@ def memory_limit(root: Path = ROOT) -> Limit | None:
 def fatal_limit(root: Path = ROOT) -> Limit | None:
     """How much memory, swap included, this process is ended for without a word; None where nothing but the machine
     limits it."""
-    free_swap = _meminfo_bytes("SwapTotal", root) or 0
+    swap_total = _meminfo_bytes("SwapTotal", root) or 0
     limits = (
-        Limit(each.size + (free_swap if each.swap is None else min(each.swap, free_swap)), each.file)
+        Limit(each.size + (swap_total if each.swap is None else min(each.swap, swap_total)), each.file)
         for each in memory_limits(root)
         if each.kills
     )
     smallest = min(limits, key=lambda limit: limit.size, default=None)
     machine = machine_bytes(root)
-    return None if smallest is None or (machine is not None and smallest.size >= machine + free_swap) else smallest
+    return None if smallest is None or (machine is not None and smallest.size >= machine + swap_total) else smallest
 
 
 def total_bytes(root: Path = ROOT) -> int | None:

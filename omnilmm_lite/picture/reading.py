@@ -1,4 +1,4 @@
-"""Pictures: from whatever the caller has to RGB, and from RGB to the tower's input.
+"""Pictures: from whatever the caller has to upright RGB.
 
 Everything is checked before it is decoded, because a few bytes can claim a picture that fills the memory.
 Two deliberate differences to the reference, which is PIL's bare `convert("RGB")`: a photograph is turned upright by
@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from omnilmm_lite.config import CLIP_MEAN, CLIP_STD, VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.printable import printable
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image
 
@@ -38,7 +38,8 @@ MAX_ASPECT = 100  # beyond it, squashing to a square leaves nothing of the pictu
 
 _SUPPORTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
-# EXIF tag 274 says how the camera was held; these undo it. 1 is upright.
+# EXIF tag 274 says how the camera was held; these undo it. 1 is upright. Pillow's `exif_transpose` writes the block's
+# rest anew, which fails where an entry there has an odd type, and it copies what is upright already.
 _ORIENTATION_TAG = 274
 _UNDO = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -65,27 +66,11 @@ def load_image(source: ImageSource) -> Image.Image:
         _check_bytes(len(data), label)
     else:
         path = _path(source)
-        label, data = _printable(str(path)), _read(path)
+        label, data = printable(str(path), None), _read(path)
     if not data:
         raise InputError(f"{label}: the file is empty; choose a {_SUPPORTED} picture")
     with _open(data, label) as image:
         return _decode(image, label)
-
-
-def preprocess(image: Image.Image, config: VisionConfig) -> npt.NDArray[np.float32]:
-    """The tower's input: RGB picture -> float32 (1, 3, image_size, image_size), CLIP-normalised.
-
-    Squashes to the square without keeping the aspect or cropping, with Pillow's antialiased bicubic filter, and rounds
-    the result through float16: what the reference does (OpenBMB/MiniCPM-V, omnilmm/model/utils.py and chat.py).
-    """
-    if image.mode != "RGB":
-        raise InputError(f"picture: preprocess takes RGB, this is {image.mode}; pass it through load_image first")
-    side = config.image_size
-    resized = image.resize((side, side), Image.Resampling.BICUBIC)
-    scaled = np.asarray(resized).astype(np.float32) / np.float32(255)  # (side, side, 3)
-    normalised = (scaled - np.asarray(CLIP_MEAN, np.float32)) / np.asarray(CLIP_STD, np.float32)
-    rounded = normalised.astype(np.float16).astype(np.float32)
-    return np.ascontiguousarray(rounded.transpose(2, 0, 1)[None])  # (1, 3, side, side)
 
 
 def pixel_hash(image: Image.Image) -> str:
@@ -97,14 +82,9 @@ def pixel_hash(image: Image.Image) -> str:
 # ---- reading ----
 
 
-def _printable(text: str) -> str:
-    """The text on one line, whatever characters a file name holds."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _path(source: str | Path) -> Path:
     text = str(source)
-    label = _printable(text)
+    label = printable(text, None)
     if not text:
         raise InputError("picture: the path is empty; name a picture file")
     if text.lower().startswith(("http://", "https://")):
@@ -122,7 +102,7 @@ def _path(source: str | Path) -> Path:
 
 def _read(path: Path) -> bytes:
     """The file's bytes. Only regular files: opening a pipe or a device could wait for ever."""
-    label = _printable(str(path))
+    label = printable(str(path), None)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

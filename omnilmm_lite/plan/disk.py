@@ -24,12 +24,12 @@ TOKENIZER_AND_MANIFEST = 1_500_000
 # int8 tower, statistics of each block on 8 pictures.
 CALIBRATION_TOKENS = 128 * 512
 STREAMS = 2
-PICTURES = 8
+CALIBRATION_PICTURES = 8
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes. `checkpoint` and `work` are needed for the conversion only."""
+    """Bytes on the disk; `checkpoint` and `work` are needed for the conversion only."""
 
     bundle: int
     checkpoint: int
@@ -41,12 +41,12 @@ class Disk:
 
 
 def embedding_bytes(config: DecoderConfig, preset: Preset) -> int:
-    """The table's file, exactly."""
+    """The bytes of the embedding table's file, exactly."""
     return NPY_HEADER + config.vocab_size * config.hidden_size * preset.decoder.storage.numpy.itemsize
 
 
 def planned_disk(config: OmniLMMConfig, preset: Preset, graphs: GraphTensors) -> Disk:
-    """For a bundle that is still to be made."""
+    """The disk space that a bundle takes which is still to be made, and its conversion."""
     data = sum(data_bytes(tensors) for tensors in (graphs.vision, graphs.resampler, graphs.decoder, graphs.prefill))
     layers = config.vision.num_hidden_layers + config.decoder.num_hidden_layers * (1 + bool(graphs.prefill))
     bundle = data + embedding_bytes(config.decoder, preset) + layers * ONNX_LAYER + TOKENIZER_AND_MANIFEST
@@ -105,7 +105,7 @@ def decoder_work(config: DecoderConfig) -> int:
     return total + STREAMS * 4 * CALIBRATION_TOKENS * (2 * config.hidden_size + config.q_dim)
 
 
-def tower_work(config: VisionConfig, pictures: int = PICTURES) -> int:
+def tower_work(config: VisionConfig, pictures: int = CALIBRATION_PICTURES) -> int:
     """Statistics of every block, which rounded blocks then replace, and the pictures' states on their way through."""
     hidden, tokens = config.hidden_size, 1 + config.num_patches
     statistics = 4 * hidden * (3 * hidden + 2 + tokens)  # quantize.tower.statistics

@@ -7,19 +7,19 @@ a few bytes that steer shapes are left out: they stand in the .onnx file, and no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from omnilmm_lite.bundle.layout import GROUP_SIZE, INNER_ROTATION, NBITS_ROW_MULTIPLE, STREAM_ROTATION, widest_block
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.bundle.tensor_size import Role, TensorSize
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
 from omnilmm_lite.formats import LinearFormat, Precision
+from omnilmm_lite.keys import Shape, decoder_keys, resampler_keys, vision_keys
 
 FP32_BYTES = 4
-GROUP_SIZE = 128
-WIDEST_ROTATION = 64  # of the tower's stream, and before every int8 layer of the decoder
-INNER_ROTATION = 32  # in the tower's MLPs
-ROW_MULTIPLE = 8  # of a quantized lm_head, which is padded
+
+Shapes = Mapping[str, Shape]  # of a checkpoint's tensors, by name
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,8 @@ def nbits(
 
 
 def group_size(columns: int) -> int:
-    """The largest power of two that divides a row, GROUP_SIZE at most."""
-    return math.gcd(columns, GROUP_SIZE)
-
-
-def rotation(columns: int, widest: int = WIDEST_ROTATION) -> int:
-    """The largest power of two that divides a row, `widest` at most."""
-    return math.gcd(columns, widest)
+    """Weights of a row of `columns` that share a scale."""
+    return widest_block(columns, GROUP_SIZE)
 
 
 def hadamard(*sizes: int) -> Iterator[TensorSize]:
@@ -90,55 +85,60 @@ def hadamard(*sizes: int) -> Iterator[TensorSize]:
         yield exact(f"int8.hadamard.{size}", size * size * FP32_BYTES)
 
 
-def norm(name: str, precision: Precision, width: int) -> Iterator[TensorSize]:
-    """LayerNorm's."""
-    yield floats(f"{name}.weight", precision, width)
-    yield floats(f"{name}.bias", precision, width)
+def as_in(keys: Shapes, name: str, precision: Precision) -> TensorSize:
+    """A tensor that the graph has as the checkpoint does."""
+    return floats(name, precision, *keys[name])
+
+
+def norm(name: str, keys: Shapes, precision: Precision) -> Iterator[TensorSize]:
+    """LayerNorm's weight and bias."""
+    yield as_in(keys, f"{name}.weight", precision)
+    yield as_in(keys, f"{name}.bias", precision)
 
 
 # ---- graphs ----
 
 
 def _vision(config: VisionConfig, precision: Precision, tower: LinearFormat) -> Iterator[TensorSize]:
-    width, mlp, patch = config.hidden_size, config.intermediate_size, config.patch_size
-    prefix = "model.vision_tower"
-    yield floats(f"{prefix}.patch_embed.proj.weight", precision, width, 3, patch, patch)
-    yield floats(f"{prefix}.patch_embed.proj.bias", precision, width)
-    yield floats(f"{prefix}.pos_embed", precision, config.num_patches, width)
-    yield floats(f"{prefix}.cls_token", precision, width)
+    width, mlp = config.hidden_size, config.intermediate_size
+    prefix, keys = "model.vision_tower", vision_keys(config)
+    for name in ("patch_embed.proj.weight", "patch_embed.proj.bias"):
+        yield as_in(keys, f"{prefix}.{name}", precision)
+    yield floats(f"{prefix}.pos_embed", precision, config.num_patches, width)  # resampled, without cls_token's
+    yield as_in(keys, f"{prefix}.cls_token", precision)
     if tower is LinearFormat.INT8:
         # The inner one is there if a single block profits from it, which only weights and pictures decide: where none
         # does, the file is a page smaller than this.
-        yield from hadamard(rotation(width), rotation(mlp, INNER_ROTATION))
+        yield from hadamard(widest_block(width, STREAM_ROTATION), widest_block(mlp, INNER_ROTATION))
     for index in range(config.num_hidden_layers):
         block = f"{prefix}.blocks.{index}"
-        yield from _tower_qkv(f"{block}.attn.qkv", width, precision, tower)
+        yield from _tower_qkv(f"{block}.attn.qkv", keys, precision, tower)
         yield floats(f"{block}.attn.bias", precision, 3 * width)
-        yield from _tower_linear(f"{block}.attn.proj", width, width, precision, tower)
-        yield floats(f"{block}.attn.proj.bias", precision, width)
-        yield from norm(f"{block}.norm1", precision, width)
-        yield from _tower_linear(f"{block}.mlp.fc1", mlp, width, precision, tower)
-        yield floats(f"{block}.mlp.fc1.bias", precision, mlp)
-        yield from _tower_linear(f"{block}.mlp.fc2", width, mlp, precision, tower)
-        yield floats(f"{block}.mlp.fc2.bias", precision, width)
-        yield from norm(f"{block}.norm2", precision, width)
+        yield from _tower_linear(f"{block}.attn.proj", keys, precision, tower)
+        yield as_in(keys, f"{block}.attn.proj.bias", precision)
+        yield from norm(f"{block}.norm1", keys, precision)
+        yield from _tower_linear(f"{block}.mlp.fc1", keys, precision, tower)
+        yield as_in(keys, f"{block}.mlp.fc1.bias", precision)
+        yield from _tower_linear(f"{block}.mlp.fc2", keys, precision, tower)
+        yield as_in(keys, f"{block}.mlp.fc2.bias", precision)
+        yield from norm(f"{block}.norm2", keys, precision)
     if tower is LinearFormat.INT8:
         yield floats("divisors", precision, width)
-    yield from norm(f"{prefix}.norm", precision, width)
+    yield from norm(f"{prefix}.norm", keys, precision)
 
 
-def _tower_qkv(name: str, width: int, precision: Precision, tower: LinearFormat) -> Iterator[TensorSize]:
+def _tower_qkv(name: str, keys: Shapes, precision: Precision, tower: LinearFormat) -> Iterator[TensorSize]:
     """One product in floats and groups, three of the same rounded rows in int8."""
     if tower is not LinearFormat.INT8:
-        yield from _tower_linear(name, 3 * width, width, precision, tower)
+        yield from _tower_linear(name, keys, precision, tower)
         return
+    rows, columns = keys[f"{name}.weight"]
     for part in "qkv":
-        yield from int8_codes(f"{name}.{part}", width, width)
+        yield from int8_codes(f"{name}.{part}", rows // 3, columns)
 
 
-def _tower_linear(
-    name: str, rows: int, columns: int, precision: Precision, tower: LinearFormat
-) -> Iterator[TensorSize]:
+def _tower_linear(name: str, keys: Shapes, precision: Precision, tower: LinearFormat) -> Iterator[TensorSize]:
+    rows, columns = keys[f"{name}.weight"]
     if tower is LinearFormat.INT8:
         yield from int8_codes(name, rows, columns)
     elif tower is LinearFormat.BITS8:
@@ -148,55 +148,63 @@ def _tower_linear(
 
 
 def _resampler(config: OmniLMMConfig, precision: Precision) -> Iterator[TensorSize]:
-    width, queries = config.resampler.hidden_size, config.resampler.num_queries
-    prefix = "model.resampler"
-    yield floats(f"{prefix}.kv_proj.weight", precision, width, config.resampler.kv_dim)
-    yield from norm(f"{prefix}.ln_kv", precision, width)
-    yield floats(f"{prefix}.attn.in_proj.weight", precision, 2 * width, width)
+    width = config.resampler.hidden_size
+    prefix, keys = "model.resampler", resampler_keys(config.resampler)
+    yield as_in(keys, f"{prefix}.kv_proj.weight", precision)
+    yield from norm(f"{prefix}.ln_kv", keys, precision)
+    yield floats(f"{prefix}.attn.in_proj.weight", precision, 2 * width, width)  # the queries' third is folded
     yield floats(f"{prefix}.attn.key_offset", precision, config.vision.num_patches, width)
     yield floats(f"{prefix}.attn.value_bias", precision, width)
-    yield floats(f"{prefix}.queries", precision, queries, width)
-    yield floats(f"{prefix}.attn.out_proj.weight", precision, width, width)
-    yield floats(f"{prefix}.attn.out_proj.bias", precision, width)
-    yield from norm(f"{prefix}.ln_post", precision, width)
-    yield floats(f"{prefix}.proj.weight", precision, width, width)
+    yield floats(f"{prefix}.queries", precision, *keys[f"{prefix}.query"])
+    for name in ("attn.out_proj.weight", "attn.out_proj.bias"):
+        yield as_in(keys, f"{prefix}.{name}", precision)
+    yield from norm(f"{prefix}.ln_post", keys, precision)
+    yield floats(f"{prefix}.proj.weight", precision, *keys[f"{prefix}.proj"])
 
 
 def _decoder(config: DecoderConfig, preset: Preset, *, int8: bool) -> Iterator[TensorSize]:
     """`int8`: the graph for prompts."""
-    precision, hidden, mlp = preset.decoder, config.hidden_size, config.intermediate_size
+    precision, keys = preset.decoder, decoder_keys(config)
     table = config.max_position_embeddings * config.head_dim // 2 * precision.compute.numpy.itemsize
     yield exact("rope.cos", table)
     yield exact("rope.sin", table)
     if int8:
-        yield from hadamard(*(rotation(columns) for columns in (hidden, config.q_dim, mlp)))
+        widths = (config.hidden_size, config.q_dim, config.intermediate_size)
+        yield from hadamard(*(widest_block(columns, STREAM_ROTATION) for columns in widths))
     for index in range(config.num_hidden_layers):
         layer = f"model.layers.{index}"
-        yield floats(f"{layer}.input_layernorm.weight", precision, hidden)
-        yield from _decoder_linear(
-            f"{layer}.self_attn.qkv_proj", config.q_dim + 2 * config.kv_dim, hidden, preset, int8
-        )
-        yield from _decoder_linear(f"{layer}.self_attn.o_proj", hidden, config.q_dim, preset, int8)
-        yield floats(f"{layer}.post_attention_layernorm.weight", precision, hidden)
+        yield as_in(keys, f"{layer}.input_layernorm.weight", precision)
+        attention, mlp = f"{layer}.self_attn", f"{layer}.mlp"
+        yield from _decoder_linear(f"{attention}.qkv_proj", _stacked(keys, attention, *"qkv"), preset, int8)
+        yield from _decoder_linear(f"{attention}.o_proj", _stacked(keys, attention, "o"), preset, int8)
+        yield as_in(keys, f"{layer}.post_attention_layernorm.weight", precision)
         if int8:
-            yield from int8_codes(f"{layer}.mlp.gate_proj", mlp, hidden)
-            yield from int8_codes(f"{layer}.mlp.up_proj", mlp, hidden)
+            for part in ("gate", "up"):
+                yield from int8_codes(f"{mlp}.{part}_proj", *_stacked(keys, mlp, part))
         else:
-            yield from _decoder_linear(f"{layer}.mlp.gate_up_proj", 2 * mlp, hidden, preset, int8)
-        yield from _decoder_linear(f"{layer}.mlp.down_proj", hidden, mlp, preset, int8)
-    yield floats("model.norm.weight", precision, hidden)
+            yield from _decoder_linear(f"{mlp}.gate_up_proj", _stacked(keys, mlp, "gate", "up"), preset, int8)
+        yield from _decoder_linear(f"{mlp}.down_proj", _stacked(keys, mlp, "down"), preset, int8)
+    yield as_in(keys, "model.norm.weight", precision)
+    rows, columns = keys["lm_head.weight"]
     if int8:
-        yield from int8_codes("lm_head", config.vocab_size, hidden)
+        yield from int8_codes("lm_head", rows, columns)
     elif preset.quantized and preset.lm_head_bits == 8:
-        yield from nbits("lm_head", -(-config.vocab_size // ROW_MULTIPLE) * ROW_MULTIPLE, hidden, 8, precision)
+        padded = -(-rows // NBITS_ROW_MULTIPLE) * NBITS_ROW_MULTIPLE
+        yield from nbits("lm_head", padded, columns, 8, precision)
     else:
-        yield floats("lm_head.weight", precision, config.vocab_size, hidden)
+        yield as_in(keys, "lm_head.weight", precision)
 
 
-def _decoder_linear(name: str, rows: int, columns: int, preset: Preset, int8: bool) -> Iterator[TensorSize]:
+def _stacked(keys: Shapes, prefix: str, *parts: str) -> tuple[int, int]:
+    """Rows and columns of the projections that one product computes."""
+    shapes = [keys[f"{prefix}.{part}_proj.weight"] for part in parts]
+    return sum(rows for rows, _ in shapes), shapes[0][1]
+
+
+def _decoder_linear(name: str, shape: tuple[int, int], preset: Preset, int8: bool) -> Iterator[TensorSize]:
     if int8:
-        yield from int8_codes(name, rows, columns)
+        yield from int8_codes(name, *shape)
     elif preset.quantized:
-        yield from nbits(name, rows, columns, 4, preset.decoder)
+        yield from nbits(name, *shape, 4, preset.decoder)
     else:
-        yield floats(f"{name}.weight", preset.decoder, rows, columns)
+        yield floats(f"{name}.weight", preset.decoder, *shape)

@@ -10,7 +10,7 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.memory import Limit, fatal_limit, memory_limit
 from omnilmm_lite.plan.memory import Plan, make_plan
-from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.plan.planned_model import PlannedModel
 from omnilmm_lite.plan.verdict import GIB, SYSTEM_RAM, Verdict, judge_usable
 
 LOG = logging.getLogger(__name__)
@@ -25,13 +25,13 @@ def judge_here(plan: Plan, machine: int | None, limit: Limit | None) -> Verdict 
     if limit is not None:
         usable = min(usable, limit.size)
     size = round((machine if limit is None else limit.size) / GIB, 1)
-    if plan.subject.preset.target is Device.CPU:
+    if plan.model.preset.target is Device.CPU:
         return judge_usable(plan, size, usable)
     return Verdict(size, usable, usable - plan.host_total, "")
 
 
 def describe_here(verdict: Verdict, limit: Limit | None) -> str:
-    """One line for people."""
+    """What the verdict says of this machine's RAM, in one line for people. `limit`: its container's."""
     by = "" if limit is None else " (container's limit)"
     return f"this machine's RAM, {verdict.size:.1f} GiB{by}: {verdict.text}"
 
@@ -70,7 +70,7 @@ def resident_weights(bundle: Bundle) -> int:
 def _needed(bundle: Bundle, context: int) -> int:
     """0 where there is no plan for such a bundle."""
     try:
-        return make_plan(Subject.bundle(bundle.manifest.name, bundle), context).needed
+        return make_plan(PlannedModel.bundle(bundle.manifest.name, bundle), context).needed
     except InputError:
         return 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.bundle.tensor_size import loaded_bytes, loading_bytes
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.plan.planned_model import PlannedModel
 from omnilmm_lite.plan.workspace import (
     BASE,
     CUDA_CONTEXT,
@@ -19,7 +19,7 @@ from omnilmm_lite.plan.workspace import (
 
 
 @dataclass(frozen=True)
-class Phase:
+class MemoryPhase:
     """What is in the device's memory at the same time, in bytes. `more`: what a later, longer turn may add."""
 
     name: str
@@ -43,68 +43,68 @@ class Phase:
 class Plan:
     """On the CPU the device is the host: its memory is the same RAM, and the program's own comes on top."""
 
-    subject: Subject
+    model: PlannedModel
     context: int
-    phases: tuple[Phase, ...]  # one, or two that never meet
+    phases: tuple[MemoryPhase, ...]  # one, or two that never meet
 
     @property
-    def largest(self) -> Phase:
+    def largest(self) -> MemoryPhase:
         return max(self.phases, key=lambda phase: phase.total)
 
     @property
     def device_total(self) -> int:
-        """For one picture and one question; the KV cache counts in full."""
+        """Bytes on the device for one picture and one question; the KV cache counts in full."""
         return self.largest.total
 
     @property
     def device_most(self) -> int:
-        """For prompts that fill the context, and more pictures."""
+        """Bytes on the device for prompts that fill the context, and more pictures."""
         return max(phase.most for phase in self.phases)
 
     @property
     def host_base(self) -> int:
-        """The process without the model."""
-        return BASE + (CUDA_HOST if self.subject.preset.target is Device.CUDA else 0)
+        """Bytes of RAM that the process takes without the model."""
+        return BASE + (CUDA_HOST if self.model.preset.target is Device.CUDA else 0)
 
     @property
     def host_total(self) -> int:
         """The process's peak of resident memory, for one picture and one question. Of the embeddings, which are mapped,
         a question touches a few pages; they are the system's to take back, and not in here."""
-        return self.host_base + (self.device_total if self.subject.preset.target is Device.CPU else 0)
+        return self.host_base + (self.device_total if self.model.preset.target is Device.CPU else 0)
 
     @property
     def needed(self) -> int:
-        """What a card must have, or on the CPU the machine's RAM."""
-        return self.host_total if self.subject.preset.target is Device.CPU else self.device_total
+        """Bytes that a card must have, or on the CPU the machine's RAM."""
+        return self.host_total if self.model.preset.target is Device.CPU else self.device_total
 
     @property
     def needed_most(self) -> int:
         return self.needed + self.device_most - self.device_total
 
     def part(self, name: str) -> int:
-        """Of all phases: a part that two phases have is there once."""
+        """Bytes of one part (`vision`, `kv_cache`, ...) in the phase that has most of it."""
         size: int = max(getattr(phase, name) for phase in self.phases)
         return size
 
 
-def make_plan(subject: Subject, context: int) -> Plan:
-    """InputError where the model has no such context."""
-    limit = subject.config.decoder.max_position_embeddings
+def make_plan(model: PlannedModel, context: int) -> Plan:
+    """The plan for `context` tokens; InputError where the model takes no such number."""
+    limit = model.config.decoder.max_position_embeddings
     if not 1 <= context <= limit:
         raise InputError(f"--context: {context} is out of range; this model takes 1 to {limit} tokens")
-    preset, graphs = subject.preset, subject.graphs
-    tower = tower_workspace(subject.config, preset, kept=not preset.time_shared)
-    decoder = decoder_workspace(subject.config, preset, context)
+    preset, graphs = model.preset, model.graphs
+    tower = tower_workspace(model.config, preset, kept=not preset.time_shared)
+    decoder = decoder_workspace(model.config, preset, context)
     loaded = {name: loaded_bytes(tensors, preset.target) for name, tensors in vars(graphs).items()}
     towers = {"vision": loaded["vision"], "resampler": loaded["resampler"]}
-    decoders = {"decoder": loaded["decoder"] + loaded["prefill"], "kv_cache": kv_cache_bytes(subject, context)}
+    decoders = {"decoder": loaded["decoder"] + loaded["prefill"], "kv_cache": kv_cache_bytes(model, context)}
     driver = CUDA_CONTEXT if preset.target is Device.CUDA else 0
     packing = loading_bytes(graphs.decoder, preset.target)  # the prompts' own graph is mapped: nothing to pack
     decoder = Need(max(decoder.first, packing), max(decoder.most, packing))
     if not preset.time_shared:
         workspace = tower.first + decoder.first + driver
         more = tower.most + decoder.most + driver - workspace
-        return Plan(subject, context, (Phase("all", **towers, **decoders, workspace=workspace, more=more),))
+        return Plan(model, context, (MemoryPhase("all", **towers, **decoders, workspace=workspace, more=more),))
     # The cache is filled by the first question and outlives the decoder's graphs, so a second picture meets it. On a
     # card it is there from the beginning.
     cache = decoders["kv_cache"]
@@ -113,7 +113,7 @@ def make_plan(subject: Subject, context: int) -> Plan:
     # tower's weights are mapped in int8: nothing of them is packed.
     stays = preset.int8_prefill
     loading = packing if stays else 0 if preset.mapped else loading_bytes(graphs.vision, preset.target)
-    picture = Phase(
+    picture = MemoryPhase(
         "picture",
         **towers,
         decoder=loaded["decoder"] if stays else 0,
@@ -121,12 +121,12 @@ def make_plan(subject: Subject, context: int) -> Plan:
         workspace=max(tower.first, loading) + driver,
         more=tower.most - tower.first + cache - at_once,
     )
-    answer = Phase("answer", **decoders, workspace=decoder.first + driver, more=decoder.most - decoder.first)
-    return Plan(subject, context, (picture, answer))
+    answer = MemoryPhase("answer", **decoders, workspace=decoder.first + driver, more=decoder.most - decoder.first)
+    return Plan(model, context, (picture, answer))
 
 
-def kv_cache_bytes(subject: Subject, context: int) -> int:
+def kv_cache_bytes(model: PlannedModel, context: int) -> int:
     """Keys and values of every layer. In full: numpy asks for pages of 2 MiB, so a few tokens touch all of it."""
-    decoder = subject.config.decoder
+    decoder = model.config.decoder
     values = 2 * decoder.num_hidden_layers * decoder.kv_dim * context
-    return values * subject.preset.decoder.compute.numpy.itemsize
+    return values * model.preset.decoder.compute.numpy.itemsize

@@ -13,7 +13,7 @@ PARTS = ("vision", "resampler", "decoder", "kv_cache", "workspace")
 
 
 def verdicts(plan: Plan, size: float | None) -> list[Verdict]:
-    """For the usual sizes, and for the user's own where it is none of them."""
+    """A verdict for each usual size, and for the user's own where it is none of them."""
     extra = () if size is None or size in SIZES else (size,)
     return [judge(plan, each) for each in (*extra, *SIZES)]
 
@@ -22,27 +22,27 @@ def plan_object(plan: Plan, judged: Sequence[Verdict], machine_bytes: int | None
     """Sizes in bytes. `machine_bytes`: the RAM that may be had here, None where that isn't known.
 
     `parts` are what the engine holds of each; in two phases they are never all there at once."""
-    subject = plan.subject
+    model = plan.model
     names = ("vision", "resampler", "decoder", "prefill")
     return {
-        "model": subject.name,
-        "preset": subject.preset.name,
-        "target": subject.preset.target.value,
+        "model": model.name,
+        "preset": model.preset.name,
+        "target": model.preset.target.value,
         "context": plan.context,
-        "parts": {name: plan.part(name) for name in PARTS} | {"embeddings": subject.embeddings},
+        "parts": {name: plan.part(name) for name in PARTS} | {"embeddings": model.embeddings},
         "phases": {
             phase.name: {name: getattr(phase, name) for name in (*PARTS, "total", "most")} for phase in plan.phases
         },
         "device_total": plan.device_total,
         "device_most": plan.device_most,
         "host_total": plan.host_total,
-        "disk_total": subject.disk.bundle,
+        "disk_total": model.disk.bundle,
         "disk": {
-            "data": {name: data_bytes(getattr(subject.graphs, name)) for name in names},
-            "bundle": subject.disk.bundle,
-            "checkpoint": subject.disk.checkpoint,
-            "work": subject.disk.work,
-            "conversion": subject.disk.conversion,
+            "data": {name: data_bytes(getattr(model.graphs, name)) for name in names},
+            "bundle": model.disk.bundle,
+            "checkpoint": model.disk.checkpoint,
+            "work": model.disk.work,
+            "conversion": model.disk.conversion,
         },
         "machine_bytes": machine_bytes,
         "verdicts": {f"{each.size:g}": _verdict_object(each) for each in judged},

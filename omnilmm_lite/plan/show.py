@@ -9,7 +9,7 @@ from rich.text import Text
 
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.console import plain_console
-from omnilmm_lite.plan.memory import Phase, Plan
+from omnilmm_lite.plan.memory import MemoryPhase, Plan
 from omnilmm_lite.plan.report import PARTS
 from omnilmm_lite.plan.verdict import GIB, Verdict, judge, usable_bytes
 
@@ -36,7 +36,7 @@ COMMON_SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128)  # GB, of cards and of RAM
 
 
 def gib(size: int) -> str:
-    """Two places, or three digits where that is nothing."""
+    """Bytes as GiB in text: with two decimals, or three digits where those would be zero."""
     return f"{size / GIB:.2f}" if not 0 < size < GIB // 100 else f"{size / GIB:.3g}"
 
 
@@ -44,18 +44,18 @@ def print_plan(plan: Plan, judged: Sequence[Verdict], size: float, here: str) ->
     """Bars against a card, or on the CPU the RAM, of `size` GB; then figures and verdicts. `here`: a line about this
     machine, empty for none."""
     console = plain_console()
-    subject = plan.subject
-    where = "graphics memory" if subject.preset.target is Device.CUDA else "RAM"
+    model = plan.model
+    where = "graphics memory" if model.preset.target is Device.CUDA else "RAM"
     console.print(
-        f"{subject.name}, preset {subject.preset.name} ({subject.preset.summary}), {plan.context} tokens of context"
+        f"{model.name}, preset {model.preset.name} ({model.preset.summary}), {plan.context} tokens of context"
     )
     scale = max(int(size * GIB), plan.device_total)
     for phase in plan.phases:
         console.print(f"{PHASES[phase.name]}: {gib(phase.total)} GiB of {size:g} GB")
-        console.print(draw_bar(phase, usable_bytes(size, subject.preset.target), scale))
+        console.print(draw_bar(phase, usable_bytes(size, model.preset.target), scale))
     console.print(_figures(plan))
     estimated = (
-        "an estimate, never measured" if subject.preset.target is Device.CUDA else "a formula fitted to measurements"
+        "an estimate, never measured" if model.preset.target is Device.CUDA else "a formula fitted to measurements"
     )
     console.print(
         f"All of it is computed; workspace is {estimated}. Long prompts and more pictures: {gib(plan.device_most)} GiB."
@@ -66,7 +66,7 @@ def print_plan(plan: Plan, judged: Sequence[Verdict], size: float, here: str) ->
         console.print(here)
 
 
-def draw_bar(phase: Phase, usable: int, scale: int) -> Text:
+def draw_bar(phase: MemoryPhase, usable: int, scale: int) -> Text:
     """One row: the parts in the order of LOOKS, what is free of `usable` behind them; `scale` bytes are BAR_WIDTH."""
     bar, end, drawn = Text(), 0, 0
     for name, (letter, style) in LOOKS.items():
@@ -79,7 +79,7 @@ def draw_bar(phase: Phase, usable: int, scale: int) -> Text:
 
 
 def _figures(plan: Plan) -> Table:
-    subject = plan.subject
+    model = plan.model
     table = Table("", "part", "GiB", "bytes", show_edge=False)
     for name in PARTS:
         letter, style = LOOKS[name]
@@ -89,11 +89,11 @@ def _figures(plan: Plan) -> Table:
     rows = {
         "device, at its peak": plan.device_total,
         "host RAM": plan.host_total,
-        "embeddings, mapped from disk": subject.embeddings,
-        "disk: the bundle": subject.disk.bundle,
+        "embeddings, mapped from disk": model.embeddings,
+        "disk: the bundle": model.disk.bundle,
     }
-    if not subject.is_bundle:
-        rows["disk: checkpoint, work folder and bundle"] = subject.disk.conversion
+    if not model.is_bundle:
+        rows["disk: checkpoint, work folder and bundle"] = model.disk.conversion
     for name, size in rows.items():
         table.add_row("", name, gib(size), f"{size:,}")
     return table
@@ -106,7 +106,7 @@ def print_presets(plans: Sequence[Plan]) -> None:
     console = plain_console()
     table = Table("preset", *TOTALS, "verdict", show_edge=False)
     for plan in plans:
-        table.add_row(plan.subject.preset.name, *_totals(plan), _short_verdict(plan))
+        table.add_row(plan.model.preset.name, *_totals(plan), _short_verdict(plan))
     console.print("\nall presets, in GiB")
     console.print(table)
 
@@ -117,19 +117,19 @@ def markdown(plans: Sequence[Plan]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for plan in plans:
         parts = (gib(plan.part(name)) for name in PARTS)
-        cells = (f"`{plan.subject.preset.name}`", *parts, *_totals(plan), _short_verdict(plan))
+        cells = (f"`{plan.model.preset.name}`", *parts, *_totals(plan), _short_verdict(plan))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _totals(plan: Plan) -> tuple[str, ...]:
     """In the order of TOTALS."""
-    return gib(plan.device_total), gib(plan.host_total), gib(plan.subject.disk.bundle)
+    return gib(plan.device_total), gib(plan.host_total), gib(plan.model.disk.bundle)
 
 
 def _short_verdict(plan: Plan) -> str:
     """The smallest usual size that it fits."""
-    what = "card" if plan.subject.preset.target is Device.CUDA else "RAM"
+    what = "card" if plan.model.preset.target is Device.CUDA else "RAM"
     for size in COMMON_SIZES:
         verdict = judge(plan, size)
         if verdict.fits:

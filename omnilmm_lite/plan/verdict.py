@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.plan.memory import Plan, make_plan
-from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.plan.planned_model import PlannedModel
 
 GIB = 1 << 30
 SIZES = (24, 16, 12, 8)  # GB, as cards are sold; binary ones in fact
@@ -42,19 +42,19 @@ class Verdict:
 
 
 def usable_bytes(size: float, device: Device) -> int:
-    """What a card, or a machine, of `size` GB leaves to the model."""
+    """The bytes that a card, or a machine, of `size` GB leaves to the model."""
     if device is Device.CUDA:
         return int(size * GIB * USABLE_OF_CARD)
     return max(0, int(size * GIB) - SYSTEM_RAM)
 
 
 def judge(plan: Plan, size: float) -> Verdict:
-    """For a card, or a machine, of `size` GB."""
-    return judge_usable(plan, size, usable_bytes(size, plan.subject.preset.target))
+    """Whether the plan fits a card, or a machine, of `size` GB."""
+    return judge_usable(plan, size, usable_bytes(size, plan.model.preset.target))
 
 
 def judge_usable(plan: Plan, size: float, usable: int) -> Verdict:
-    """`usable`: bytes that `size` GB leave to the model."""
+    """`judge` for `usable` bytes, which `size` GB leave to the model."""
     spare = usable - plan.needed
     if spare < 0:
         return Verdict(size, usable, spare, _advice(plan, usable, size))
@@ -67,7 +67,7 @@ def judge_usable(plan: Plan, size: float, usable: int) -> Verdict:
 
 def suited(plans: Sequence[Plan], size: float) -> Plan | None:
     """The first of the presets for CUDA that fits a card of `size` GB; they come with the best quality first."""
-    cards = (plan for plan in plans if plan.subject.preset.target is Device.CUDA)
+    cards = (plan for plan in plans if plan.model.preset.target is Device.CUDA)
     return next((plan for plan in cards if judge(plan, size).fits), None)
 
 
@@ -76,25 +76,25 @@ def _advice(plan: Plan, usable: int, size: float) -> str:
     ways = []
     context = plan.context // 2
     while context >= SHORTEST_CONTEXT:
-        if make_plan(plan.subject, context).needed <= usable:
+        if make_plan(plan.model, context).needed <= usable:
             ways.append(f"--context {context}")
             break
         context //= 2
     if preset := _fitting_preset(plan, usable):
-        ways.append(f"convert with --preset {preset.name}" if plan.subject.is_bundle else f"--preset {preset.name}")
+        ways.append(f"convert with --preset {preset.name}" if plan.model.is_bundle else f"--preset {preset.name}")
     if ways:
         return "take " + " or ".join(ways)
-    if plan.subject.preset.target is Device.CUDA:
+    if plan.model.preset.target is Device.CUDA:
         return "no preset fits such a card: take --preset cpu or cpu-small, which need none"
     return f"no preset fits in {size:g} GB of RAM"
 
 
 def _fitting_preset(plan: Plan, usable: int) -> Preset | None:
     """For the same device, and no larger than this one."""
-    subject = plan.subject
+    model = plan.model
     for preset in PRESETS.values():
-        if preset.target is not subject.preset.target or preset.name == subject.preset.name:
+        if preset.target is not model.preset.target or preset.name == model.preset.name:
             continue
-        if make_plan(Subject.planned(subject.name, subject.config, preset), plan.context).needed <= usable:
+        if make_plan(PlannedModel.planned(model.name, model.config, preset), plan.context).needed <= usable:
             return preset
     return None

@@ -55,7 +55,7 @@ class Need:
 
 
 def tower_workspace(config: OmniLMMConfig, preset: Preset, *, kept: bool) -> Need:
-    """Tower and resampler. `kept`: they stay open for the next picture."""
+    """Bytes for activations of tower and resampler. `kept`: they stay open for the next picture."""
     vision, resampler = config.vision, config.resampler
     tokens, item = vision.num_patches + 1, preset.vision.compute.numpy.itemsize
     widths = TOWER_MLP_WIDTHS * vision.intermediate_size + TOWER_WIDTHS * vision.hidden_size
@@ -68,7 +68,7 @@ def tower_workspace(config: OmniLMMConfig, preset: Preset, *, kept: bool) -> Nee
 
 
 def decoder_workspace(config: OmniLMMConfig, preset: Preset, context: int) -> Need:
-    """Prompts need most; a single token's activations are lost among them."""
+    """Bytes for the decoder's activations: prompts need most, a single token's are lost among them."""
     decoder = config.decoder
     chunk = min(PREFILL_CHUNK, context)
     if preset.target is Device.CUDA:

@@ -8,7 +8,6 @@ from omnilmm_lite.proof.operators import check_operators, prove_operators, satur
 from omnilmm_lite.proof.result import OperatorProof, Verdict, verdict
 from omnilmm_lite.proof.speed import ProductSpeed, measure_products
 from omnilmm_lite.proof.subject import Family, Operator
-from omnilmm_lite.proof.support import unsupported_reason
 
 __all__ = [
     "Family",
@@ -20,6 +19,5 @@ __all__ = [
     "measure_products",
     "prove_operators",
     "saturates",
-    "unsupported_reason",
     "verdict",
 ]

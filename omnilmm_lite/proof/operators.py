@@ -11,10 +11,10 @@ from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.device import import_onnxruntime, providers, session_options
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.machine.support import unsupported_reason
 from omnilmm_lite.proof import attention, floats, int8, nbits
 from omnilmm_lite.proof.result import OperatorProof
 from omnilmm_lite.proof.subject import Array, Case, Expected, Operator, Subject
-from omnilmm_lite.proof.support import unsupported_reason
 
 if TYPE_CHECKING:
     import onnxruntime

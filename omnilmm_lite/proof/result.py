@@ -53,6 +53,8 @@ class OperatorProof:
     def complaint(self) -> str:
         """`facts` as a sentence, for errors."""
         engine = import_onnxruntime().__version__
+        if self.failure is not None:
+            return f"onnxruntime {engine} can't run an operator on this processor that bundles need: {self.facts}"
         return f"this processor with onnxruntime {engine} computes wrong numbers: {self.facts}"
 
 

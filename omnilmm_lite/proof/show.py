@@ -10,6 +10,7 @@ from omnilmm_lite.proof.speed import ProductSpeed
 from omnilmm_lite.proof.subject import Family
 
 X86, AVX2 = "sse4_2", "avx2"  # of omnilmm_lite.machine.processor.FLAGS
+WITHOUT_VNNI = "without VNNI, three instructions do what one does"
 
 
 def verdict_rows(proofs: Sequence[OperatorProof]) -> list[tuple[str, str]]:
@@ -35,25 +36,30 @@ def describe(proofs: Collection[OperatorProof]) -> str:
 
 
 def describe_sums(pairs_saturate: bool) -> str:
-    """How pairs of 8-bit products are added here."""
+    """What becomes of sums of int8 products here whose codes aren't limited in pairs."""
     if pairs_saturate:
-        return "added in 16 bits here, which some codes would overflow: bundles have none of those"
-    return "added in 32 bits here"
+        return "saturate at 16 bits for unlimited codes; bundles' codes stay below"
+    return "in 32 bits, never saturate"
 
 
-def describe_speed(speed: ProductSpeed, flags: Collection[str]) -> str:
+def describe_speed(speed: ProductSpeed, flags: Collection[str], pairs_saturate: bool) -> str:
     threads = "" if speed.threads is None else f" on {speed.threads} thread{'' if speed.threads == 1 else 's'}"
     text = f"{speed.int8_gops:.0f} GOPS{threads}, {speed.gain:.1f} times as fast as fp32"
-    reason = slow_because(flags)
+    reason = slow_because(flags, pairs_saturate)
     return f"{text}; {reason}" if reason else text
 
 
-def slow_because(flags: Collection[str]) -> str | None:
-    """What the processor lacks for fast int8 products; None where it has it, or doesn't say."""
+def slow_because(flags: Collection[str], pairs_saturate: bool) -> str | None:
+    """What the processor lacks for fast int8 products; None where it has it, or nothing tells.
+
+    Sums that saturate tell for certain, `flags` only where the system says them, and says them of this processor.
+    """
+    if pairs_saturate:
+        return WITHOUT_VNNI
     if has_int8_dot_products(flags) is not False:
         return None
     if X86 not in flags:
         return "without dot-product instructions, products are widened to 16 bits first"
     if AVX2 not in flags:
         return "without AVX2, all products are slow"
-    return "without VNNI, three instructions do what one does"
+    return WITHOUT_VNNI

@@ -46,7 +46,7 @@ class Family(Enum):
     """Operators that serve the same end; the value is what people read."""
 
     INT8 = "int8 products"
-    NBITS = "4-bit products"
+    NBITS = "4/8-bit products"
     FLOAT = "fp32 products"
     ATTENTION = "attention"
     NORM = "norms"

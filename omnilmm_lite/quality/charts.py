@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from omnilmm_lite.bundle.report_fields import projections
 from omnilmm_lite.quality.compare import Comparison
 from omnilmm_lite.quality.report import KIND_NAMES, Report
 from omnilmm_lite.quality.statistics import Floats
@@ -33,7 +34,7 @@ class Figure:
 
 
 def figures(report: Report, comparison: Comparison, quantization: dict[str, Any] | None) -> list[Figure]:
-    """Those that there is something to show in."""
+    """The charts of a comparison, without those that would be empty."""
     charts: list[Figure] = []
     if comparison.scores.kld.max() > LEAST_KLD:
         charts += [_distribution(comparison), _by_kind(report, comparison), _along(comparison)]
@@ -140,15 +141,10 @@ def _by_layer(layers: dict[str, dict[int, float]]) -> Figure:
 
 
 def _layer_errors(quantization: dict[str, Any] | None) -> dict[str, dict[int, float]]:
-    """The error by projection and layer. The manifest's report is free-form: what isn't understood is left out."""
-    projections = (quantization or {}).get("projections")
+    """Projection -> layer -> relative squared error; what isn't understood of the manifest's report is left out."""
     found: dict[str, dict[int, float]] = {}
-    for entry in projections if isinstance(projections, list) else []:
-        if not isinstance(entry, dict):
-            continue
-        place, error = _PROJECTION.search(str(entry.get("name"))), entry.get("error_to_output")
-        if place is None or place[2] not in PROJECTIONS or isinstance(error, bool):
-            continue
-        if isinstance(error, int | float) and 0 < error < float("inf"):
-            found.setdefault(place[2], {})[int(place[1])] = float(error)
+    for each in projections((quantization or {}).get("projections")):
+        place = _PROJECTION.search(each.name)
+        if place is not None and place[2] in PROJECTIONS and each.error_to_output > 0:
+            found.setdefault(place[2], {})[int(place[1])] = float(each.error_to_output)
     return {name: dict(sorted(found[name].items())) for name in PROJECTIONS if name in found}

@@ -9,23 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.progress import Progress
-from omnilmm_lite.quality.data import Positions, Sample, positions
+from omnilmm_lite.quality.compared_model import ComparedModel
+from omnilmm_lite.quality.data import EvaluationSequence, Positions, positions
 from omnilmm_lite.quality.statistics import Ints, Scores, score
-from omnilmm_lite.quality.subject import Subject
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Every position that counts, one entry each in all arrays."""
 
-    samples: tuple[Sample, ...]
+    samples: tuple[EvaluationSequence, ...]
     scores: Scores
     sequences: Ints  # the sample's index
     rows: Ints  # the place in the sample
     kinds: Ints  # a Kind each
 
 
-def compare(subject: Subject, base: Subject, samples: Sequence[Sample], progress: Progress) -> Comparison:
+def compare(
+    subject: ComparedModel, base: ComparedModel, samples: Sequence[EvaluationSequence], progress: Progress
+) -> Comparison:
     """Runs both over `samples`. They have to be two forms of one model: see `check_comparable`."""
     asked = list(positions(samples, base.config))
     # the bundle first: it has little to do beforehand, and refuses what it can't take before hours of the other's work
@@ -38,7 +40,7 @@ def compare(subject: Subject, base: Subject, samples: Sequence[Sample], progress
     return _join(samples, scores, asked)
 
 
-def _join(samples: Sequence[Sample], scores: Sequence[Scores], asked: Sequence[Positions]) -> Comparison:
+def _join(samples: Sequence[EvaluationSequence], scores: Sequence[Scores], asked: Sequence[Positions]) -> Comparison:
     def joined(parts: list[NDArray[np.int64]]) -> Ints:
         return np.concatenate(parts)
 

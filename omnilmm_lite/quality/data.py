@@ -30,8 +30,8 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One sequence."""
+class EvaluationSequence:
+    """One sequence of tokens that both models are run on."""
 
     ids: tuple[int, ...]
     image: Path | None = None
@@ -71,13 +71,13 @@ def read_data(source: Path | None, limit: int) -> list[Conversation] | str:
 
 def build_samples(
     data: list[Conversation] | str, tokenizer: TextEncoder, config: OmniLMMConfig, limit: int
-) -> list[Sample]:
+) -> list[EvaluationSequence]:
     """`data` as sequences, at most `limit`. InputError where there is nothing to predict in them."""
     if isinstance(data, str):
         sequences = text_sequences(data, tokenizer, config, TEXT_TOKENS)
         if len(sequences) > limit:
             sequences = random.Random(0).sample(sequences, limit)
-        samples = [Sample(tuple(ids)) for ids in sequences]
+        samples = [EvaluationSequence(tuple(ids)) for ids in sequences]
     else:
         samples = [_sample(each, tokenizer, config) for each in data]
     if not any(len(sample.ids) > 1 for sample in samples):
@@ -85,7 +85,7 @@ def build_samples(
     return samples
 
 
-def positions(samples: Iterable[Sample], config: OmniLMMConfig) -> Iterator[Positions]:
+def positions(samples: Iterable[EvaluationSequence], config: OmniLMMConfig) -> Iterator[Positions]:
     """Each sample's positions that count.
 
     Not those before a picture's placeholder, which nobody predicts; and what several samples begin with (the system's
@@ -101,7 +101,7 @@ def positions(samples: Iterable[Sample], config: OmniLMMConfig) -> Iterator[Posi
         yield Positions(rows, targets[rows], _kinds(sample, config)[rows])
 
 
-def _is_new(sample: Sample, config: OmniLMMConfig, seen: set[Hashable]) -> Iterator[bool]:
+def _is_new(sample: EvaluationSequence, config: OmniLMMConfig, seen: set[Hashable]) -> Iterator[bool]:
     """Whether each position's context and next token are met for the first time; remembers them in `seen`."""
     prefix: int = hash(sample.ids[0])
     for token in sample.ids[1:]:
@@ -111,7 +111,7 @@ def _is_new(sample: Sample, config: OmniLMMConfig, seen: set[Hashable]) -> Itera
         yield is_new
 
 
-def _kinds(sample: Sample, config: OmniLMMConfig) -> NDArray[np.int64]:
+def _kinds(sample: EvaluationSequence, config: OmniLMMConfig) -> NDArray[np.int64]:
     """The kind of every position but the last, by its next token."""
     kinds = np.full(len(sample.ids) - 1, Kind.TEXT, dtype=np.int64)
     if sample.image is not None:
@@ -122,12 +122,12 @@ def _kinds(sample: Sample, config: OmniLMMConfig) -> NDArray[np.int64]:
     return kinds
 
 
-def _sample(conversation: Conversation, tokenizer: TextEncoder, config: OmniLMMConfig) -> Sample:
+def _sample(conversation: Conversation, tokenizer: TextEncoder, config: OmniLMMConfig) -> EvaluationSequence:
     ids = encode_conversation(conversation, tokenizer, config)
     if conversation.answer is None:
-        return Sample(tuple(ids), conversation.image, len(ids))
+        return EvaluationSequence(tuple(ids), conversation.image, len(ids))
     prompt = encode_conversation(Conversation(conversation.question, None, conversation.image), tokenizer, config)
     # the heading and the answer are tokenised as one text: the answer starts where the two first differ
     same = (a == b for a, b in zip(prompt, ids, strict=False))
     start = next((index for index, equal in enumerate(same) if not equal), len(prompt))
-    return Sample(tuple(ids), conversation.image, start)
+    return EvaluationSequence(tuple(ids), conversation.image, start)

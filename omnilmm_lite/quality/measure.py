@@ -9,9 +9,9 @@ from typing import Any
 from omnilmm_lite.model import Model
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.compare import Comparison, compare
+from omnilmm_lite.quality.compared_model import ComparedBundle, ComparedModel, check_comparable
 from omnilmm_lite.quality.data import build_samples
 from omnilmm_lite.quality.report import DataFacts, Report, build_report
-from omnilmm_lite.quality.subject import BundleSubject, Subject, check_comparable
 from omnilmm_lite.text.conversations import Conversation
 
 
@@ -23,18 +23,23 @@ class Measurement:
 
 
 def measure(
-    model: Model, base: Subject, data: list[Conversation] | str, source: Path | None, samples: int, progress: Progress
+    model: Model,
+    base: ComparedModel,
+    data: list[Conversation] | str,
+    source: Path | None,
+    samples: int,
+    progress: Progress,
 ) -> Measurement:
     """Compares a loaded bundle with `base`, which answers open questions if it is a bundle itself.
 
     `data`: what `read_data` gave for `source`; at most `samples` sequences of it. InputError where the two are not
     forms of one model.
     """
-    subject = BundleSubject(model)
+    subject = ComparedBundle(model)
     check_comparable(subject, base)
     chosen = build_samples(data, base.tokenizer, base.config, samples)
     writer = None
-    if isinstance(base, BundleSubject) and any(sample.is_unanswered for sample in chosen):
+    if isinstance(base, ComparedBundle) and any(sample.is_unanswered for sample in chosen):
         chosen = base.write_answers(chosen, progress)
         writer = base.name
     comparison = compare(subject, base, chosen, progress)

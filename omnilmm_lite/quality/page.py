@@ -13,7 +13,7 @@ from omnilmm_lite.quality.statistics import Summary
 
 
 def build_page(measurement: Measurement) -> str:
-    """The whole document."""
+    """The page as one HTML document."""
     report = measurement.report
     style = resources.files("omnilmm_lite.quality").joinpath("page.css").read_text(encoding="utf-8")
     title = f"{report.model} against {report.base}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
+from omnilmm_lite import durable_file
 from omnilmm_lite.errors import InputError, OmniLMMError
 
 
@@ -21,18 +21,9 @@ def check_page(path: Path) -> None:
 
 
 def write_page(path: Path, text: str) -> None:
-    """Writes beside the page that may be there, and takes its place once it is on the disk."""
-    target = _target(path)
-    partial = target.with_name(f".page-{os.getpid()}.partial")  # the page's own name may be as long as one can be
+    """OmniLMMError where it can't be written; the page that may be there is as it was then."""
     try:
-        try:
-            with partial.open("w", encoding="utf-8", errors="replace") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)  # gone already where all went well
+        durable_file.write_text(_target(path), text)
     except OSError as error:
         raise OmniLMMError(f"--html: {path} can't be written: {_reason(error)}") from None
 

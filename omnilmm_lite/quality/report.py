@@ -92,7 +92,7 @@ def build_report(
     comparison: Comparison, model: str, base: str, device: str, data: DataFacts, tokenizer: Tokenizer,
     config: OmniLMMConfig,
 ) -> Report:  # fmt: skip
-    """Sums a comparison up."""
+    """What a comparison adds up to."""
     scores, sequences = comparison.scores, comparison.sequences
     summaries = {}
     for kind, name in KIND_NAMES.items():

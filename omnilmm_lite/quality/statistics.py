@@ -90,6 +90,21 @@ def log_softmax(logits: NDArray[np.floating]) -> Floats:
     return shifted
 
 
+def kl_divergence(base: NDArray[np.float32], model: NDArray[np.float32]) -> Floats:
+    """KL(base || model) of the next-token distributions of two sets of logits, (positions, vocab) each.
+
+    Nats, float64 (positions,), never negative; NaN where a logit isn't finite.
+    """
+    blocks = [slice(start, start + ROWS_AT_ONCE) for start in range(0, max(len(base), 1), ROWS_AT_ONCE)]
+    return np.concatenate([_divergence(log_softmax(base[rows]), log_softmax(model[rows])) for rows in blocks])
+
+
+def _divergence(log_p: Floats, log_q: Floats) -> Floats:
+    """KL(p || q) of each row, (rows, vocab) -> (rows,); rounding leaves -1e-17 where the two are all but equal."""
+    nats: Floats = np.maximum((np.exp(log_p) * (log_p - log_q)).sum(axis=-1), 0.0)
+    return nats
+
+
 def score(base: NDArray[np.float32], model: NDArray[np.float32], targets: Ints) -> Scores:
     """Compares two models' logits, (positions, vocab) each, before the tokens `targets` (positions,).
 
@@ -104,10 +119,9 @@ def _score_block(base: NDArray[np.float32], model: NDArray[np.float32], targets:
         if not np.isfinite(logits).all():
             raise OmniLMMError(f"quality: {name} gives logits that are not finite; nothing can be compared")
     log_p, log_q = log_softmax(base), log_softmax(model)
-    kld = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
     where = np.arange(len(targets))
     return Scores(
-        kld=np.maximum(kld, 0.0),  # rounding leaves -1e-17 where the two are all but equal
+        kld=_divergence(log_p, log_q),
         log_p_base=log_p[where, targets],
         log_p=log_q[where, targets],
         top_base=base.argmax(axis=-1).astype(np.int64),

@@ -40,7 +40,7 @@ class Access:
             self._check_key(self.key, headers.get("authorization", ""))
 
     def is_own_origin(self, origin: str, host: str) -> bool:
-        """Whether pages from there may ask and read."""
+        """Whether pages of this origin may send requests and read the answers."""
         return origin in self.origins or origin.partition("://")[2] == host
 
     def _is_own_host(self, host: str) -> bool:

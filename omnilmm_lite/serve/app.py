@@ -23,12 +23,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omnilmm_lite.machine.memory import peak_rss_bytes, rss_bytes
 from omnilmm_lite.serve.access import Access
-from omnilmm_lite.serve.asking import Asker, ClientLeft, Listener, Stream, submitted, while_connected, whole_answer
+from omnilmm_lite.serve.answer_stream import (
+    AnswerStream,
+    ClientLeft,
+    Listener,
+    submitted,
+    while_connected,
+    whole_answer,
+)
 from omnilmm_lite.serve.engine import Engine, Finished, Task
 from omnilmm_lite.serve.errors import ApiError, internal_error
 from omnilmm_lite.serve.events import Completion, timings
 from omnilmm_lite.serve.log import log_event
 from omnilmm_lite.serve.request.chat_request import ChatRequest
+from omnilmm_lite.serve.request_checker import RequestChecker
 
 LOG = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page"
@@ -54,7 +62,7 @@ class Server:
     """What every route needs."""
 
     engine: Engine
-    asker: Asker
+    checker: RequestChecker
     access: Access
     started_at: int = dataclasses.field(default_factory=lambda: int(time.time()))
     # One thread, as a decoded picture may fill a quarter of a gigabyte, and always the same, as each keeps some of it.
@@ -82,15 +90,15 @@ class Server:
         return JSONResponse({"object": "list", "data": [self._card()]})
 
     async def model(self, request: Request) -> Response:
-        if request.path_params["name"] != self.asker.name:
-            raise ApiError(404, f"there is no such model here, only {self.asker.name!r}", "model", "model_not_found")
+        if request.path_params["name"] != self.checker.name:
+            raise ApiError(404, f"there is no such model here, only {self.checker.name!r}", "model", "model_not_found")
         return JSONResponse(self._card())
 
     async def health(self, request: Request) -> Response:
-        model, engine = self.asker.model, self.engine
+        model, engine = self.checker.model, self.engine
         return JSONResponse({
             "status": "ok",
-            "model": self.asker.name,
+            "model": self.checker.name,
             "device": {"device": model.device.device.value, "reason": model.device.reason},
             "memory": {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes()},
             "queue": {"running": int(engine.is_running), "waiting": engine.waiting, "limit": engine.limit},
@@ -99,11 +107,11 @@ class Server:
 
     def _card(self) -> dict[str, Any]:
         """The model, with two extensions: its context and its defaults, by the request's names."""
-        sampling = dataclasses.asdict(self.asker.model.sampling)
+        sampling = dataclasses.asdict(self.checker.model.sampling)
         sampling["max_tokens"] = sampling.pop("max_new_tokens")
         return {
-            "id": self.asker.name, "object": "model", "created": self.started_at, "owned_by": "omnilmm-lite",
-            "context": self.asker.model.text.decoder.context, "sampling": sampling,
+            "id": self.checker.name, "object": "model", "created": self.started_at, "owned_by": "omnilmm-lite",
+            "context": self.checker.model.text.decoder.context, "sampling": sampling,
         }  # fmt: skip
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +120,7 @@ class Server:
         body = await _body(Request(scope, receive))
         request, task = await self._checked(body)
         client = f"{(scope.get('client') or ('',))[0]} {request.user}"
-        completion = Completion(self.asker.name)
+        completion = Completion(self.checker.name)
         scope["answer"] = {"id": completion.id, "stream": request.stream}
         if not request.stream:
             work = asyncio.ensure_future(whole_answer(self.engine, client, task, completion))
@@ -123,7 +131,7 @@ class Server:
         listener = Listener()
         with submitted(self.engine, client, task, listener) as job:
             await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM})
-            stream = Stream(self.engine, job, listener, send)
+            stream = AnswerStream(self.engine, job, listener, send)
             running = stream.run(completion, include_usage=request.include_usage)
             end = await while_connected(asyncio.ensure_future(running), receive)
             scope["answer"] |= timings(end) if isinstance(end, Finished) else {"failed": end.message}
@@ -131,12 +139,12 @@ class Server:
 
     async def _checked(self, body: bytes) -> tuple[ChatRequest, Task]:
         """ApiError says what is wrong with it. Nobody's check waits for a picture of somebody else's to be fetched."""
-        asker = self.asker
+        checker = self.checker
         run = asyncio.get_running_loop().run_in_executor
-        request, task = await run(self._checking, asker.read, body)
+        request, task = await run(self._checking, checker.read, body)
         if request.image_url is not None:
-            file = await run(self._fetching, asker.picture_file, request.image_url)
-            task = dataclasses.replace(task, image=await run(self._checking, asker.prepare, file))
+            file = await run(self._fetching, checker.picture_file, request.image_url)
+            task = dataclasses.replace(task, image=await run(self._checking, checker.prepare, file))
         return request, task
 
 

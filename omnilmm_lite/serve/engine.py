@@ -28,7 +28,7 @@ FIRST_ESTIMATE_S = 10.0  # how long an answer takes, before there was one
 NEWEST_WEIGHT = 0.3  # of the last answer in the running mean
 
 
-class Phase(Enum):
+class RequestPhase(Enum):
     """What a request waits for, by the name that streams say."""
 
     QUEUED = "queued"
@@ -49,11 +49,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Started:
-    phase: Phase
+    phase: RequestPhase
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextDelta:
     text: str
 
 
@@ -72,11 +72,11 @@ class Failed:
     error: ApiError
 
 
-Event: TypeAlias = Started | Piece | Finished | Failed
+Event: TypeAlias = Started | TextDelta | Finished | Failed
 
 
 @dataclass(eq=False)
-class Job:
+class QueuedTask:
     """A task on its way. `listen` is called in the model's thread."""
 
     client: str
@@ -93,17 +93,17 @@ class Engine:
         """`limit`: how many may wait."""
         self.limit = limit
         self._model = model
-        self._queue: FairQueue[Job] = FairQueue()
+        self._queue: FairQueue[QueuedTask] = FairQueue()
         self._changed = threading.Condition()  # reentrant
-        self._running: Job | None = None
+        self._running: QueuedTask | None = None
         self._closing = False
         self._mean_s = FIRST_ESTIMATE_S
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
 
-    def submit(self, client: str, task: Task, listen: Callable[[Event], None]) -> Job:
+    def submit(self, client: str, task: Task, listen: Callable[[Event], None]) -> QueuedTask:
         """Puts a task into the queue. ApiError 429 where that is full, 503 while shutting down."""
-        job = Job(client, task, listen)
+        job = QueuedTask(client, task, listen)
         with self._changed:
             self.check_room()
             self._queue.put(client, job)
@@ -111,7 +111,7 @@ class Engine:
         return job
 
     def check_room(self) -> None:
-        """ApiError where `submit` would refuse now."""
+        """Raises the ApiError with which `submit` would refuse now; returns nothing where there is room."""
         with self._changed:
             if self._closing:
                 raise shutting_down()
@@ -125,14 +125,14 @@ class Engine:
                     headers={"Retry-After": str(max(1, round(self._mean_s)))},
                 )
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: QueuedTask) -> None:
         """Takes it out of the queue, or ends it where it runs; nothing where it is done."""
         with self._changed:
             if not self._queue.remove(job.client, job):
                 job.interrupt.set()
 
-    def place(self, job: Job) -> int:
-        """1 for the next to run; 0 for one that doesn't wait."""
+    def place(self, job: QueuedTask) -> int:
+        """Place in the queue: 1 for the next to run, 0 for a task that doesn't wait."""
         with self._changed:
             return self._queue.place(job.client, job)
 
@@ -170,7 +170,7 @@ class Engine:
                 self._mean_s += NEWEST_WEIGHT * (time.perf_counter() - started - self._mean_s)
             job.listen(event)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> QueuedTask | None:
         """Waits for it; None when the engine is closed."""
         with self._changed:
             while not len(self._queue) and not self._closing:
@@ -178,7 +178,7 @@ class Engine:
             self._running = None if self._closing else self._queue.take()
             return self._running
 
-    def _outcome(self, job: Job) -> Event:
+    def _outcome(self, job: QueuedTask) -> Event:
         """Runs the job; whatever happens is told to who asked, and the thread lives on."""
         try:
             with interruptible(job.interrupt):
@@ -194,27 +194,27 @@ class Engine:
             LOG.exception("answer failed")
             return Failed(internal_error())
 
-    def _answer(self, job: Job) -> Finished:
+    def _answer(self, job: QueuedTask) -> Finished:
         queue_s = time.perf_counter() - job.came_at
         features, vision_s = self._features(job)
-        job.listen(Started(Phase.PREFILL))
+        job.listen(Started(RequestPhase.PREFILL))
         answer = Answer(
             self._model.text, Prompt(job.task.ids, features), job.task.params, job.task.stop, job.task.grammar
         )
         for piece in answer:
-            job.listen(Piece(piece))
+            job.listen(TextDelta(piece))
             job.interrupt.check()
         if answer.finish_reason is None:
             raise OmniLMMError("the answer has no end")
         return Finished(answer.finish_reason, queue_s, vision_s, dataclasses.replace(answer.timings))
 
-    def _features(self, job: Job) -> tuple[ImageFeatures | None, float]:
+    def _features(self, job: QueuedTask) -> tuple[ImageFeatures | None, float]:
         """The picture's features, and the seconds that they took."""
         image, vision = job.task.image, self._model.vision
         if image is None:
             return None, 0.0
         if (features := vision.remembered(image.pixel_hash)) is not None:
             return features, 0.0
-        job.listen(Started(Phase.ENCODE))
+        job.listen(Started(RequestPhase.ENCODE))
         started = time.perf_counter()
         return vision.encode_prepared(image), time.perf_counter() - started

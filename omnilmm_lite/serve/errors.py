@@ -28,12 +28,12 @@ class ApiError(Exception):
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """The request can't be answered as it stands."""
+    """The error, with status 400, for a request that can't be answered as it stands."""
     return ApiError(400, message, param, code)
 
 
 def internal_error() -> ApiError:
-    """Says nothing of the cause, which stands in the log."""
+    """The error, with status 500, for a mistake of ours; it says nothing of the cause, which stands in the log."""
     return ApiError(500, "the server failed; its log says why", code="internal_error", type=SERVER_ERROR)
 
 

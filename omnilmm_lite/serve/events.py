@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from omnilmm_lite.serve.engine import Finished, Phase
+from omnilmm_lite.serve.engine import Finished, RequestPhase
 from omnilmm_lite.serve.errors import ApiError
 
 DONE = b"data: [DONE]\n\n"
@@ -18,9 +18,9 @@ def sse_data(data: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
-def sse_phase(phase: Phase, place: int) -> bytes:
-    """A comment, which clients that don't know it pass over."""
-    return f": {phase.value} {place}\n\n".encode() if phase is Phase.QUEUED else f": {phase.value}\n\n".encode()
+def sse_phase(phase: RequestPhase, place: int) -> bytes:
+    """A phase as an event stream's comment, which clients that don't know it pass over."""
+    return f": {phase.value} {place}\n\n".encode() if phase is RequestPhase.QUEUED else f": {phase.value}\n\n".encode()
 
 
 def sse_error(error: ApiError) -> bytes:
@@ -79,14 +79,4 @@ def usage(finished: Finished) -> dict[str, Any]:
 
 def timings(finished: Finished) -> dict[str, float]:
     """Where the time went: an extension, which other clients pass over."""
-    counts = finished.timings
-    return {
-        "queue_s": round(finished.queue_s, 4),
-        "vision_s": round(finished.vision_s, 4),
-        "prefill_s": round(counts.prefill_s, 4),
-        "decode_s": round(counts.decode_s, 4),
-        "prompt_tokens": counts.prompt_tokens,
-        "prefill_tokens": counts.prefill_tokens,
-        "new_tokens": counts.new_tokens,
-        "tokens_per_s": round(counts.tokens_per_s, 2),
-    }
+    return finished.timings.as_json(queue_s=finished.queue_s, vision_s=finished.vision_s)

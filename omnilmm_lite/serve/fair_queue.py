@@ -31,7 +31,7 @@ class FairQueue(Generic[T]):
         return item
 
     def remove(self, client: str, item: T) -> bool:
-        """False where it doesn't wait any more."""
+        """Takes an item out; False where it doesn't wait any more."""
         items = self._waiting.get(client)
         if items is None or item not in items:
             return False

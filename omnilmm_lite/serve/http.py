@@ -23,7 +23,7 @@ GRACE_S = 5.0  # for the running answer, once the server is asked to end
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """InputError where that can't be. Port 0: the system picks one."""
+    """A socket that listens; InputError where there can be none. Port 0: the system picks one."""
     if not 0 <= port <= 65535:
         raise InputError(f"--port: {port} is out of range; give 0 to 65535")
     try:
@@ -56,7 +56,7 @@ def address(sock: socket.socket) -> str:
 
 
 class _Protocol(H11Protocol):
-    """What isn't even HTTP is refused in the same shape as everything else."""
+    """What isn't even HTTP is refused with a JSON error as all else is; uvicorn has no setting for its text."""
 
     def send_400_response(self, msg: str) -> None:
         body = json.dumps(invalid(msg, code="invalid_http").body()).encode()
@@ -81,7 +81,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(app: ASGIApp, sock: socket.socket, engine: Engine) -> None:
-    """Until a signal ends it."""
+    """Answers requests until a signal ends it."""
     config = uvicorn.Config(
         app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(2 * GRACE_S),

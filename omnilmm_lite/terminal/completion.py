@@ -22,7 +22,7 @@ class ChatCompleter(Completer):
     """Completes nothing but lines that begin with a slash."""
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        """In the order in which they are offered."""
+        """The completions of what stands before the cursor, in the order in which they are offered."""
         text = document.text_before_cursor
         if not text.startswith("/") or "\n" in text:
             return

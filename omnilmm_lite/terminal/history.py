@@ -8,9 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from prompt_toolkit.history import History, InMemoryHistory
-
-LONGEST_READ = 1 << 20  # bytes from the file's end
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 
 def state_folder() -> Path:
@@ -29,39 +27,23 @@ def open_history() -> History:
         return InMemoryHistory()
 
 
-class PrivateHistory(History):
-    """A line that begins with + is an entry's, any other ends it. Mode 0600 from the first byte; a file that can't
-    be used is no error."""
+class PrivateHistory(FileHistory):
+    """prompt_toolkit's file, with mode 0600 from the first byte; one that can't be used is no error."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__(path)
         self._path = path
 
     def load_history_strings(self) -> Iterable[str]:
-        """The newest first."""
+        """Earlier inputs, the newest first; none where the file can't be read."""
         try:
-            with self._path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - LONGEST_READ))
-                text = file.read().decode("utf-8", errors="replace")
+            return super().load_history_strings()
         except OSError:
             return []
-        if size > LONGEST_READ:
-            text = text.partition("\n\n")[2]  # the first entry is cut
-        entries: list[list[str]] = [[]]
-        for line in text.split("\n"):
-            if line.startswith("+"):
-                entries[-1].append(line[1:])
-            elif entries[-1]:
-                entries.append([])
-        return ["\n".join(entry) for entry in reversed(entries) if entry]
 
     def store_string(self, string: str) -> None:
-        entry = "".join(f"+{line}\n" for line in string.split("\n"))
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with os.fdopen(descriptor, "ab") as file:
-                if hasattr(os, "fchmod"):
-                    os.fchmod(descriptor, 0o600)  # also a file that was there before
-                file.write(f"\n{entry}".encode(errors="replace"))
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
+            self._path.chmod(0o600)  # also a file that was there before
+            super().store_string(string)

@@ -26,7 +26,7 @@ CLIPBOARD_COMMANDS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class ChatPicture:
     """A picture as it was when it was named: what the file does afterwards changes nothing."""
 
     image: Image.Image  # RGB
@@ -38,21 +38,21 @@ class Picture:
         return f"{self.image.width} × {self.image.height}"  # noqa: RUF001  # the sign for it
 
 
-def open_picture(source: str) -> Picture:
+def open_picture(source: str) -> ChatPicture:
     """The picture that the argument of /image names; InputError where there is none."""
     if source == CLIPBOARD:
-        return Picture(_from_clipboard(), CLIPBOARD, None)
+        return ChatPicture(_from_clipboard(), CLIPBOARD, None)
     if source == SCREEN:
-        return Picture(_from_screen(), SCREEN, None)
+        return ChatPicture(_from_screen(), SCREEN, None)
     return open_file(source)
 
 
-def open_file(source: str | Path) -> Picture:
+def open_file(source: str | Path) -> ChatPicture:
     """The picture in a file; InputError where there is none."""
     path = source if isinstance(source, Path) else named_file(source)
     image = load_image(path or source)  # which says what is wrong with a name that names nothing
     path = path or Path(source)
-    return Picture(image, path.name, path.absolute())
+    return ChatPicture(image, path.name, path.absolute())
 
 
 def _from_clipboard() -> Image.Image:

@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from omnilmm_lite.terminal.preview import HALF_BLOCK, preview
-from omnilmm_lite.terminal.waiting import is_dumb
+from omnilmm_lite.terminal.waiting_line import is_dumb
 
 # Control characters but tab and line feed: an answer, or a file's name, must not steer the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -44,15 +44,15 @@ class Screen:
         )
 
     def note(self, text: str) -> None:
-        """A line about what happened."""
+        """Shows a line about what happened."""
         self._err.print(shown(text), style="dim", soft_wrap=True)
 
     def complain(self, error: object) -> None:
-        """A line about what can't be."""
+        """Shows a line about what could not be done."""
         self._err.print(shown(str(error)), style="yellow", soft_wrap=True)
 
     def rows(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Names and what they stand for, in two columns."""
+        """Shows names and what they stand for, in two columns."""
         rows = list(rows)
         width = max(len(name) for name, _ in rows)
         room = 0 if self.plain else self._err.width - width - 3
@@ -62,7 +62,7 @@ class Screen:
             self._err.print(("\n" + " " * (width + 2)).join(lines), soft_wrap=True)
 
     def piece(self, text: str) -> None:
-        """The next part of an answer, at once."""
+        """Shows the next part of an answer at once."""
         print(shown(text), end="", flush=True)
 
     def end_of_answer(self, remark: str = "") -> None:
@@ -72,7 +72,7 @@ class Screen:
         print("" if self.plain else "\n", flush=True)
 
     def picture(self, image: Image.Image) -> None:
-        """A small view of it, where the terminal has colours enough."""
+        """Shows the picture small, where the terminal has colours enough."""
         if self._out.color_system in ("256", "truecolor") and not self._out.no_color and self._can_print(HALF_BLOCK):
             self._out.print(preview(image, self._out.width), end="")
 

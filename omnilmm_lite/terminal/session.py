@@ -14,10 +14,10 @@ from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.machine.memory import peak_rss_bytes
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.terminal import settings
-from omnilmm_lite.terminal.picture import Picture, open_file, open_picture
+from omnilmm_lite.terminal.picture import ChatPicture, open_file, open_picture
 from omnilmm_lite.terminal.screen import Screen
 from omnilmm_lite.terminal.transcript import PictureRecord, Transcript, Turn, read_transcript, write_transcript
-from omnilmm_lite.terminal.waiting import stream, value_of
+from omnilmm_lite.terminal.waiting_line import items_of, value_of
 
 if TYPE_CHECKING:
     from omnilmm_lite.engine.vision import ImageFeatures
@@ -35,7 +35,7 @@ class Session:
     """One conversation at a time. What fails or is stopped leaves everything as it was."""
 
     def __init__(
-        self, model: Model, screen: Screen, picture: Picture | None, system: str | None, params: SamplingParams
+        self, model: Model, screen: Screen, picture: ChatPicture | None, system: str | None, params: SamplingParams
     ) -> None:
         """`system` None is the model's own text."""
         self._model, self.screen = model, screen
@@ -76,7 +76,7 @@ class Session:
         shown = ""
         stopped = False
         try:
-            with contextlib.closing(stream(lambda: self._chat.follow(question, answer), "thinking")) as pieces:
+            with contextlib.closing(items_of(lambda: self._chat.follow(question, answer), "thinking")) as pieces:
                 for piece in pieces:
                     shown += piece
                     self.screen.piece(piece)
@@ -103,13 +103,13 @@ class Session:
                 chat.messages[:] = before
 
     def clear(self) -> None:
-        """A new conversation about the same picture."""
+        """Begins a new conversation about the same picture."""
         self._chat = self._open(self.picture, self.system)
         about = f"about {self.picture.name}" if self.picture else "without a picture"
         self.screen.note(f"a new conversation, {about}")
 
-    def look_at(self, picture: Picture) -> None:
-        """A new conversation about another picture."""
+    def look_at(self, picture: ChatPicture) -> None:
+        """Begins a new conversation about another picture."""
         had_turns = bool(self.turns)
         self._chat, self.picture = self._open(picture, self.system), picture
         self.screen.picture(picture.image)
@@ -187,7 +187,7 @@ class Session:
         if transcript.model != (here := self._model.bundle.manifest.name):
             self.screen.complain(f"the answers are the model {transcript.model}'s; this is {here}")
 
-    def _find_picture(self, record: PictureRecord | None) -> tuple[Picture | None, str]:
+    def _find_picture(self, record: PictureRecord | None) -> tuple[ChatPicture | None, str]:
         """The picture of a saved chat, or what is wrong with it."""
         if record is None:
             return None, ""
@@ -223,7 +223,7 @@ class Session:
 
     # ---- parts ----
 
-    def _open(self, picture: Picture | None, system: str | None) -> Chat:
+    def _open(self, picture: ChatPicture | None, system: str | None) -> Chat:
         """A new conversation; a picture that the model doesn't remember is encoded, which may take long."""
         if picture is None:
             return self._model.chat(None, system)

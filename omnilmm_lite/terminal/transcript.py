@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnilmm_lite import durable_file
 from omnilmm_lite.bundle.schema import SchemaError, build
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.sampling_params import SamplingParams
@@ -37,7 +35,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Transcript:
-    """`system` None is the model's own text."""
+    """What was said, about which picture, and how it was sampled. `system` None is the model's own text."""
 
     model: str
     picture: PictureRecord | None
@@ -75,27 +73,20 @@ class Transcript:
 
 
 def write_transcript(transcript: Transcript, path: Path) -> None:
-    """Writes the file whole or not at all. InputError where it can't be, or where it would replace something else."""
+    """Writes the file whole or not at all, for its owner alone to read.
+
+    InputError where it can't be written, or where it would replace something else.
+    """
     _check_target(path)
-    temporary: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".chat-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(transcript.to_json().encode(errors="replace"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        durable_file.write_text(path, transcript.to_json(), mode=0o600)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: the chat can't be saved there: {reason}; name another file") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()  # gone already where all went well
 
 
 def read_transcript(path: Path) -> Transcript:
-    """InputError where the file can't be read or is no transcript."""
+    """The transcript in a file; InputError where it can't be read or is none."""
     try:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file; check the path")

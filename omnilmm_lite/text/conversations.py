@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
 from omnilmm_lite.config import OmniLMMConfig
@@ -71,12 +68,6 @@ def text_sequences(text: str, tokenizer: TextEncoder, config: OmniLMMConfig, tok
     length = tokens - 1
     stops = range(length, len(ids) + 1, length) or [len(ids)]
     return [[config.tokens.bos, *ids[max(0, stop - length) : stop]] for stop in stops]
-
-
-def seeded_picture(side: int) -> Image.Image:
-    """Smooth coloured noise, the same on every machine: nearer to a photograph than white noise."""
-    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def _folder_conversations(folder: Path) -> list[Conversation]:

@@ -107,7 +107,7 @@ class TrailingSpace:
         self._held: list[str] = []  # a list, as long runs must not cost a copy each
 
     def push(self, text: str) -> str:
-        """What is certain now."""
+        """The text that is certain now."""
         certain = text.rstrip()
         space = text[len(certain) :]
         if certain:
@@ -117,7 +117,7 @@ class TrailingSpace:
         return certain
 
     def release(self) -> str:
-        """What was held back, where something follows that isn't shown."""
+        """The white space that was held back, where something follows that isn't shown."""
         held = "".join(self._held)
         self._held.clear()
         return held

@@ -13,10 +13,9 @@ from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import Shape, decoder_keys
 from quantize.decoder.stages import STAGES
+from quantize.disk import GB
 from quantize.folder.packing import Layout
 from quantize.head import head_layout
-
-GB = 1e9
 
 Unit = tuple[str, ...]  # linear layers that share their input
 Damages = Mapping[Unit, Mapping[Layout, float]]  # in nats, see `Choice`
@@ -38,13 +37,13 @@ def unit_names(config: DecoderConfig) -> list[Unit]:
 
 
 def unit_bytes(config: DecoderConfig, unit: Sequence[str], layout: Layout, preset: Preset) -> int:
-    """In the decoder's file."""
+    """Bytes that a unit in this layout takes in the decoder's data file."""
     shapes = decoder_keys(config)
     return sum(_packed_bytes(shapes[f"{name}.weight"], layout, preset) for name in unit)
 
 
 def _packed_bytes(shape: Shape, layout: Layout, preset: Preset) -> int:
-    """As MatMulNBits has it: codes, scales in the activations' format, zero points."""
+    """Bytes of a weight (out, in) as MatMulNBits stores it: codes, scales in the activations' format, zero points."""
     rows, columns = shape
     groups = columns // layout.group_size
     zeros = -(-groups * layout.bits // 8)
@@ -52,7 +51,7 @@ def _packed_bytes(shape: Shape, layout: Layout, preset: Preset) -> int:
 
 
 def plain_bytes(config: DecoderConfig, preset: Preset) -> int:
-    """What the decoder's file holds besides the units: norms, rotary tables, lm_head."""
+    """Bytes of what the decoder's file holds besides the units: norms, rotary tables, lm_head."""
     shapes = decoder_keys(config)
     head = shapes["lm_head.weight"]
     norms = sum(math.prod(shape) for name, shape in shapes.items() if name.endswith("norm.weight"))
@@ -117,13 +116,13 @@ def spend(choices: Mapping[Unit, Sequence[Choice]], size: int) -> dict[str, Layo
 
 
 def _gain(hull: Sequence[Choice], place: int) -> float:
-    """Damage saved a byte by the next choice."""
+    """Nats of damage that the next choice saves for each byte that it takes more."""
     here, there = hull[place], hull[place + 1]
     return (here.damage - there.damage) / (there.size - here.size)
 
 
 def _lower_hull(options: Sequence[Choice]) -> list[Choice]:
-    """By growing size, each saving less a byte than the one before it."""
+    """The choices worth taking, smallest first: each saves less damage a byte than the one before it."""
     hull: list[Choice] = []
     for option in sorted(options, key=lambda choice: (choice.size, choice.damage)):
         if hull and option.damage >= hull[-1].damage:

@@ -26,14 +26,14 @@ def kept_aside(sequences: Sequence[Sequence[Hashable]]) -> dict[int, int]:
 
 
 def _shared(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
-    """The length of the common beginning."""
+    """How many tokens the two have in common at their start."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Some tokens at a stage, behind quantized layers and in the original decoder."""
+    """How far some tokens' inputs at a stage have moved from the original decoder's, behind quantized layers."""
 
     inputs: Tensor  # X: (tokens, in)
     change: Tensor  # Y - X, with Y the original's inputs: (tokens, in)
@@ -48,7 +48,7 @@ class Drift:
         return cls(found.inputs, expected.inputs - found.inputs, residual, weights.to(found.inputs.device))
 
     def split(self, tokens: int) -> tuple[Drift, Drift]:
-        """The first tokens, and those behind them."""
+        """The first `tokens` tokens, and the rest."""
         return self._part(slice(None, tokens)), self._part(slice(tokens, None))
 
     def _part(self, tokens: slice) -> Drift:
@@ -56,7 +56,7 @@ class Drift:
         return Drift(self.inputs[tokens], self.change[tokens], residual, self.weights[tokens])
 
     def weighted_inputs(self) -> Tensor:
-        """(tokens, in)"""
+        """Each token's inputs times its weight, (tokens, in)."""
         return self.inputs * self.weights[:, None]
 
     def lost(self, weight: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class Gram:
 
 
 class Moments:
-    """Weighted sums over tokens."""
+    """Sums over tokens, each counted by its weight: the Hessian, and what the layers before have lost."""
 
     def __init__(self) -> None:
         self.tokens = 0.0  # their weights
@@ -98,7 +98,7 @@ class Moments:
         self._residual: Tensor | None = None  # (out, in)
 
     def add_inputs(self, drift: Drift) -> None:
-        """To the tokens and the Hessian."""
+        """Adds to the number of tokens and to the Hessian."""
         weighted = drift.weighted_inputs()
         self.tokens += float(drift.weights.sum())
         if self._gram is None:
@@ -106,14 +106,14 @@ class Moments:
         self._gram.add(drift.inputs, weighted)
 
     def add_lost(self, drift: Drift) -> None:
-        """To what `take_lost` gives."""
+        """Adds to the sums that `take_lost` is computed from."""
         weighted = drift.weighted_inputs()
         self._change = _add_product(self._change, drift.change, weighted)
         if drift.residual is not None:
             self._residual = _add_product(self._residual, drift.residual, weighted)
 
     def hessian(self) -> Tensor:
-        """(in, in), not divided by the tokens; the sum itself, as `Gram.matrix` gives it."""
+        """X^T X, (in, in), not divided by the tokens; the sum itself, so what is added later changes it."""
         if self._gram is None:
             raise ValueError("no tokens")
         return self._gram.matrix()

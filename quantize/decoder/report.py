@@ -19,7 +19,7 @@ class ProjectionReport:
 
 
 def report_json(projections: Sequence[ProjectionReport], settings: dict[str, Any]) -> dict[str, Any]:
-    """As quantization_report.json stores it."""
+    """The report as a JSON object, as quantization_report.json stores it."""
     return {"settings": settings, "projections": [asdict(projection) for projection in projections]}
 
 

@@ -11,20 +11,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from export.checkpoint.safetensors_file import write_tensors
+from export.reference.layerwise import load_module
 from export.reference.model import DecoderLayer, causal_mask, rope_tables
-from export.reference.streaming import load_module
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.durable import write_json
+from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.json_file import read_json
-from quantize.calibration.samples import Sample
+from omnilmm_lite.quality.statistics import kl_divergence
+from quantize.calibration.embedded_sequences import EmbeddedSequence
 from quantize.decoder.budget import Unit, damages_json, parse_damages, unit_names
-from quantize.decoder.layers import Job
+from quantize.decoder.job import QuantizationJob
 from quantize.decoder.stages import STAGES, get_linear
 from quantize.disk import check_room, full_disk_said, used_bytes
 from quantize.folder.packing import Layout
@@ -38,13 +41,16 @@ ORIGINAL = 0  # the trial that changes nothing; those of `unit_names` have the n
 
 
 def measure_steps(config: DecoderConfig) -> int:
-    """Trials times layers, which cost the same, and a last step for each trial's logits."""
+    """How often `measure_damages` calls `on_step`: once a trial and layer, which all take as long, and once for each
+    trial's logits."""
     layers = range(config.num_hidden_layers)
     return sum(_trials_until(index) for index in layers) + len(STAGES) * config.num_hidden_layers
 
 
 @torch.inference_mode()
-def measure_damages(job: Job, folder: Path, on_step: Callable[[str], None]) -> dict[Unit, dict[Layout, float]]:
+def measure_damages(
+    job: QuantizationJob, folder: Path, on_step: Callable[[str], None]
+) -> dict[Unit, dict[Layout, float]]:
     """For every unit the damage (see `Choice`) that its layouts do: that of the job's settings, and finer ones.
 
     The damage of the settings' own layout is measured, by rounding to nearest; finer ones do less in proportion to
@@ -60,13 +66,13 @@ def measure_damages(job: Job, folder: Path, on_step: Callable[[str], None]) -> d
 
 
 class _Measurement:
-    """One go at it, from wherever an earlier one ended."""
+    """One run of it, which begins where an earlier run in the same folder ended."""
 
-    def __init__(self, job: Job, folder: Path, on_step: Callable[[str], None]) -> None:
+    def __init__(self, job: QuantizationJob, folder: Path, on_step: Callable[[str], None]) -> None:
         self.source, self.config, self.device = job.source, job.decoder, job.device
         self.settings, self.base = job.settings, Layout(job.settings.bits, job.settings.group_size)
         self.folder, self.on_step = folder, on_step
-        self.samples = _evenly_spaced(job.calibration.samples)
+        self.samples = _evenly_spaced(job.calibration.sequences)
         self.units = unit_names(self.config)
 
     def needed_bytes(self) -> int:
@@ -117,17 +123,17 @@ class _Measurement:
         is_text = [~sample.is_image.to(self.device) for sample in self.samples]
         epsilon, last = self.config.rms_norm_eps, self.config.num_hidden_layers
 
-        def log_probabilities(number: int) -> Iterator[Tensor]:
+        def logits(number: int) -> Iterator[NDArray[np.float32]]:
             for state, chosen in zip(self._read(number, last), is_text, strict=True):
                 normed = F.rms_norm(state[0][chosen], (self.config.hidden_size,), norm, epsilon)
-                yield (normed @ head.T).log_softmax(-1)  # (text tokens, vocab)
+                yield (normed @ head.T).cpu().numpy()  # (text tokens, vocab)
 
-        original = list(log_probabilities(ORIGINAL))
+        original = list(logits(ORIGINAL))
         count = max(1, sum(int(chosen.sum()) for chosen in is_text))
         for number, unit in enumerate(self.units, 1):
             divergences = (
-                float(F.kl_div(changed, expected, reduction="sum", log_target=True))
-                for changed, expected in zip(log_probabilities(number), original, strict=True)
+                float(kl_divergence(expected, changed).sum())
+                for changed, expected in zip(logits(number), original, strict=True)
             )
             yield sum(divergences) / count
             self.on_step(f"logits with another {unit[0]}")
@@ -157,7 +163,7 @@ def _trials_until(index: int) -> int:
     return 1 + len(STAGES) * (index + 1)
 
 
-def _evenly_spaced(samples: Sequence[Sample]) -> Sequence[Sample]:
+def _evenly_spaced(samples: Sequence[EmbeddedSequence]) -> Sequence[EmbeddedSequence]:
     """So many that they hold TOKENS tokens of text, from all over the set: neighbours may be about one picture."""
     for count in range(1, len(samples)):
         taken = [samples[(2 * place + 1) * len(samples) // (2 * count)] for place in range(count)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnilmm_lite.durable import move_into_place
+from omnilmm_lite.durable_file import move_into_place
 
 
 class Spool:
@@ -29,7 +29,7 @@ class Spool:
         return len(self._lengths)
 
     def read(self, index: int) -> Tensor:
-        """(1, tokens, width)."""
+        """One sequence's states, float32 (1, tokens, width)."""
         data = bytearray(self._starts[index + 1] - self._starts[index])
         self._file.seek(self._starts[index])
         rest = memoryview(data)
@@ -41,7 +41,7 @@ class Spool:
         return torch.from_numpy(array).to(self._device)
 
     def write(self, index: int, states: Tensor) -> None:
-        """(1, tokens, width)."""
+        """Puts one sequence's states, (1, tokens, width), in their place; ValueError for another shape."""
         if states.shape != (1, self._lengths[index], self._width):
             raise ValueError(f"sequence {index} has {self._lengths[index]} tokens, not the shape {tuple(states.shape)}")
         self._file.seek(self._starts[index])
@@ -57,7 +57,7 @@ class Spool:
         self._path = path
 
     def remove(self) -> None:
-        """Closes it, too."""
+        """Closes and removes the file."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ STAGES = (QKV, O, GATE_UP, DOWN)  # in the order in which they run: "true sequen
 
 @dataclass(frozen=True)
 class Passage:
-    """One sequence at a stage."""
+    """What one sequence brings to a stage."""
 
     inputs: Tensor  # (tokens, in)
     residual: Tensor | None  # (tokens, out): what the stage's output is added to, where that happens right behind it
@@ -32,6 +32,7 @@ Passages = Iterator[Passage]  # one sequence after the other
 
 
 def get_linear(layer: DecoderLayer, part: str) -> nn.Linear:
+    """The linear layer at `part`, such as "mlp.up_proj"; TypeError where something else stands there."""
     linear = layer.get_submodule(part)
     if not isinstance(linear, nn.Linear):
         raise TypeError(f"{part} is a {type(linear).__name__}")
@@ -63,7 +64,7 @@ class LayerRun:
         self._add_mlp()
 
     def finish(self) -> None:
-        """Puts the output where it goes, with the weights as they are."""
+        """Runs all stages and writes the layer's output, with the weights as they are."""
         for _, passages in self.stages():
             deque(passages, maxlen=0)
 

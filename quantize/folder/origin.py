@@ -15,8 +15,8 @@ from omnilmm_lite.bundle.folder import sha256
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.progress import Progress
-from quantize.folder.gptq_folder import GPTQFolder, read
 from quantize.folder.packing import ZeroFormat
+from quantize.folder.read import GPTQFolder, read_gptq_folder
 
 # Plain tensors were rounded to bf16 at the worst, or to fp16, whose smallest step this is.
 PLAIN_RTOL, PLAIN_ATOL = 2.0**-8, 2.0**-24
@@ -35,7 +35,7 @@ def take_folder(path: Path, checkpoint: Checkpoint, progress: Progress) -> tuple
 
     InputError where it can't be used or was made from another model.
     """
-    folder = read(path, checkpoint.config.decoder)
+    folder = read_gptq_folder(path, checkpoint.config.decoder)
     progress.stage("GPTQ folder: is it this model's?", num_steps(checkpoint))
     check_origin(folder, checkpoint, progress.step)
     progress.stage("GPTQ folder: hashes", 1 + len(folder.files))
@@ -58,6 +58,7 @@ def check_origin(folder: GPTQFolder, checkpoint: Checkpoint, on_step: Step) -> N
 
 
 def num_steps(checkpoint: Checkpoint) -> int:
+    """How often `check_origin` calls `on_step`."""
     return len(decoder_keys(checkpoint.config.decoder))
 
 

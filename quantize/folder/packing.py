@@ -59,7 +59,7 @@ class PackedLinear:
 
 
 def pack(weight: QuantizedWeight, zero_format: ZeroFormat = ZeroFormat.V1) -> PackedLinear:
-    """InputError where rows or columns don't fill whole 32-bit words."""
+    """The weight's tensors as they stand on disk; InputError where rows or columns don't fill whole 32-bit words."""
     per_word = WORD_BITS // weight.bits
     if any(size % per_word for size in weight.shape):
         raise InputError(f"a weight of shape {weight.shape} can't be packed: both must be multiples of {per_word}")

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def factoring_dtype(columns: int) -> torch.dtype:
-    """What a Hessian of so many columns is factored in."""
+    """The dtype that a Hessian of so many columns is factored in."""
     return torch.float64 if columns <= FLOAT64_COLUMNS else torch.float32
 
 

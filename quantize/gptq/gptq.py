@@ -138,7 +138,7 @@ def inverse_factor(hessian: Tensor, order: Tensor, damp: float) -> Tensor:
 
 @dataclass(frozen=True)
 class _Rounding:
-    """A whole weight, rounded."""
+    """A whole weight after rounding."""
 
     codes: Tensor  # uint8 (out, in)
     scale: Tensor  # (out, groups)
@@ -171,7 +171,7 @@ class _Problem:
     group_size: int
 
     def solve(self, scheme: GridScheme, source: Tensor) -> _Rounding:
-        """`source` (out, in) is what static grids are chosen for."""
+        """Rounds the weight column by column. `source` (out, in) is what static grids are chosen for."""
         rows, columns = self.weight.shape
         order, device = self.columns.order, self.weight.device
         if self.columns.static_groups:

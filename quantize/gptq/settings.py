@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from omnilmm_lite.bundle.layout import GROUP_SIZE
 from quantize.gptq.grid import GridMethod
 
 
@@ -17,7 +18,7 @@ class GPTQSettings:
     """
 
     bits: int = 4
-    group_size: int = 128
+    group_size: int = GROUP_SIZE
     sym: bool = False
     desc_act: bool = True
     damp: float = 0.01
@@ -26,5 +27,5 @@ class GPTQSettings:
     image_weight: float = 1.0
 
     def to_dict(self) -> dict[str, int | float | bool | str]:
-        """As JSON stores it."""
+        """All settings by name, as JSON stores them."""
         return {**vars(self), "grid": self.grid.value}

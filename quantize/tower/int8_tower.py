@@ -24,7 +24,7 @@ V_BIAS = "attn.v_bias"
 
 @dataclass(frozen=True)
 class Int8Block:
-    """What isn't the checkpoint's any more."""
+    """What a block has instead of the checkpoint's weights."""
 
     linears: Mapping[str, Int8Linear]  # by LINEARS
     v_bias: Tensor  # (hidden,), rotated as the values are
@@ -55,7 +55,7 @@ def input_grid(part: str, rotation: int) -> TokenGrid:
 
 @dataclass(frozen=True)
 class Int8Tower:
-    """`export.weights.tower_weights.TowerWeights`. Dividing by powers of two rounds nothing."""
+    """An int8 tower as `TowerWeights`. Its residual stream is divided by powers of two, which rounds nothing."""
 
     checkpoint: Checkpoint
     divisors: Array  # float32 (hidden,), powers of two
@@ -72,7 +72,7 @@ class Int8Tower:
             v_bias: Array = self.block(index).v_bias.numpy()
             return v_bias
         array = self.checkpoint.array(name)
-        if not _writes_the_stream(name):
+        if not _writes_residual(name):
             return array
         axis = 0 if name.endswith("patch_embed.proj.weight") else -1
         shape = [1] * array.ndim
@@ -87,6 +87,6 @@ def _place(name: str) -> tuple[int, str]:
     return int(index), part
 
 
-def _writes_the_stream(name: str) -> bool:
+def _writes_residual(name: str) -> bool:
     own = name.removeprefix(f"{PREFIX}.")
     return own.startswith(("cls_token", "pos_embed", "patch_embed.")) or ".norm1." in own or ".norm2." in own

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.weights.rotation import widest_block
 from export.weights.tower_weights import TowerLinear
 from export.weights.weight import Array
+from omnilmm_lite.bundle.layout import GROUP_SIZE, widest_block
 from omnilmm_lite.formats import LinearFormat
 from quantize.gptq.gptq import round_to_nearest
 
 BITS = 8
-GROUP_SIZE = 128  # or the largest power of two below it that divides the row
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What calibration pictures bring to a block's linear layers, gathered while the fp32 stream passes through it."""
+"""What calibration pictures bring to a block's linear layers, gathered while their fp32 states pass through it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from export.reference.model import VisionBlock
 
 @dataclass(frozen=True)
 class BlockStatistics:
-    """fc2's Hessian is left out: 15360 wide, it would take 944 MB and minutes a block."""
+    """Of one block, over all calibration pictures. fc2's Hessian is left out: 15360 wide, it would take 944 MB and
+    minutes a block."""
 
     qkv: Tensor  # X^T X / tokens of the layer's inputs: (hidden, hidden)
     proj: Tensor
     fc1: Tensor
-    loudness: Tensor  # each channel's largest absolute value where qkv and fc1 read the stream: (2, hidden)
-    probe: Tensor  # the first picture's stream on its way into the block: (1, tokens, hidden)
+    loudness: Tensor  # each channel's largest absolute value where qkv and fc1 read the residual stream: (2, hidden)
+    probe: Tensor  # the first picture's hidden states as they enter the block: (1, tokens, hidden)
 
     @classmethod
     def gather(cls, block: VisionBlock, states: Tensor) -> BlockStatistics:
@@ -49,6 +50,6 @@ class BlockStatistics:
 
 
 def _add(hessian: Tensor, loudness: Tensor, inputs: Tensor) -> None:
-    """In place; `inputs` (tokens, hidden)."""
+    """Adds `inputs` (tokens, hidden) to both sums, in place."""
     hessian.addmm_(inputs.T, inputs)
     torch.maximum(loudness, inputs.abs().amax(0), out=loudness)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omnilmm_lite.answer.drafts import CREDIT, EXTRA_COST, LONGEST, NGRAM, PAUSE, Drafts, Lookup
 
 BREAK = 0
-TEXT = st.lists(st.integers(BREAK, 3), max_size=60)  # few tokens, so that they come again
+TEXT = st.lists(st.integers(BREAK, 3), max_size=60) | st.lists(st.integers(BREAK, 2), min_size=20, max_size=60)
 
 
 def search(text: Sequence[int], limit: int) -> list[int]:
@@ -99,3 +99,12 @@ def test_the_loss_is_bounded_whatever_is_right(right: list[int]) -> None:
             lost -= 1
         dearest = EXTRA_COST[LONGEST]
         assert lost <= CREDIT + dearest + dearest * len(right) / (PAUSE + 1) + 1e-9
+
+
+def test_right_drafts_buy_no_more_wrong_ones_than_there_were_at_first() -> None:
+    drafts = repeating(Drafts((BREAK,)))
+    for _ in range(100):
+        for _ in drafts.propose(LONGEST):
+            drafts.accept()
+    given = [len(drafts.propose(LONGEST)) for _ in range(PAUSE)]
+    assert 2 <= given.index(0) <= 3

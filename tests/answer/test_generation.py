@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, TextModel, cache_keys
+from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, TextModel, Timings, cache_keys
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.errors import ContextFullError, InputError
-from omnilmm_lite.picture.reading import preprocess
+from omnilmm_lite.picture.preprocess import preprocess
 from omnilmm_lite.sampling_params import SamplingParams, sampling_params
 from tests.small_checkpoint import TINY
 
@@ -332,3 +332,15 @@ def follow(chat: Chat, question: str, params: SamplingParams) -> Answer:
     for _ in chat.follow(question, answer):
         pass
     return answer
+
+
+def test_timings_as_json() -> None:
+    timings = Timings(
+        prompt_tokens=300, prefill_tokens=40, new_tokens=9, decode_steps=6, drafted_tokens=5, accepted_tokens=3,
+        prefill_s=1.23456, decode_s=3.0,
+    )  # fmt: skip
+    assert timings.as_json(queue_s=0.00004, vision_s=2) == {
+        "queue_s": 0.0, "vision_s": 2, "prefill_s": 1.2346, "decode_s": 3.0, "prompt_tokens": 300,
+        "prefill_tokens": 40, "new_tokens": 9, "drafted_tokens": 5, "accepted_tokens": 3, "tokens_per_s": 3.0,
+    }  # fmt: skip
+    assert Timings().as_json()["tokens_per_s"] == 0

@@ -14,7 +14,7 @@ from benchmarks.real import child, room, stages, tables
 from benchmarks.real.settings import Run, Settings, claim
 from benchmarks.real.stages import Json, Show, Stage
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.durable import write_json
+from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError, OmniLMMError
 from tests.paths import ROOT
 

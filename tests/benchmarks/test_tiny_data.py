@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from examples.tiny import easy_vqa_data, questions
-from examples.tiny.kinds import names, plural, with_article
+from examples.tiny.dataset import easy_vqa_data, questions
+from examples.tiny.dataset.kinds import names, plural, with_article
+from examples.tiny.dataset.scene import SHAPE_COLORS, SHAPES, Scene, Thing
 from examples.tiny.network import CONFIG, new_model, packed_hidden_states
 from examples.tiny.packing import Packer
-from examples.tiny.scene import SHAPE_COLORS, SHAPES, Scene, Thing
 from tests.paths import ROOT
 
 TOKENIZER = ROOT / "examples" / "tiny" / "checkpoint" / "tokenizer.model"

@@ -87,11 +87,12 @@ def test_a_missing_file_is_named(copy: Path) -> None:
     assert "resampler.onnx.data: the file is missing" in refusal(copy)
 
 
-def test_a_truncated_file_is_named_with_both_sizes(copy: Path) -> None:
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_file_of_another_size_is_named_with_both(change: int, copy: Path) -> None:
     path = copy / "decoder.onnx.data"
     size = path.stat().st_size
-    os.truncate(path, size - 1)
-    assert f"decoder.onnx.data: the file has {size - 1:,} bytes where the manifest says {size:,}" in refusal(copy)
+    os.truncate(path, size + change)
+    assert f"decoder.onnx.data: the file has {size + change:,} bytes where the manifest says {size:,}" in refusal(copy)
 
 
 def test_a_folder_in_a_files_place_is_a_missing_file(copy: Path) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from cli import main
 from omnilmm_lite import load
 from omnilmm_lite.caption.captioner import Captioner
-from omnilmm_lite.caption.job import Job
+from omnilmm_lite.caption.folder_run import FolderRun
 from omnilmm_lite.caption.loading import Loaded, load_picture
 from omnilmm_lite.caption.output import Output
 from omnilmm_lite.commands.caption import DEFAULT_PROMPT
@@ -279,7 +279,7 @@ def test_what_the_reading_thread_raises_ends_the_run(
             raise MemoryError
         return load_picture(where, path, **rest)
 
-    monkeypatch.setattr("omnilmm_lite.caption.job.load_picture", broken)
+    monkeypatch.setattr("omnilmm_lite.caption.folder_run.load_picture", broken)
     assert caption(folder, out) == 1
     assert "the memory is not enough" in capsys.readouterr().err
     assert [line["path"] for line in lines(out)] == ["00.png", "01.png"]
@@ -290,7 +290,7 @@ def test_what_the_reading_thread_raises_ends_the_run(
 
 def test_a_run_that_is_left_ends_its_threads(folder: Path, out: Path) -> None:
     model = load(threads=1)
-    job = Job(
+    job = FolderRun(
         folder,
         list_pictures(folder, Filter()),
         Output(out, {"prompt": "Why?"}),

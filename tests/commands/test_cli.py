@@ -22,14 +22,14 @@ from omnilmm_lite import model as model_module
 from omnilmm_lite.bundle.manifest import MANIFEST, SCHEMA_VERSION
 from omnilmm_lite.engine.device import DeviceError
 from omnilmm_lite.model import Model
-from omnilmm_lite.terminal.picture import Picture, open_file
+from omnilmm_lite.terminal.picture import ChatPicture, open_file
 from tests.command_line import Result, Run, edit, linked, load_once, refused, runner
 from tests.systems import IS_WINDOWS
 
 ANSWER_KEYS = {"text", "tokens", "finish_reason", "timings", "device", "peak_rss_bytes"}
 TIMING_KEYS = {
-    "load_s", "vision_s", "prefill_s", "decode_s", "prompt_tokens", "new_tokens", "drafted_tokens", "accepted_tokens",
-    "tokens_per_s",
+    "load_s", "vision_s", "prefill_s", "decode_s", "prompt_tokens", "prefill_tokens", "new_tokens", "drafted_tokens",
+    "accepted_tokens", "tokens_per_s",
 }  # fmt: skip
 
 
@@ -112,9 +112,9 @@ def test_several_pictures_get_an_answer_each(run: Run, tiny_bundle: Path, tmp_pa
 def test_of_several_pictures_one_is_in_memory_at_a_time(
     run: Run, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[weakref.ref[Picture]] = []
+    opened: list[weakref.ref[ChatPicture]] = []
 
-    def counted(path: str) -> Picture:
+    def counted(path: str) -> ChatPicture:
         assert not any(earlier() for earlier in opened)
         picture = open_file(path)
         opened.append(weakref.ref(picture))
@@ -308,6 +308,15 @@ def test_a_reader_that_leaves_a_windows_pipe(tiny_bundle: Path, monkeypatch: pyt
         monkeypatch.setattr(sys, name, value)
     assert cli.main(["inspect", str(tiny_bundle), "--json"]) == 1
     assert err.getvalue() == ""
+
+
+def test_the_same_error_elsewhere_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> Model:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(model_module, "load", fail)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert "system: Invalid argument" in refused(run("run", "-p", "Hello?"), 1)
 
 
 # ---- the device's note ----

@@ -58,8 +58,9 @@ def test_a_full_disk_is_one_line(tiny_bundle: Path) -> None:
     assert (program.returncode, err) == (1, "omnilmm-lite: system: No space left on device\n")
 
 
-def test_help_loads_nothing_heavy() -> None:
-    code = "import sys, cli\ntry: cli.main(['--help'])\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_loads_nothing_heavy(option: str) -> None:
+    code = f"import sys, cli\ntry: cli.main([{option!r}])\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
     modules = set(process(["-c", code]).communicate()[1].split())
     assert "cli" in modules
-    assert not modules & {"numpy", "PIL", "onnxruntime", "tokenizers", "rich", "torch", "onnx"}
+    assert not modules & {"numpy", "PIL", "onnxruntime", "tokenizers", "rich", "torch", "onnx", "safetensors"}

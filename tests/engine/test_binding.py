@@ -14,11 +14,11 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.engine.binding import FixedStep, encode_pictures, unrecorded
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.device import import_onnxruntime, open_session
+from omnilmm_lite.engine.device import import_onnxruntime, open_session, run_graph
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.picture.reading import preprocess
-from omnilmm_lite.text.conversations import seeded_picture
+from omnilmm_lite.picture.noise import noise_picture
+from omnilmm_lite.picture.preprocess import preprocess
 
 if TYPE_CHECKING:
     from export.checkpoint.checkpoint import Checkpoint
@@ -69,7 +69,7 @@ def test_patches_go_from_tower_to_resampler_without_passing_through_numpy(
 ) -> None:
     sessions = [open_session(tiny_bundle / name, Device.CPU) for name in ("vision.onnx", "resampler.onnx")]
     config = tiny_checkpoint.config.vision
-    pixels = np.concatenate([preprocess(seeded_picture(size), config) for size in (100, 64)])
+    pixels = np.concatenate([preprocess(noise_picture(size, size), config) for size in (100, 64)])
     patches = sessions[0].run(["patches"], {"pixel_values": pixels})[0]
     expected = sessions[1].run(["features"], {"patches": patches})[0]
 
@@ -159,3 +159,29 @@ def test_steps_have_a_recording_and_prompts_have_none(tiny_bundle: Path, tiny_ch
     step = FixedStep(session, cache_for(config, CONTEXT), config, CONTEXT, Device.CPU)
     assert step._options.get_run_config_entry("gpu_graph_id") == "1"
     assert unrecorded().get_run_config_entry("gpu_graph_id") == "-1"
+
+
+def test_of_a_decoders_runs_only_single_steps_are_recorded(
+    tiny_bundle: Path, tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording of a prompt would be replayed for the next one, whatever its length."""
+    recordings: list[str] = []
+
+    def watched(session: Any, binding: Any, what: str, options: Any = None) -> None:
+        recordings.append("" if options is None else options.get_run_config_entry("gpu_graph_id"))
+        run_graph(session, binding, what, options)
+
+    for module in ("binding", "decoder"):
+        monkeypatch.setattr(f"omnilmm_lite.engine.{module}.run_graph", watched)
+    table = EmbeddingTable(tiny_bundle / "embeddings.npy", tiny_checkpoint.config.decoder)
+
+    def opened() -> Any:
+        return open_session(tiny_bundle / "decoder.onnx", Device.CPU)
+
+    decoder = Decoder(tiny_checkpoint.config.decoder, opened, Device.CPU, CONTEXT, cuda_graph=True)
+    decoder.prefill(IDS[:4], table(IDS[:4]))
+    decoder.decode(IDS[4], table([IDS[4]]))
+    decoder.decode_logits(IDS[5:7], table(IDS[5:7]))  # a draft's check
+    decoder.prefill(IDS[7:8], table(IDS[7:8]))  # one token, but a prompt
+    decoder.decode(IDS[8], table([IDS[8]]))
+    assert recordings == ["-1", "1", "-1", "-1", "1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.convert import write_bundle
 from export.graphs import vision
 from export.graphs.decoder import CheckpointWeights
-from export.parity.check import ParityError, compare, compare_distributions
+from export.parity.bundle_parity import ParityError, compare, compare_distributions
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.bundle.presets import PRESETS, Preset, find_preset
@@ -107,13 +108,28 @@ def check_schema_1(folder: Path, preset: str) -> None:
     """Before schema 2, int8 products were wrong on some processors: such a bundle is refused, others are read."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["schema_version"] == 2
-    (folder / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 1}), encoding="utf-8")
+
+    def refused(name: str) -> str:
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 1, "preset": name}), encoding="utf-8")
+        with pytest.raises(InputError) as caught:
+            Bundle.open(folder)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
     if preset not in MAPPED:
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 1}), encoding="utf-8")
         Bundle.open(folder)
         return
-    with pytest.raises(InputError) as caught:
-        Bundle.open(folder)
-    assert f"convert CHECKPOINT NEW --preset {preset} --work-dir {folder}.work`" in str(caught.value)
+    # what the manifest says counts; a preset that there isn't, or without int8, can't be it: the graphs tell
+    for name, said in ((preset, preset), ("cpu", "cpu"), ("cpu-small", "cpu-small"), ("mine", preset), ("8gb", preset)):
+        command = f"convert CHECKPOINT NEW --preset {said}"
+        assert f"{command}` with `--work-dir` and the work folder of then, or `--gptq`" in refused(name)
+    work = folder.with_name(f"{folder.name}.work")
+    work.mkdir()
+    assert "takes hours" in refused(preset)
+    (work / "gptq").mkdir()
+    assert f"--preset {preset} --work-dir {shlex.quote(str(work))}` with the other options" in refused(preset)
+    assert "takes hours" not in refused(preset)
 
 
 MAPPED = {"cpu": ("vision.onnx", "prefill.onnx"), "cpu-small": ("vision.onnx",)}

@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from omnilmm_lite.formats import LinearFormat
 BLOCKS, LAYERS = 2, 2
 PICTURE, QUESTION = "examples/pictures/cat.png", "What is this?"
 NEW_TOKENS = 4
+FORMS: dict[str, tuple[str, ...]] = {"safetensors": (), "bin": ("--bin",)}  # and how to make it
 # OmniLMM-12B is published as one .bin, RLAIF-V-12B as safetensors.
 TRIED = {"cpu": "bin", "24gb": "safetensors", "8gb": "safetensors"}
 MOST_MEMORY = 8 * 10**9  # of a conversion, whatever the size of the model
@@ -58,8 +60,15 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("full-width")
     sizes = ("--layers", LAYERS, "--blocks", BLOCKS, "--seed", 0)
     try:
-        ran(folder / "make.log", "benchmarks.make_checkpoint", folder / "safetensors", *sizes)
-        ran(folder / "make.log", "benchmarks.make_checkpoint", folder / "bin", "--bin", *sizes)
+        with ThreadPoolExecutor(len(FORMS)) as pool:  # numbers are drawn on one core
+            made = [
+                pool.submit(
+                    ran, folder / f"make-{form}.log", "benchmarks.make_checkpoint", folder / form, *options, *sizes
+                )
+                for form, options in FORMS.items()
+            ]
+        for each in made:
+            each.result()
         ran(folder / "round.log", "benchmarks.round_decoder", folder / "safetensors", folder / "gptq")
         yield folder
     finally:

@@ -20,8 +20,8 @@ from export.graphs.decoder import CheckpointWeights, build_decoder, stack
 from export.graphs.graph import CONTRIB
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
+from export.reference.layerwise import layerwise_model
 from export.reference.model import OmniLMM
-from export.reference.streaming import stream_model
 from export.weights.tower_weights import CheckpointTower
 from export.weights.weight import QuantizedWeight, Weight
 from omnilmm_lite.bundle.target import Device
@@ -46,7 +46,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 @pytest.fixture(scope="module")
 def reference(checkpoint: Checkpoint) -> Iterator[OmniLMM]:
     with torch.inference_mode():
-        yield stream_model(checkpoint)
+        yield layerwise_model(checkpoint)
 
 
 @dataclasses.dataclass(frozen=True)

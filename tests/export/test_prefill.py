@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.decoder import CheckpointWeights, DecoderWeights, build_decoder
 from export.graphs.prefill import TOLERANCE, build_prefill, int8_layer
-from export.parity.check import ParityError, run_decoder, run_int8_prefill
+from export.parity.bundle_parity import ParityError, run_decoder, run_int8_prefill
 from export.parity.decoder_parity import Replacement, RoundedPrompts, decoder_logits
-from export.reference.streaming import stream_model
+from export.reference.layerwise import layerwise_model
 from export.weights.rotation import rotate
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.target import Device
@@ -55,7 +55,7 @@ def embeddings(tiny_checkpoint: Checkpoint) -> Array:
 def expected(checkpoint: Checkpoint, form: Replacement, embeddings: Array) -> Array:
     with torch.inference_mode():
         streams = decoder_logits(
-            stream_model(checkpoint), {"form": form}, torch.from_numpy(embeddings)[None], lambda line: None
+            layerwise_model(checkpoint), {"form": form}, torch.from_numpy(embeddings)[None], lambda line: None
         )
     return streams["form"]
 
@@ -88,7 +88,7 @@ def test_the_graph_computes_what_torch_computes_with_the_same_integers(
 
 def test_parity_finds_a_layer_that_is_off(tiny_checkpoint: Checkpoint, graphs: Path, embeddings: Array) -> None:
     """Layer by layer, on the graph's own inputs: a difference in one isn't lost in what the others round."""
-    reference, original = stream_model(tiny_checkpoint), CheckpointWeights(tiny_checkpoint)
+    reference, original = layerwise_model(tiny_checkpoint), CheckpointWeights(tiny_checkpoint)
     steps: list[str] = []
     with torch.inference_mode():
         logits, parity = run_int8_prefill(reference, original, graphs / "prefill.onnx", embeddings, steps.append)

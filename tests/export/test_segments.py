@@ -1,4 +1,4 @@
-"""Graphs run piece by piece against the same graphs run whole."""
+"""Graphs run segment by segment against the same graphs run whole."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from export.graphs.graph import SEAMS, GraphBuilder
 from export.graphs.prefill import build_prefill
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
-from export.parity.check import run_decoder
-from export.parity.segments import open_pieces, run_in_pieces
+from export.parity.bundle_parity import run_decoder
+from export.parity.segments import open_segments, run_segments
 from export.weights.int8 import Int8Linear
 from export.weights.tower_weights import CheckpointTower, TowerLinear
 from export.weights.weight import Weight
@@ -106,24 +106,24 @@ def test_the_tower_gives_the_same_bits(
     path = tmp_path / "vision.onnx"
     exhaust(build_vision(DEEPER.vision, tower(checkpoint), path, precision))
     feeds = {"pixel_values": normal(2, 3, 112, 112)}
-    pieces = 0
+    segments = 0
 
     def count() -> None:
-        nonlocal pieces
-        pieces += 1
+        nonlocal segments
+        segments += 1
 
-    found = run_in_pieces(path, feeds, count)
+    found = run_segments(path, feeds, count)
     assert list(found) == ["patches"]
     assert np.array_equal(found["patches"], run_whole(path, feeds)["patches"])
-    assert pieces == 1 + DEEPER.vision.num_hidden_layers + 1
+    assert segments == 1 + DEEPER.vision.num_hidden_layers + 1
 
 
 def test_a_graph_without_seams_is_one_piece(checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "resampler.onnx"
     build_resampler(checkpoint, path, FP32)
     feeds = {"patches": normal(1, 64, 112)}
-    assert np.array_equal(run_in_pieces(path, feeds)["features"], run_whole(path, feeds)["features"])
-    assert sum(1 for _ in open_pieces(path)) == 1
+    assert np.array_equal(run_segments(path, feeds)["features"], run_whole(path, feeds)["features"])
+    assert sum(1 for _ in open_segments(path)) == 1
 
 
 @pytest.mark.parametrize("accuracy_level", [0, 4])
@@ -150,7 +150,7 @@ def test_fp16_graphs_differ_by_their_rounding(checkpoint: Checkpoint, tmp_path: 
     feeds = {"pixel_values": normal(1, 3, 112, 112)}
     embeddings = normal(TOKENS, DEEPER.decoder.hidden_size)
     pairs = [
-        (run_in_pieces(vision, feeds)["patches"], run_whole(vision, feeds)["patches"]),
+        (run_segments(vision, feeds)["patches"], run_whole(vision, feeds)["patches"]),
         (run_decoder(DEEPER.decoder, decoder, embeddings), run_decoder_whole(decoder, embeddings)),
     ]
     for found, expected in pairs:
@@ -161,7 +161,7 @@ def test_fp16_graphs_differ_by_their_rounding(checkpoint: Checkpoint, tmp_path: 
 
 
 def test_one_piece_is_loaded_at_a_time(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also while the caller's loop still holds the piece before; and no piece brings another's weights."""
+    """Also while the caller's loop still holds the segment before; and no segment brings another's weights."""
     path = tmp_path / "decoder.onnx"
     exhaust(build_decoder(DEEPER.decoder, FourBits(CheckpointWeights(checkpoint)), path, FP32_FROM_FP16, 4))
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -188,9 +188,9 @@ def test_one_piece_is_loaded_at_a_time(checkpoint: Checkpoint, tmp_path: Path, m
 def test_the_session_is_freed_where_the_loop_is_left(checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "vision.onnx"
     exhaust(build_vision(DEEPER.vision, CheckpointTower(checkpoint), path, FP32))
-    pieces = open_pieces(path)
-    session = weakref.ref(next(pieces)._session)
-    del pieces
+    segments = open_segments(path)
+    session = weakref.ref(next(segments)._session)
+    del segments
     assert session() is None
 
 
@@ -198,7 +198,7 @@ def test_the_session_is_freed_where_the_loop_is_left(checkpoint: Checkpoint, tmp
 
 
 def chain(path: Path) -> None:
-    """Three pieces; `sum` leaves the graph and is read on, `wide` passes over the second piece, and is fp16."""
+    """Three segments; `sum` leaves the graph and is read on, `wide` passes over the second segment, and is fp16."""
     with GraphBuilder(path, FP32) as graph:
         x = graph.input("x", TensorProto.FLOAT, ["batch", 2])
         wide = graph.op("Cast", x, to=TensorProto.FLOAT16)
@@ -217,11 +217,11 @@ def test_values_live_as_long_as_a_piece_reads_them(tmp_path: Path) -> None:
     chain(path)
     values: dict[str, NDArray[Any]] = {"x": np.asarray([[1, 3]], dtype=np.float32)}
     held, types, shapes = [], [], []
-    for piece in open_pieces(path):
-        values = piece.run(values)
+    for segment in open_segments(path):
+        values = segment.run(values)
         held.append(set(values))
-        types.append(dict(piece.inputs))
-        shapes.append({tuple(item.shape) for item in piece._session.get_inputs()})
+        types.append(dict(segment.inputs))
+        shapes.append({tuple(item.shape) for item in segment._session.get_inputs()})
     assert held == [{"x", "sum", "Cast_1"}, {"sum", "Cast_1", "Mul_1"}, {"sum", "y"}]
     assert types[2] == {"Mul_1": np.float32, "Cast_1": np.float16}
     assert shapes == [{("batch", 2)}] * 3  # what onnxruntime fuses depends on the shapes that it knows
@@ -237,12 +237,12 @@ def test_seams_that_do_not_fit_the_graph(tmp_path: Path, seams: str) -> None:
     helper.set_model_props(model, {SEAMS: seams})
     onnx.save(model, path)
     with pytest.raises(OmniLMMError, match=r"chain\.onnx: seams"):
-        next(open_pieces(path))
+        next(open_segments(path))
 
 
 def test_a_piece_that_cannot_be_loaded(checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "vision.onnx"
     exhaust(build_vision(DEEPER.vision, CheckpointTower(checkpoint), path, FP32))
     (tmp_path / "vision.onnx.data").unlink()
-    with pytest.raises(OmniLMMError, match=r"vision\.onnx, piece 1"):
-        run_in_pieces(path, {"pixel_values": normal(1, 3, 112, 112)})
+    with pytest.raises(OmniLMMError, match=r"vision\.onnx, segment 1"):
+        run_segments(path, {"pixel_values": normal(1, 3, 112, 112)})

@@ -29,8 +29,8 @@ from omnilmm_lite.model import load
 from omnilmm_lite.plan import here
 from omnilmm_lite.plan.here import check_limit, describe_here, judge_here, resident_weights
 from omnilmm_lite.plan.memory import Plan, make_plan
-from omnilmm_lite.plan.subject import Subject
-from quantize.memory import least_bytes
+from omnilmm_lite.plan.planned_model import PlannedModel
+from quantize.memory import check_memory, least_bytes
 from tests.paths import ROOT
 
 GIB = 1 << 30
@@ -43,7 +43,7 @@ PLAIN = Machine(
     physical_cores=2,
     logical_cores=2,
     usable_physical_cores=2,
-    performance_cores=2,
+    worthwhile_cores=2,
     cpu_quota=None,
     threads=2,
     memory_bytes=int(23.54 * GIB),
@@ -55,7 +55,7 @@ PLAIN = Machine(
 
 
 def planned(preset: str) -> Plan:
-    return make_plan(Subject.planned("openbmb/OmniLMM-12B", OmniLMMConfig(), PRESETS[preset]), 4096)
+    return make_plan(PlannedModel.planned("openbmb/OmniLMM-12B", OmniLMMConfig(), PRESETS[preset]), 4096)
 
 
 # ---- doctor ----
@@ -70,11 +70,11 @@ def test_doctor_says_what_of_the_machine_may_be_used() -> None:
 
 def test_doctor_on_other_processors() -> None:
     hybrid = dataclasses.replace(
-        PLAIN, physical_cores=12, logical_cores=16, usable_physical_cores=12, performance_cores=4, threads=4
+        PLAIN, physical_cores=16, logical_cores=24, usable_physical_cores=16, worthwhile_cores=8, threads=8
     )
-    assert cores(hybrid) == "12 physical, 16 usable, 4 performance cores: 4 threads"
+    assert cores(hybrid) == "16 physical, 24 usable, 8 cores worth a thread: 8 threads"
     silent = dataclasses.replace(
-        PLAIN, physical_cores=None, usable_physical_cores=None, performance_cores=None, threads=None, memory_bytes=None
+        PLAIN, physical_cores=None, usable_physical_cores=None, worthwhile_cores=None, threads=None, memory_bytes=None
     )
     assert cores(silent) == "unknown physical, 2 usable: onnxruntime chooses the threads"
     assert memory(silent) == "unknown"
@@ -164,7 +164,7 @@ def test_a_limit_below_the_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("warned_anew")
 def test_a_limit_below_the_plan_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     bundle = Bundle.open(TINY)
-    needed = make_plan(Subject.bundle("tiny", bundle), 2048).needed
+    needed = make_plan(PlannedModel.bundle("tiny", bundle), 2048).needed
     for limit, count in ((None, 0), (needed, 0), (needed - 1, 1), (needed - 1, 1)):
         limit_to(monkeypatch, limit, limit)
         check_limit(bundle, 2048)
@@ -175,7 +175,7 @@ def test_a_limit_below_the_plan_is_said_once(monkeypatch: pytest.MonkeyPatch, ca
 
 def test_a_card_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     limit_to(monkeypatch, 1, 1)
-    options = model.Options(512, None, False, True)
+    options = model.LoadOptions(512, None, False, True)
     model._check(Bundle.open(TINY), options, DeviceChoice(Device.CUDA, "asked for"))
 
 
@@ -198,6 +198,17 @@ def test_conversion_is_refused_before_it_starts(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_finished_decoder_needs_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is quantized then; a run that was killed has the layers it finished, and no such folder."""
+    monkeypatch.setattr("quantize.memory.fatal_limit", lambda: Limit(1 << 20, FILE))
+    config = Bundle.open(TINY).manifest.config.decoder
+    (tmp_path / "layer-000.safetensors").touch()
+    with pytest.raises(OmniLMMError, match="raise that limit"):
+        check_memory(config, tmp_path)
+    (tmp_path / "gptq").mkdir()
+    check_memory(config, tmp_path)
+
+
 # ---- threads ----
 
 
@@ -218,18 +229,37 @@ def test_onnxruntime_is_told_what_it_would_not_choose(
 ) -> None:
     monkeypatch.setattr(threads, "read_cores", lambda: cores)
     monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
-    assert threads.limited_threads() == expected
+    assert threads.limited_threads.__wrapped__() == expected
+
+
+def test_the_cores_are_read_once_however_many_sessions_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[Cores] = []
+
+    def read() -> Cores:
+        reads.append(Cores(2, 2, 2, 2))
+        return reads[-1]
+
+    monkeypatch.setattr(threads, "read_cores", read)
+    monkeypatch.setattr(threads, "cpu_quota", lambda: 0.5)
+    threads.limited_threads.cache_clear()
+    try:
+        assert [threads.limited_threads() for _ in range(3)] == [1, 1, 1]
+        assert len(reads) == 1
+    finally:
+        threads.limited_threads.cache_clear()
 
 
 def test_torch_keeps_to_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
+
+    from export.torch_setup import limit_torch_threads
 
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(4)
         for default, expected in ((None, 4), (8, 4), (1, 1)):
             monkeypatch.setattr(threads, "default_threads", lambda default=default: default)
-            cli.limit_torch_threads()
+            limit_torch_threads()
             assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)

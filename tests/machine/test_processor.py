@@ -38,21 +38,51 @@ def topology(root: Path, siblings: list[str], capacities: list[int] | None = Non
 
 def alder_lake(root: Path) -> Path:
     """Intel i7-1260P: four fast cores with two threads each, eight slow ones with one."""
-    topology(root, [f"{i - i % 2}-{i - i % 2 + 1}" for i in range(8)] + [str(i) for i in range(8, 16)])
-    return write_files(root, {"sys/devices/cpu_core/cpus": "0-7", "sys/devices/cpu_atom/cpus": "8-15"})
+    return intel(root, fast=4, slow=8)
+
+
+def intel(root: Path, fast: int, slow: int, capacities: tuple[int, int] | None = None) -> Path:
+    """A hybrid; `capacities`: of a fast and of a slow core, as Linux tells them since 6.12."""
+    threads = 2 * fast
+    siblings = [f"{i - i % 2}-{i - i % 2 + 1}" for i in range(threads)]
+    siblings += [str(i) for i in range(threads, threads + slow)]
+    told = None if capacities is None else [capacities[0]] * threads + [capacities[1]] * slow
+    topology(root, siblings, told)
+    lists = {"core": f"0-{threads - 1}", "atom": f"{threads}-{threads + slow - 1}"}
+    return write_files(root, {f"sys/devices/cpu_{kind}/cpus": text for kind, text in lists.items()})
 
 
 @pytest.mark.parametrize(
     ("usable", "expected"),
     [
-        (range(16), Cores(12, 16, 12, 4)),
+        (range(16), Cores(12, 16, 12, 12)),  # twelve of half the capacity are worth six
         ((0, 1, 2), Cores(12, 3, 2, 2)),
-        ((0, 8, 9), Cores(12, 3, 3, 1)),
+        ((0, 8, 9), Cores(12, 3, 3, 3)),
+        ((0, 1, 8), Cores(12, 3, 2, 1)),
+        ((0, *range(8, 16)), Cores(12, 9, 9, 9)),
         ((8, 9, 10), Cores(12, 3, 3, 3)),  # slow ones are all there are
     ],
 )
 def test_intel_hybrid(tmp_path: Path, usable: range, expected: Cores) -> None:
     assert read_cores(alder_lake(tmp_path), usable) == expected
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "capacities", "expected"),
+    [
+        (8, 8, None, 8),  # 8 against 16 of a half: not more
+        (2, 8, None, 10),
+        (1, 8, None, 9),
+        (6, 8, None, 14),
+        (8, 8, (1024, 717), 16),  # 11.2 against 8
+        (4, 8, (1024, 307), 4),  # 3.6 against 4
+    ],
+)
+def test_slow_cores_count_where_all_together_are_worth_more(
+    tmp_path: Path, fast: int, slow: int, capacities: tuple[int, int] | None, expected: int
+) -> None:
+    found = read_cores(intel(tmp_path, fast, slow, capacities), range(2 * fast + slow))
+    assert found == Cores(fast + slow, 2 * fast + slow, fast + slow, expected)
 
 
 def test_hyperthreads_of_a_desktop(tmp_path: Path) -> None:
@@ -66,6 +96,7 @@ def test_hyperthreads_of_a_desktop(tmp_path: Path) -> None:
     ("capacities", "fast"),
     [
         ([414] * 4 + [1024] * 4, 4),  # Rockchip RK3588
+        ([414] * 8 + [1024], 9),
         ([292] * 4 + [828] * 3 + [1024], 4),  # Snapdragon 8 Gen 1: the middle ones are worth a thread
         ([1024] * 4, 4),  # Raspberry Pi 5
         ([], 8),  # a kernel that doesn't tell
@@ -113,10 +144,10 @@ def test_a_process_kept_to_one_core_sees_one() -> None:
 def test_apples_levels() -> None:
     m1_pro = {"hw.physicalcpu": 10, "hw.perflevel0.physicalcpu": 8}
     found = apple_cores(m1_pro.get)
-    assert (found.physical, found.performance) == (10, 8)
-    assert apple_cores({"hw.physicalcpu": 4}.get).performance == 4  # Intel's
+    assert (found.physical, found.worthwhile) == (10, 8)
+    assert apple_cores({"hw.physicalcpu": 4}.get).worthwhile == 4  # Intel's
     nothing: dict[str, int] = {}
-    assert apple_cores(nothing.get).performance is None
+    assert apple_cores(nothing.get).worthwhile is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.picture.reading import load_image, preprocess
+from omnilmm_lite.picture.preprocess import preprocess
+from omnilmm_lite.picture.reading import load_image
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]

@@ -226,6 +226,16 @@ def test_broken_exif_is_ignored(kind: str, exif: bytes) -> None:
     assert load_image(encoded(noise(20, 10), kind, exif=exif)).size == (20, 10)
 
 
+def test_an_odd_entry_beside_the_orientation_changes_nothing() -> None:
+    """The maker's name (271) as a float (type 11), which Pillow reads and can't write."""
+    name = struct.pack("<HHIf", 271, 11, 1, 1.5)
+    orientation = struct.pack("<HHIHH", 274, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + name + orientation + bytes(4)
+    with Image.open(io.BytesIO(encoded(noise(20, 10), "JPEG", exif=exif))) as image, pytest.raises(AttributeError):
+        image.getexif().tobytes()
+    assert load_image(encoded(noise(20, 10), "JPEG", exif=exif)).size == (10, 20)
+
+
 @pytest.mark.parametrize("value", [0, 9, 65535])
 def test_unknown_orientation_is_ignored(value: int) -> None:
     exif = Image.Exif()

@@ -16,10 +16,10 @@ from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.plan.memory import Phase, Plan, make_plan
+from omnilmm_lite.plan.memory import MemoryPhase, Plan, make_plan
+from omnilmm_lite.plan.planned_model import KNOWN, PlannedModel
 from omnilmm_lite.plan.show import BAR_WIDTH, draw_bar, markdown
-from omnilmm_lite.plan.subject import KNOWN, Subject
-from omnilmm_lite.plan.verdict import GIB, SIZES, judge, suited, usable_bytes
+from omnilmm_lite.plan.verdict import GIB, SIZES, Verdict, judge, suited, usable_bytes
 from tests.paths import ROOT
 from tests.small_checkpoint import TINY, Form, config_json, write_checkpoint, write_json
 
@@ -27,7 +27,7 @@ PUBLISHED = "openbmb/OmniLMM-12B"
 
 
 def planned(preset: str, context: int = 4096) -> Plan:
-    return make_plan(Subject.planned(PUBLISHED, OmniLMMConfig(), PRESETS[preset]), context)
+    return make_plan(PlannedModel.planned(PUBLISHED, OmniLMMConfig(), PRESETS[preset]), context)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_resident_memory_measured_on_graphs_of_full_width() -> None:
         decoder=dataclasses.replace(config.decoder, num_hidden_layers=2),
     )
     for context, measured in ((4096, 1356.2), (1024, 1281.1)):
-        plan = make_plan(Subject.planned("slim", slim, PRESETS["cpu"]), context)
+        plan = make_plan(PlannedModel.planned("slim", slim, PRESETS["cpu"]), context)
         assert plan.host_total / 2**20 == pytest.approx(measured, rel=0.05)
 
 
@@ -157,7 +157,7 @@ def test_config_json_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_weights_that_are_there_say_the_towers_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint", size=TINY, form=Form.SAFETENSORS)
-    expected = make_plan(Subject.planned("checkpoint", TINY, PRESETS["24gb"]), 4096)
+    expected = make_plan(PlannedModel.planned("checkpoint", TINY, PRESETS["24gb"]), 4096)
     assert printed(capsys, str(folder), "--preset", "24gb")["parts"]["vision"] == expected.part("vision")
 
 
@@ -182,7 +182,7 @@ def test_a_bundle_is_planned_from_its_files(capsys: pytest.CaptureFixture[str]) 
 
 def test_another_preset_of_a_bundle_is_planned_from_its_config(capsys: pytest.CaptureFixture[str]) -> None:
     found = printed(capsys, "tiny", "--preset", "24gb")
-    expected = make_plan(Subject.planned("tiny", Bundle.find(None).manifest.config, PRESETS["24gb"]), 2048)
+    expected = make_plan(PlannedModel.planned("tiny", Bundle.find(None).manifest.config, PRESETS["24gb"]), 2048)
     assert found["device_total"] == expected.device_total
 
 
@@ -202,7 +202,7 @@ def test_people_see_bars_figures_and_verdicts(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_bar_is_as_long_as_its_parts() -> None:
-    phase = Phase("all", vision=GIB, decoder=2 * GIB)
+    phase = MemoryPhase("all", vision=GIB, decoder=2 * GIB)
     bar = draw_bar(phase, usable=5 * GIB, scale=6 * GIB).plain
     assert bar == "V" * (BAR_WIDTH // 6) + "D" * (BAR_WIDTH // 3) + "·" * (BAR_WIDTH // 3)
     assert draw_bar(phase, usable=GIB, scale=3 * GIB).plain.count("·") == 0
@@ -235,3 +235,8 @@ def test_a_graph_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     graph = tmp_path / "bundle" / "resampler.onnx"
     graph.write_bytes(b"\0" * graph.stat().st_size)
     assert "resampler.onnx" in refused(capsys, str(tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize(("spare", "fits"), [(0, True), (-1, False)])
+def test_a_byte_too_much_does_not_fit(spare: int, fits: bool) -> None:
+    assert Verdict(size=8, usable=100, spare=spare, advice="").fits is fits

@@ -12,11 +12,9 @@ from onnx import TensorProto, helper
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.convert import write_bundle
-from export.graphs import graph as export_graph
 from export.graphs.decoder import CheckpointWeights
 from export.graphs.graph import GraphBuilder
 from export.weights.weight import Weight
-from omnilmm_lite.bundle import tensor_size as tensor
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.onnx_file import read_graph
 from omnilmm_lite.bundle.presets import PRESETS, Preset
@@ -28,12 +26,12 @@ from omnilmm_lite.formats import FP32, LinearFormat
 from omnilmm_lite.keys import expected_keys
 from omnilmm_lite.plan import disk
 from omnilmm_lite.plan.graphs import graph_tensors
-from omnilmm_lite.plan.subject import Subject
+from omnilmm_lite.plan.planned_model import PlannedModel
 from quantize.disk import checkpoint_bytes, spool_bytes
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.head import RoundedHead
-from quantize.tower.run import quantized_tower
+from quantize.tower.quantizer import quantized_tower
 from tests.conftest import Quiet
 from tests.small_checkpoint import TINY
 
@@ -64,7 +62,7 @@ def converted(
 
 def test_every_data_file_has_the_size_that_was_planned(converted: tuple[Preset, Bundle]) -> None:
     preset, bundle = converted
-    planned, finished = Subject.planned("tiny", TINY, preset), Subject.bundle("tiny", bundle)
+    planned, finished = PlannedModel.planned("tiny", TINY, preset), PlannedModel.bundle("tiny", bundle)
     sizes = {entry.path: entry.size for entry in bundle.manifest.files}
     files = bundle.manifest.graphs
     graphs = {"vision": files.vision, "resampler": files.resampler, "decoder": files.decode, "prefill": files.prefill}
@@ -86,20 +84,16 @@ def test_every_data_file_has_the_size_that_was_planned(converted: tuple[Preset, 
 
 def test_a_bundle_is_planned_as_it_is(converted: tuple[Preset, Bundle]) -> None:
     preset, bundle = converted
-    subject = Subject.bundle("tiny", bundle)
+    model = PlannedModel.bundle("tiny", bundle)
     folder = bundle.folder
-    assert subject.disk.bundle == sum(path.stat().st_size for path in folder.iterdir())
-    assert subject.preset == preset
-
-
-def test_file_layout_is_the_converters() -> None:
-    assert (tensor.ALIGNMENT, tensor.INLINE_BYTES) == (export_graph.ALIGNMENT, export_graph.INLINE_BYTES)
+    assert model.disk.bundle == sum(path.stat().st_size for path in folder.iterdir())
+    assert model.preset == preset
 
 
 def test_the_published_checkpoint_has_its_published_size() -> None:
     """1130 tensors of bf16: 23.2 GB, by the names and shapes that opening a checkpoint asks for."""
     config = OmniLMMConfig()
-    planned = Subject.planned("x", config, PRESETS["cpu"])
+    planned = PlannedModel.planned("x", config, PRESETS["cpu"])
     values = sum(int(np.prod(shape)) for shape in expected_keys(config).values())
     assert planned.disk.checkpoint == 2 * values
     assert round(planned.disk.checkpoint / 1e9, 1) == 23.2
@@ -109,7 +103,7 @@ def test_the_work_folder_is_what_the_quantizer_asks_for() -> None:
     config = OmniLMMConfig()
     spools = 2 * spool_bytes(config.decoder, disk.CALIBRATION_TOKENS)
     assert disk.decoder_work(config.decoder) == checkpoint_bytes(config.decoder, {}, Layout(4, 128)) + spools
-    assert Subject.planned("x", config, PRESETS["reference"]).disk.work == 0
+    assert PlannedModel.planned("x", config, PRESETS["reference"]).disk.work == 0
 
 
 def test_sizes_of_the_full_model_worked_out_on_paper() -> None:

@@ -1,4 +1,4 @@
-"""In a process of its own: a bundle's answers to one picture and question, as arrays. Arguments: BUNDLE OUT.npz"""
+"""In a process of its own: a bundle's answers about a few pictures, as arrays. Arguments: BUNDLE OUT.npz"""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from omnilmm_lite import load
-from omnilmm_lite.text.conversations import seeded_picture
+from omnilmm_lite.picture.noise import noise_picture
 
+PICTURES = 8
 ANSWERED = 6  # of the tokens: they go through the graph for answers
 
 
 def main(bundle: str, out: str) -> None:
     model = load(Path(bundle), device="cpu", threads=1)
-    features = model.encode_image(seeded_picture(model.config.vision.image_size))
+    side = model.config.vision.image_size
     ids = model.encode_chat([{"role": "user", "content": "What is this?"}], image=True)
-    prompt = model.logits(ids, features)
-    both = model.logits(ids, features, answer_start=len(ids) - ANSWERED)
-    np.savez(out, features=features, prompt=prompt, answer=both[-ANSWERED:])
+    features = [model.encode_image(noise_picture(side, side, seed)) for seed in range(PICTURES)]
+    prompts = [model.logits(ids, each) for each in features]
+    answers = [model.logits(ids, each, answer_start=len(ids) - ANSWERED)[-ANSWERED:] for each in features]
+    np.savez(out, features=np.stack(features), prompt=np.stack(prompts), answer=np.stack(answers))
 
 
 if __name__ == "__main__":

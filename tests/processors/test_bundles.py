@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,39 @@ import pytest
 
 from benchmarks.processors.emulation import Processor, run_python
 from export.checkpoint.checkpoint import Checkpoint
-from export.graphs.decoder import TOLERANCE_INT8_ACTIVATIONS
-from export.graphs.prefill import TOLERANCE
 from export.weights.weight import Array
 from omnilmm_lite.builtin_conversations import CONVERSATIONS
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.picture.reading import preprocess
-from omnilmm_lite.text.conversations import PICTURES, seeded_picture
+from omnilmm_lite.picture.noise import noise_picture
+from omnilmm_lite.picture.preprocess import preprocess
+from omnilmm_lite.text.conversations import PICTURES
 from tests.processors.integer_nodes import exact_product, integer_nodes
 
-# An activation that lies between two codes may be rounded to either where sums before it were rounded otherwise; over a
-# whole model that is a few steps of 1/127.
-ROUNDED_OTHERWISE = 3 * TOLERANCE
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of the largest difference in a picture, relative to the largest value: in the picture where it is least, and in
+    the one where it is most."""
+
+    least: float
+    most: float
+
+
+# Three times what was measured, 2026-11-29, against AVX512-VNNI. Float sums are rounded otherwise everywhere, which is
+# 3e-7 to 1e-6. Where that decides to which of two codes an activation goes, all behind it differ: features by up to
+# 3e-4 (2e-3 with another picture), logits by up to 2.3e-2. Some of the pictures meet no such activation. With codes
+# that overflow (limits taken out, Haswell), all differ: features by 7e-2 to 0.17, prompts by 0.32 to 0.39, answers by
+# 0.13 to 0.21.
+AVX2 = {"features": Bounds(1.5e-6, 6e-3), "prompt": Bounds(1e-6, 7e-2), "answer": Bounds(1e-6, 6e-2)}
+# Without AVX2, MatMulNBits leaves activations as they are (docs/processors.md): answers differ in every picture, by
+# 2.2e-2 to 3.4e-2. That is nearer to what they should be, and no pairs are added in 16 bits there.
+OLDER = {"features": Bounds(2e-6, 6e-3), "prompt": Bounds(1.5e-6, 7e-2), "answer": Bounds(7e-2, 1e-1)}
+# The share of bytes that may differ between bundles converted with VNNI and with AVX2 alone: three times 6.7e-5 and
+# 3.5e-7. GPTQ decides by sums of floats, and some are that near. Features then differ by 5e-3 to 1.1e-2 in every one,
+# logits of prompts by 2.6e-2 to 3.7e-2, of answers by 2.6e-2 to 3.4e-2.
+OTHER_BYTES = {"vision.onnx.data": 2e-4, "decoder.onnx.data": 1e-6, "prefill.onnx.data": 1e-6}
+MADE_ON_AVX2 = {"features": Bounds(1.5e-2, 3.3e-2), "prompt": Bounds(8e-2, 0.11), "answer": Bounds(8e-2, 0.1)}
+BOUNDS = {Processor.HASWELL: AVX2, Processor.SANDY_BRIDGE: OLDER, Processor.NEHALEM: OLDER, Processor.OLDEST: OLDER}
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +83,13 @@ def answers(processor: Processor | None, bundle: Bundle, folder: Path) -> dict[s
         return dict(arrays)
 
 
-def largest_difference(found: Array, wanted: Array) -> float:
-    """Relative to the largest value."""
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+def check_alike(found: Mapping[str, Array], wanted: Mapping[str, Array], bounds: Mapping[str, Bounds]) -> None:
+    assert found.keys() == wanted.keys() == bounds.keys()
+    for name, bound in bounds.items():
+        own, other = (array.reshape(len(array), -1) for array in (found[name], wanted[name]))  # (pictures, values)
+        differences = np.abs(own - other).max(1) / np.abs(other).max(1)
+        assert differences.min() <= bound.least, (name, differences)
+        assert differences.max() <= bound.most, (name, differences)
 
 
 def graph_inputs(bundle: Bundle) -> dict[str, Mapping[str, Array]]:
@@ -80,7 +106,7 @@ def graph_inputs(bundle: Bundle) -> dict[str, Mapping[str, Array]]:
     empty = np.zeros((1, decoder.num_key_value_heads, tokens, decoder.head_dim), np.float32)
     for layer in range(decoder.num_hidden_layers):
         prompt |= {f"past.{layer}.key": empty, f"past.{layer}.value": empty}
-    pixels = preprocess(seeded_picture(config.vision.image_size), config.vision)
+    pixels = preprocess(noise_picture(config.vision.image_size, config.vision.image_size), config.vision)
     graphs = bundle.manifest.graphs
     return {graphs.vision: {"pixel_values": pixels}, graphs.prefill: prompt}
 
@@ -111,9 +137,7 @@ def test_integer_nodes_give_the_same_everywhere(graph: str, bundle: Bundle, emul
 def test_a_bundle_answers_alike_everywhere(
     bundle: Bundle, native_answers: dict[str, Array], processor: Processor, tmp_path: Path
 ) -> None:
-    found = answers(processor, bundle, tmp_path)
-    differences = {name: largest_difference(found[name], wanted) for name, wanted in native_answers.items()}
-    assert max(differences.values()) <= ROUNDED_OTHERWISE, differences
+    check_alike(answers(processor, bundle, tmp_path), native_answers, BOUNDS[processor])
 
 
 @pytest.mark.emulated
@@ -127,7 +151,5 @@ def test_a_bundle_made_without_vnni_is_the_same(
         if entry.path.endswith(".data"):
             ours, theirs = (np.fromfile(each.path(entry.path), np.uint8) for each in (bundle, other))
             assert ours.shape == theirs.shape
-            assert (ours != theirs).mean() < 1e-3, entry.path
-    found = answers(None, other, tmp_path)
-    differences = {name: largest_difference(found[name], wanted) for name, wanted in native_answers.items()}
-    assert max(differences.values()) <= TOLERANCE_INT8_ACTIVATIONS, differences
+            assert (ours != theirs).mean() <= OTHER_BYTES.get(entry.path, 0), entry.path
+    check_alike(answers(None, other, tmp_path), native_answers, MADE_ON_AVX2)

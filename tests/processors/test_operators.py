@@ -26,7 +26,8 @@ def test_doctor_knows_an_emulated_processor(emulator: str) -> None:
     lines = run_python(Processor.HASWELL, ["cli.py", "doctor"]).splitlines()
     rows = {line[:16].rstrip(): line[17:] for line in lines}
     assert rows["int8 products"] == "exact"
-    assert rows["int8 pairs"].startswith("added in 16 bits here")
+    assert rows["int8 sums"].startswith("saturate at 16 bits")
+    assert "without VNNI" in rows["int8 speed"]
     assert "problem" not in rows
 
 

@@ -17,6 +17,8 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.proof_graphs import BUILDERS, build_graphs
 from export.weights.pairs import overflowing_pairs
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.machine.support import unsupported_reason
+from omnilmm_lite.model import load
 from omnilmm_lite.proof import (
     Family,
     Operator,
@@ -27,7 +29,6 @@ from omnilmm_lite.proof import (
     operators,
     prove_operators,
     saturates,
-    unsupported_reason,
     verdict,
 )
 from omnilmm_lite.proof import int8 as int8_proof
@@ -216,11 +217,23 @@ def test_conversion_ends_before_its_work(monkeypatch: pytest.MonkeyPatch) -> Non
         check_operators()
 
 
+def test_what_does_not_run_is_no_wrong_number() -> None:
+    proof = replace(wrong_proof(), failure="no kernel")
+    assert proof.complaint().endswith("that bundles need: MatMulIntegerToFloat doesn't run: no kernel")
+    assert "wrong numbers" not in proof.complaint()
+
+
+@pytest.mark.parametrize("preset", ["cpu", "24gb", "reference"])
 def test_convert_proves_before_it_works(
-    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    preset: str,
+    tiny_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """For a card as well: its bundle is quantized and compared here."""
     monkeypatch.setattr(operators, "prove_operators", lambda threads: (wrong_proof(),))
-    assert cli.main(["convert", str(tiny_checkpoint.folder), str(tmp_path / "bundle")]) == 1
+    assert cli.main(["convert", str(tiny_checkpoint.folder), str(tmp_path / "bundle"), "--preset", preset]) == 1
     assert "MatMulIntegerToFloat" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -239,8 +252,9 @@ def test_processors_without_support_get_a_line(
     assert unsupported_reason() is None
     monkeypatch.setattr(f"{module}.{name}", value)
     assert said in (unsupported_reason() or "")
-    with pytest.raises(OmniLMMError, match=said):
-        check_operators()
+    for refuse in (check_operators, load):
+        with pytest.raises(OmniLMMError, match=said):
+            refuse()
 
 
 def test_verdicts_for_people() -> None:
@@ -251,18 +265,20 @@ def test_verdicts_for_people() -> None:
     assert describe([exact, near]) == "exact where it must be, else within tolerance (25% of it)"
     assert describe([wrong_proof(), near]) == f"WRONG: {wrong_proof().facts}"
     assert verdict_rows([near, exact]) == [("int8 products", "exact"), ("activations", describe([near]))]
-    assert "16 bits" in describe_sums(True)
+    assert describe_sums(True) == "saturate at 16 bits for unlimited codes; bundles' codes stay below"
     assert "32 bits" in describe_sums(False)
 
 
 def test_speed_is_said_with_what_is_missing() -> None:
     speed = ProductSpeed(630.0, 300.0, 2)
     fast, slow = ("sse4_2", "avx2", "avx_vnni"), ("sse4_2", "avx2")
-    assert describe_speed(speed, fast) == "630 GOPS on 2 threads, 2.1 times as fast as fp32"
-    assert describe_speed(speed, slow).endswith("; without VNNI, three instructions do what one does")
-    assert slow_because(("sse4_2",)) == "without AVX2, all products are slow"
-    assert "dot-product" in (slow_because(("asimd",)) or "")
-    assert slow_because(()) is None
+    assert describe_speed(speed, fast, False) == "630 GOPS on 2 threads, 2.1 times as fast as fp32"
+    assert describe_speed(speed, slow, True).endswith("; without VNNI, three instructions do what one does")
+    assert slow_because(("sse4_2",), False) == "without AVX2, all products are slow"
+    assert "dot-product" in (slow_because(("asimd",), False) or "")
+    assert slow_because((), False) is None
+    # what was found out counts where a system says nothing, and an emulator's says what the real processor has
+    assert slow_because((), True) == slow_because(fast, True) == slow_because(slow, False)
 
 
 def test_speed_is_measured() -> None:

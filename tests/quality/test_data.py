@@ -14,8 +14,8 @@ from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATI
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.quality.data import (
     AFTER_PICTURE,
+    EvaluationSequence,
     Kind,
-    Sample,
     build_samples,
     positions,
     read_data,
@@ -38,7 +38,7 @@ def text_of(ids: tuple[int, ...]) -> str:
     return "".join(map(chr, ids))
 
 
-def samples_of(data: list[Conversation] | str, limit: int = 100) -> list[Sample]:
+def samples_of(data: list[Conversation] | str, limit: int = 100) -> list[EvaluationSequence]:
     return build_samples(data, Letters(), TINY, limit)
 
 
@@ -55,7 +55,7 @@ def test_the_answer_begins_behind_its_heading_and_has_its_end() -> None:
     assert (answered.is_unanswered, asked.is_unanswered) == (False, True)
     assert text_of(asked.ids).endswith("Who?\x02\n<|assistant|>\n")
     (text,) = samples_of("plain")
-    assert text == Sample((1, *map(ord, "plain")))
+    assert text == EvaluationSequence((1, *map(ord, "plain")))
     assert not text.is_unanswered
 
 
@@ -63,7 +63,7 @@ def test_kinds_by_hand() -> None:
     """A picture behind two tokens, then twelve tokens of which the last two are the answer."""
     rest = tuple(range(100, 112))
     start = 2 + len(PICTURE)
-    sample = Sample((1, 50, *PICTURE, *rest), Path("a.png"), start + 10)
+    sample = EvaluationSequence((1, 50, *PICTURE, *rest), Path("a.png"), start + 10)
     (found,) = positions([sample], TINY)
     # asked: for 50, for im_start, and from the last patch on
     last_patch = start - 2
@@ -74,20 +74,20 @@ def test_kinds_by_hand() -> None:
 
 
 def test_an_answer_right_behind_a_picture_is_an_answer() -> None:
-    (found,) = positions([Sample((1, *PICTURE, 100, 101), Path("a.png"), len(PICTURE) + 1)], TINY)
+    (found,) = positions([EvaluationSequence((1, *PICTURE, 100, 101), Path("a.png"), len(PICTURE) + 1)], TINY)
     assert found.kinds.tolist()[-3:] == [Kind.AFTER_PICTURE, Kind.ANSWER, Kind.ANSWER]
 
 
 def test_what_samples_begin_with_counts_once() -> None:
     one, other = Path("one.png"), Path("other.png")
     samples = [
-        Sample((1, 5, 6, 7)),
-        Sample((1, 5, 6, 8)),  # 8 is new
-        Sample((1, 5, 9, 7)),  # 9 is, and so is everything after it
-        Sample((1, 5, 6, 7)),
-        Sample((1, *PICTURE, 5), one),
-        Sample((1, *PICTURE, 5), other),  # after another picture, all is new
-        Sample((1, *PICTURE, 6), one),
+        EvaluationSequence((1, 5, 6, 7)),
+        EvaluationSequence((1, 5, 6, 8)),  # 8 is new
+        EvaluationSequence((1, 5, 9, 7)),  # 9 is, and so is everything after it
+        EvaluationSequence((1, 5, 6, 7)),
+        EvaluationSequence((1, *PICTURE, 5), one),
+        EvaluationSequence((1, *PICTURE, 5), other),  # after another picture, all is new
+        EvaluationSequence((1, *PICTURE, 6), one),
     ]
     found = [which.targets.tolist() for which in positions(samples, TINY)]
     start, end = TOKENS.im_start, TOKENS.im_end

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from omnilmm_lite.quality.charts import DOTS, figures
 from omnilmm_lite.quality.compare import Comparison
-from omnilmm_lite.quality.data import Sample
+from omnilmm_lite.quality.data import EvaluationSequence
 from omnilmm_lite.quality.measure import Measurement
 from omnilmm_lite.quality.page import build_page
 from omnilmm_lite.quality.report import DataFacts, Difference, Report, build_report
@@ -27,8 +27,14 @@ from tests.paths import ROOT
 from tests.small_checkpoint import TINY
 
 VOID = {"meta", "br"}
+
+
+def projection(name: str, error: Any) -> dict[str, Any]:
+    return {"name": name, "bits": 4, "group_size": 128, "error_to_rounding": 0.5, "error_to_output": error}
+
+
 PROJECTIONS: list[Any] = [
-    {"name": f"model.layers.{layer}.{name}", "error_to_output": 10.0 ** -(layer + 1)}
+    projection(f"model.layers.{layer}.{name}", 10.0 ** -(layer + 1))
     for layer in range(3)
     for name in ("self_attn.q_proj", "mlp.down_proj")
 ]
@@ -62,7 +68,7 @@ def comparison_of(positions: int, kld: float | None = None, kinds: int = 3) -> C
     random = np.random.default_rng(0)
     half = np.full(positions, np.log(0.5))
     return Comparison(
-        samples=tuple(Sample(tuple([5] * (positions // 4 + 2)), Path("a.png")) for _ in range(4)),
+        samples=tuple(EvaluationSequence(tuple([5] * (positions // 4 + 2)), Path("a.png")) for _ in range(4)),
         scores=Scores(
             kld=10.0 ** random.uniform(-12, 1, positions) if kld is None else np.full(positions, kld),
             log_p_base=half,
@@ -156,13 +162,9 @@ def test_dots_have_a_limit_and_hold_the_worst(tokenizer: Tokenizer) -> None:
         {},
         {"projections": None},
         {"projections": 3},
-        {"projections": [3, {}, {"name": "lm_head", "error_to_output": 1}, {"name": "model.layers.0.mlp.up_proj"}]},
-        {
-            "projections": [
-                {"name": "model.layers.0.mlp.up_proj", "error_to_output": bad} for bad in (None, 0, "x", True)
-            ]
-        },
-        {"projections": [{"name": "model.layers.0.mlp.up_proj", "error_to_output": float("nan")}]},
+        {"projections": [3, {}, projection("lm_head", 1), {"name": "model.layers.0.mlp.up_proj"}]},
+        {"projections": [projection("model.layers.0.mlp.up_proj", bad) for bad in (None, 0, "x", True)]},
+        {"projections": [projection("model.layers.0.mlp.up_proj", float("nan"))]},
     ],
 )
 def test_a_manifest_without_a_report_that_can_be_drawn(tokenizer: Tokenizer, quantization: Any) -> None:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from examples.tiny.checkpoint import __file__ as tiny_code
 from export.checkpoint.checkpoint import Checkpoint
-from export.parity.subject import CheckpointSubject
+from export.parity.checkpoint_model import CheckpointModel
+from export.reference.layerwise import load_module
 from export.reference.model import OmniLMM
-from export.reference.streaming import load_module
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
@@ -27,14 +27,15 @@ from omnilmm_lite.engine import device as device_module
 from omnilmm_lite.engine import graph_opener as opening
 from omnilmm_lite.engine.device import choose_device
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.model import Model, Options, load
-from omnilmm_lite.picture.reading import load_image, preprocess
+from omnilmm_lite.model import LoadOptions, Model, load
+from omnilmm_lite.picture.preprocess import preprocess
+from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.quality.compare import compare
-from omnilmm_lite.quality.data import Kind, Sample, build_samples, positions
+from omnilmm_lite.quality.compared_model import ComparedBundle, ComparedModel, check_comparable
+from omnilmm_lite.quality.data import EvaluationSequence, Kind, build_samples, positions
 from omnilmm_lite.quality.measure import Measurement, measure
 from omnilmm_lite.quality.report import Report, number, rows
 from omnilmm_lite.quality.statistics import Estimate
-from omnilmm_lite.quality.subject import BundleSubject, Subject, check_comparable
 from omnilmm_lite.text.conversations import Conversation
 from omnilmm_lite.text.tokenizer import Tokenizer
 from tests.conftest import Quiet
@@ -57,9 +58,9 @@ def tiny() -> Model:
 
 
 @functools.cache
-def tiny_original() -> CheckpointSubject:
+def tiny_original() -> CheckpointModel:
     """What it was made from."""
-    return CheckpointSubject(Checkpoint.open(Path(tiny_code).parent / "checkpoint"))
+    return CheckpointModel(Checkpoint.open(Path(tiny_code).parent / "checkpoint"))
 
 
 @functools.cache
@@ -67,13 +68,13 @@ def measured() -> Measurement:
     return measure(tiny(), tiny_original(), CONVERSATIONS, Path("data.jsonl"), 10, Quiet())
 
 
-def samples_for(subject: Subject, data: list[Conversation] | str = CONVERSATIONS) -> list[Sample]:
+def samples_for(subject: ComparedModel, data: list[Conversation] | str = CONVERSATIONS) -> list[EvaluationSequence]:
     return build_samples(data, subject.tokenizer, subject.config, 100)
 
 
 def test_a_model_is_exactly_itself() -> None:
-    subject = BundleSubject(tiny())
-    comparison = compare(subject, BundleSubject(tiny()), samples_for(subject), Quiet())
+    subject = ComparedBundle(tiny())
+    comparison = compare(subject, ComparedBundle(tiny()), samples_for(subject), Quiet())
     assert len(comparison.scores) > 80
     assert not comparison.scores.kld.any()
     assert not comparison.scores.delta_p.any()
@@ -83,7 +84,7 @@ def test_a_model_is_exactly_itself() -> None:
 @torch.inference_mode()
 def test_a_checkpoints_logits_are_the_references(tiny_checkpoint: Checkpoint) -> None:
     """More pictures than go through the tower at once; one of them twice, and a sequence without."""
-    subject = CheckpointSubject(tiny_checkpoint)
+    subject = CheckpointModel(tiny_checkpoint)
     pictures = [*sorted(PICTURES.glob("*.[pj]*g")) * 2, None]
     samples = samples_for(subject, [Conversation("What is this?", "A cat.", picture) for picture in pictures])
     model = load_module(tiny_checkpoint, "", lambda: OmniLMM(tiny_checkpoint.config))
@@ -98,7 +99,7 @@ def test_a_checkpoints_logits_are_the_references(tiny_checkpoint: Checkpoint) ->
 
 def test_a_faithful_bundle_is_its_checkpoint(tiny_checkpoint: Checkpoint, loaded_model: Model) -> None:
     report = measure(
-        loaded_model, CheckpointSubject(tiny_checkpoint), CONVERSATIONS, Path("data.jsonl"), 10, Quiet()
+        loaded_model, CheckpointModel(tiny_checkpoint), CONVERSATIONS, Path("data.jsonl"), 10, Quiet()
     ).report
     assert list(report.summaries) == ["answer", "after picture", "text", "all"]
     for summary in report.summaries.values():
@@ -140,7 +141,7 @@ def test_a_quantized_bundle_against_torch() -> None:
 
 
 def test_open_questions_are_answered_by_the_bundle_held_against() -> None:
-    base = BundleSubject(tiny())
+    base = ComparedBundle(tiny())
     samples = samples_for(base)
     answered = base.write_answers(samples, Quiet())
     assert answered[:3] == samples[:3]
@@ -161,7 +162,9 @@ def test_the_tower_has_the_memory_for_itself_and_is_gone_before_tokens_are_run(
     """On a bundle whose tower and decoder share their memory, and whose tower is mapped; once for all pictures."""
     bundle = Bundle.open(tiny_bundle)
     manifest = dataclasses.replace(bundle.manifest, time_shared=True, mapped=(bundle.manifest.graphs.vision,))
-    model = Model(Bundle(tiny_bundle, manifest), choose_device("cpu", manifest.target), Options(512, 1, False, False))
+    model = Model(
+        Bundle(tiny_bundle, manifest), choose_device("cpu", manifest.target), LoadOptions(512, 1, False, False)
+    )
     model.text.decoder.open()
     opened: list[tuple[str, int | None, bool, bool]] = []
     towers: list[weakref.ref[object]] = []
@@ -175,7 +178,7 @@ def test_the_tower_has_the_memory_for_itself_and_is_gone_before_tokens_are_run(
         return session
 
     monkeypatch.setattr(opening, "open_session", open_session)
-    subject = BundleSubject(model)
+    subject = ComparedBundle(model)
     predicted = subject.predict(samples_for(subject), Quiet())
     assert opened == [("vision.onnx", 1, True, False), ("resampler.onnx", 1, False, False)]
     assert [tower() for tower in towers] == [None, None]
@@ -189,16 +192,16 @@ class Other:
     def __init__(self, name: str, config: OmniLMMConfig, tokenizer: Tokenizer) -> None:
         self.name, self.config, self.tokenizer = name, config, tokenizer
 
-    def predict(self, samples: Sequence[Sample], progress: object) -> Iterator[NDArray[np.float32]]:
+    def predict(self, samples: Sequence[EvaluationSequence], progress: object) -> Iterator[NDArray[np.float32]]:
         raise NotImplementedError
 
 
 def test_other_models_are_refused(loaded_model: Model, tmp_path: Path) -> None:
-    subject = BundleSubject(tiny())
+    subject = ComparedBundle(tiny())
     config, tokenizer = subject.config, subject.tokenizer
     check_comparable(subject, Other("itself", config, tokenizer))
     with pytest.raises(InputError, match=r"^tiny and tiny-reference can't be compared: vocab_size: 1545 and 32009;"):
-        check_comparable(subject, BundleSubject(loaded_model))
+        check_comparable(subject, ComparedBundle(loaded_model))
     fewer = dataclasses.replace(config, resampler=dataclasses.replace(config.resampler, num_queries=9))
     with pytest.raises(InputError, match="image tokens a picture: 16 and 9"):
         check_comparable(subject, Other("other", fewer, tokenizer))
@@ -212,9 +215,9 @@ def test_other_models_are_refused(loaded_model: Model, tmp_path: Path) -> None:
 
 
 def test_a_sequence_that_does_not_fit_is_refused_first() -> None:
-    long = Sample(tuple([1] * (tiny().text.decoder.context + 1)))
+    long = EvaluationSequence(tuple([1] * (tiny().text.decoder.context + 1)))
     with pytest.raises(InputError, match=r"a sequence of 2049 tokens, tiny takes 2048"):
-        BundleSubject(tiny()).predict([long], Quiet())
+        ComparedBundle(tiny()).predict([long], Quiet())
 
 
 def test_the_table_has_a_cell_a_kind() -> None:

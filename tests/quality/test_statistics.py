@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.quality import statistics
 from omnilmm_lite.quality.statistics import (
     ROWS_AT_ONCE,
     Estimate,
     Scores,
+    kl_divergence,
     log_softmax,
     mean,
     percentiles,
@@ -161,3 +163,21 @@ def test_a_summary_on_paper() -> None:
     assert summary.delta_p_mean.value == pytest.approx(0.0)
     assert summary.delta_p_rms.value == pytest.approx((2 * 0.25**2 / 4) ** 0.5)
     assert summary.delta_p_rms.error == pytest.approx(0.0)  # both sequences have the same squares
+
+
+def test_a_percentiles_error_is_the_deviation_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two resamples, which are no whole population, the deviation is their difference over the root of two."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 2)
+    values = np.asarray([2.0**power for power in range(9)])  # so that two differences are never the same
+    error = percentiles(values, np.arange(9), [0.5])["50"].error
+    differences = [(high - low) / 2**0.5 for high in values for low in values if high > low]
+    assert any(error == pytest.approx(each) for each in differences)
+
+
+def test_divergence_is_torchs_over_more_rows_than_a_block() -> None:
+    random = np.random.default_rng(3)
+    base, model = (random.normal(0, 4, (2 * ROWS_AT_ONCE + 5, 50)).astype(np.float32) for _ in range(2))
+    p, q = (torch.from_numpy(logits).double().log_softmax(-1) for logits in (base, model))
+    expected = F.kl_div(q, p, reduction="none", log_target=True).sum(-1).numpy()
+    np.testing.assert_allclose(kl_divergence(base, model), expected, rtol=1e-10)
+    assert kl_divergence(base[:0], model[:0]).shape == (0,)

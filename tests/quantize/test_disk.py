@@ -16,9 +16,9 @@ from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.plan.subject import Subject
-from quantize.calibration.data import CalibrationLimits
-from quantize.decoder.run import Options
+from omnilmm_lite.plan.planned_model import PlannedModel
+from quantize.calibration.token_sequences import CalibrationLimits
+from quantize.decoder.options import DecoderOptions
 from quantize.disk import ConversionNeed
 from quantize.gptq.settings import GPTQSettings
 
@@ -47,14 +47,14 @@ def test_the_full_size(preset: str, decoder: float, is_there: bool, bundle: floa
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_a_conversion_takes_less_than_three_times_its_bundle(preset: Preset) -> None:
     """With the most that calibration takes by default."""
-    disk = Subject.planned(preset.name, FULL, preset).disk
+    disk = PlannedModel.planned(preset.name, FULL, preset).disk
     assert disk.bundle + disk.work < 3 * disk.bundle
 
 
 def test_what_options_say_of_the_decoder() -> None:
     def size(**given: Any) -> int:
         settings = GPTQSettings(group_size=given.pop("group_size", 128))
-        options = Options(None, CalibrationLimits(), settings, PRESETS["cpu"], torch.device("cpu"), **given)
+        options = DecoderOptions(None, CalibrationLimits(), settings, PRESETS["cpu"], torch.device("cpu"), **given)
         return options.checkpoint_bytes(FULL.decoder)
 
     assert size() == pytest.approx(DECODER, rel=0.01)

@@ -18,9 +18,11 @@ from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.model import load
-from quantize.folder.gptq_folder import LINEARS, linear_tensors, read, write
 from quantize.folder.origin import check_origin, num_steps
 from quantize.folder.packing import Layout
+from quantize.folder.read import read_gptq_folder
+from quantize.folder.tensors import LINEARS, linear_tensors
+from quantize.folder.write import write_gptq_folder
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
 from tests.small_checkpoint import TINY, write_checkpoint
@@ -60,7 +62,9 @@ def write_folder(checkpoint: Checkpoint, path: Path, changes: dict[str, NDArray[
             tensors[f"{layer}.g_idx"][order] = tensors[f"{layer}.g_idx"].copy()
     write_tensors(path / "shard.safetensors", tensors | changes)
     config = checkpoint.config
-    write(path / "gptq", [path / "shard.safetensors"], config.decoder, config.tokens, GPTQSettings(group_size=32), {})
+    write_gptq_folder(
+        path / "gptq", [path / "shard.safetensors"], config.decoder, config.tokens, GPTQSettings(group_size=32), {}
+    )
     return path / "gptq"
 
 
@@ -93,7 +97,7 @@ def test_a_folder_is_packed(
 
 def test_every_tensor_is_looked_at(checkpoint: Checkpoint, gptq: Path) -> None:
     names: list[str] = []
-    check_origin(read(gptq, TINY.decoder), checkpoint, names.append)
+    check_origin(read_gptq_folder(gptq, TINY.decoder), checkpoint, names.append)
     assert names == list(decoder_keys(TINY.decoder))
     assert len(names) == num_steps(checkpoint)
 
@@ -108,7 +112,7 @@ def nudged(checkpoint: Checkpoint, name: str) -> dict[str, NDArray[Any]]:
 def test_a_changed_tensor_is_another_model(checkpoint: Checkpoint, tmp_path: Path, name: str) -> None:
     folder = write_folder(checkpoint, tmp_path, nudged(checkpoint, name))
     with pytest.raises(InputError, match=rf"made from another model than .*: {name} is not the same"):
-        check_origin(read(folder, TINY.decoder), checkpoint, lambda _: None)
+        check_origin(read_gptq_folder(folder, TINY.decoder), checkpoint, lambda _: None)
 
 
 def test_a_changed_linear_layer_is_another_model(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -116,7 +120,7 @@ def test_a_changed_linear_layer_is_another_model(checkpoint: Checkpoint, tmp_pat
     other = round_to_nearest(-checkpoint.array(f"{name}.weight"), group_size=32, sym=False)
     folder = write_folder(checkpoint, tmp_path, linear_tensors(name, other))
     with pytest.raises(InputError, match=rf"made from another model than .*: {name} is not the same"):
-        check_origin(read(folder, TINY.decoder), checkpoint, lambda _: None)
+        check_origin(read_gptq_folder(folder, TINY.decoder), checkpoint, lambda _: None)
 
 
 def test_zero_points_in_the_other_format(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_zero_points_in_the_other_format(checkpoint: Checkpoint, tmp_path: Path)
     config["quantization_config"]["checkpoint_format"] = "gptq_v2"
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="zero points are off by one, so they are stored as gptq does and not as gptq"):
-        check_origin(read(folder, TINY.decoder), checkpoint, lambda _: None)
+        check_origin(read_gptq_folder(folder, TINY.decoder), checkpoint, lambda _: None)
 
 
 @pytest.mark.parametrize(

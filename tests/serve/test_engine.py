@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,18 @@ import pytest
 from omnilmm_lite import load
 from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.sampling_params import SamplingParams
-from omnilmm_lite.serve.engine import Engine, Event, Failed, Finished, Job, Phase, Piece, Started, Task
-from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.engine import (
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    QueuedTask,
+    RequestPhase,
+    Started,
+    Task,
+    TextDelta,
+)
+from omnilmm_lite.serve.errors import ApiError, shutting_down
 from tests.serve.serving import PICTURES
 
 WAIT_S = 30.0  # for what hangs; a busy machine is no failure
@@ -26,7 +37,7 @@ class Heard:
 
     def __init__(self, engine: Engine, task: Task, client: str = "me") -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.job: Job = engine.submit(client, task, self.events.put)
+        self.job: QueuedTask = engine.submit(client, task, self.events.put)
 
     def until(self, wanted: Callable[[Event], bool]) -> Event:
         while not wanted(event := self.events.get(timeout=WAIT_S)):
@@ -51,12 +62,12 @@ def endless() -> Task:
 
 def test_a_waiting_job_that_is_cancelled_never_starts(engine: Engine, endless: Task) -> None:
     first, second = Heard(engine, endless), Heard(engine, endless)
-    first.until(lambda event: isinstance(event, Piece))
+    first.until(lambda event: isinstance(event, TextDelta))
     assert engine.place(second.job) == 1
     engine.cancel(second.job)
     assert engine.place(second.job) == 0 and engine.waiting == 0
     engine.cancel(first.job)
-    assert isinstance(first.until(lambda event: not isinstance(event, (Started, Piece))), Failed)
+    assert isinstance(first.until(lambda event: not isinstance(event, (Started, TextDelta))), Failed)
     assert second.events.empty()
     engine.close(0)
 
@@ -67,16 +78,16 @@ def test_a_running_job_that_is_cancelled_leaves_the_model_as_good_as_new(engine:
     prepared = model.vision.prepare(load_image(PICTURES / "cat.png"))
     asked = Task(model.encode_chat(question, image=True), prepared, SamplingParams.greedy(), ())
     expected = model.chat(image=PICTURES / "cat.png").ask("What is this?", greedy=True, repetition_penalty=1.0)
-    for phase in (Phase.ENCODE, Phase.PREFILL, None):
+    for phase in (RequestPhase.ENCODE, RequestPhase.PREFILL, None):
         running = Heard(engine, asked if phase else endless)
-        reached = Started(phase) if phase else Piece
+        reached = Started(phase) if phase else TextDelta
         running.until(lambda event, reached=reached: event == reached or type(event) is reached)  # type: ignore[misc]
         engine.cancel(running.job)
         while not isinstance(running.events.get(timeout=WAIT_S), (Failed, Finished)):
             pass
     after = Heard(engine, asked)
     text, event = "", after.until(lambda event: not isinstance(event, Started))
-    while isinstance(event, Piece):
+    while isinstance(event, TextDelta):
         text, event = text + event.text, after.until(lambda event: True)
     assert text == expected
     engine.close(0)
@@ -84,7 +95,7 @@ def test_a_running_job_that_is_cancelled_leaves_the_model_as_good_as_new(engine:
 
 def test_the_end_turns_away_who_waits_and_ends_who_runs(engine: Engine, endless: Task) -> None:
     running, waiting = Heard(engine, endless), Heard(engine, endless)
-    running.until(lambda event: isinstance(event, Piece))
+    running.until(lambda event: isinstance(event, TextDelta))
     started = time.monotonic()
     engine.close(grace_s=0.0)
     assert time.monotonic() - started < WAIT_S
@@ -100,7 +111,7 @@ def test_the_end_turns_away_who_waits_and_ends_who_runs(engine: Engine, endless:
 
 def test_beyond_the_limit_there_is_no_room(engine: Engine, endless: Task) -> None:
     first = Heard(engine, endless)
-    first.until(lambda event: isinstance(event, Piece))
+    first.until(lambda event: isinstance(event, TextDelta))
     for _ in range(engine.limit):
         Heard(engine, endless)
     with pytest.raises(ApiError) as raised:
@@ -146,5 +157,25 @@ def test_an_error_in_the_model_is_told_and_the_thread_lives_on(engine: Engine, e
     event = broken.end()
     assert isinstance(event, Failed) and event.error.status >= 400
     again = Heard(engine, endless)
-    again.until(lambda event: isinstance(event, Piece))
+    again.until(lambda event: isinstance(event, TextDelta))
     engine.close(0)
+
+
+def test_who_is_turned_away_hears_how_long_answers_take(endless: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds are guessed. After an answer of 100: 10 + 0.3 * 90 = 37; after another: 37 + 0.3 * 63 = 55.9."""
+    now, engine, said = 0.0, Engine(load(), limit=0), list[str]()
+
+    def outcome(job: QueuedTask) -> Event:
+        nonlocal now
+        with pytest.raises(ApiError) as raised:
+            engine.check_room()
+        said.append(raised.value.headers["Retry-After"])
+        now += 100.0
+        return Failed(shutting_down())
+
+    monkeypatch.setattr("omnilmm_lite.serve.engine.time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(engine, "_outcome", outcome)
+    for _ in range(3):
+        Heard(engine, endless).events.get(timeout=WAIT_S)
+    engine.close(0)
+    assert said == ["10", "37", "56"]

@@ -16,7 +16,7 @@ import pytest
 import cli
 from omnilmm_lite import load
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.serve import asking
+from omnilmm_lite.serve import request_checker
 from omnilmm_lite.serve.errors import ApiError
 from tests.serve.serving import CHAT, client, question
 from tests.systems import PYTHON
@@ -61,7 +61,8 @@ MALFORMED = {  # body, and a part of what is said
     asked(max_tokens=0): "max_tokens", asked(max_completion_tokens=4): "max_tokens", asked(seed=-1): "seed",
     asked(presence_penalty=3): "presence_penalty", asked(frequency_penalty=-3): "frequency_penalty",
     asked(stop=[""]): "stop", asked(stop=3): "stop", asked(stop=["x"] * 17): "stop", asked(stream="yes"): "stream",
-    asked(stream_options={"include_usage": True}): "stream_options", asked(n=2): "n:", asked(logprobs=True): "logprobs",
+    asked(stream_options={"include_usage": True}): "stream_options", asked(n=2): "n:",
+    asked(n=True): "n:", asked(logprobs=True): "logprobs",
     asked(tools=[{"type": "function"}]): "tools", asked(audio={}): "audio", asked(logit_bias={"1": 2}): "logit_bias",
     asked(response_format={"type": "xml"}): "xml", asked(response_format="json"): "response_format",
     asked(response_format={"type": "json_schema"}): "schema",
@@ -126,7 +127,8 @@ def test_a_key_is_wanted_wherever_something_can_be_learnt(tmp_path: Path) -> Non
     with client("--api-key-file", str(tmp_path / "key"), "--allow-origin", "https://good.example") as http:
         for path in ("/health", "/v1/models", "/v1/models/tiny", "/v1/anything"):
             assert http.get(path).status_code == 401
-            assert http.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+            for wrong in ("Bearer wrong", "Basic secret", "secret"):
+                assert http.get(path, headers={"Authorization": wrong}).status_code == 401
         assert http.post(CHAT, json=question("hi")).status_code == 401
         allowed = {"Authorization": "Bearer secret", "Origin": "https://good.example"}
         answer = http.post(CHAT, json=question("hi"), headers=allowed)
@@ -166,9 +168,9 @@ def test_a_picture_for_which_memory_is_short_is_the_servers_failure(monkeypatch:
     def fail(file: bytes) -> None:
         raise OmniLMMError("picture: the memory is not enough")
 
-    monkeypatch.setattr(asking, "load_image", fail)
+    monkeypatch.setattr(request_checker, "load_image", fail)
     with pytest.raises(ApiError) as raised:
-        asking.Asker(load(), "tiny", None).prepare(b"")
+        request_checker.RequestChecker(load(), "tiny", None).prepare(b"")
     assert (raised.value.status, raised.value.message) == (500, "picture: the memory is not enough")
 
 

@@ -20,10 +20,10 @@ from omnilmm_lite.engine.vision import VisionEncoder
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.model import Model, load
 from omnilmm_lite.sampling_params import sampling_params
+from omnilmm_lite.terminal.chat_loop import ChatLoop
 from omnilmm_lite.terminal.commands import COMMANDS, KEYS
-from omnilmm_lite.terminal.conversation import Conversation
-from omnilmm_lite.terminal.picture import Picture, open_file
-from omnilmm_lite.terminal.prompt import LinePrompt
+from omnilmm_lite.terminal.line_reader import PlainLineReader
+from omnilmm_lite.terminal.picture import ChatPicture, open_file
 from omnilmm_lite.terminal.screen import Screen, shown
 from omnilmm_lite.terminal.session import Session
 from tests.paths import ROOT
@@ -85,7 +85,7 @@ def play(tiny: Model, capsys: pytest.CaptureFixture[str]) -> Play:
             params = sampling_params(tiny.sampling, {"greedy": True})
             about = None if picture is None else open_file(picture)
             session = Session(tiny, Screen(plain=True), about, system, params)
-        Conversation(session, keyboard).run()
+        ChatLoop(session, keyboard).run()
         return Played(session, keyboard, *capsys.readouterr())
 
     return type_lines
@@ -216,7 +216,7 @@ def test_ctrl_c_twice_leaves(play: Play) -> None:
 
 def test_ctrl_c_after_a_while_is_the_first_again(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 102.1, 103.0])
-    monkeypatch.setattr("omnilmm_lite.terminal.conversation.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("omnilmm_lite.terminal.chat_loop.time.monotonic", lambda: next(clock))
     played = play(KeyboardInterrupt(), KeyboardInterrupt(), KeyboardInterrupt(), "/nonsense")
     assert played.err.count("once more leaves") == 2
     assert "/nonsense" not in played.err
@@ -322,7 +322,7 @@ def test_a_picture_that_changed_or_is_gone_is_said(play: Play, tmp_path: Path) -
 def test_a_picture_from_no_file_is_found_while_it_is_here(play: Play, tiny: Model, tmp_path: Path) -> None:
     chat = tmp_path / "chat.json"
     session = play().session
-    session.look_at(Picture(open_file(CAT).image, "clipboard", None))
+    session.look_at(ChatPicture(open_file(CAT).image, "clipboard", None))
     play(WHAT, f"/save {chat}", "/clear", session=session)
     assert "no file" not in play(f"/load {chat}", session=session).err
     assert len(session.turns) == 1
@@ -377,7 +377,7 @@ def test_an_answer_can_not_steer_the_terminal(play: Play, monkeypatch: pytest.Mo
 
 def test_lines_that_end_in_a_backslash_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\\\ntwo\\\nthree\nfour\nfive\\\n"))
-    prompt = LinePrompt()
+    prompt = PlainLineReader()
     assert [prompt.read(""), prompt.read(""), prompt.read("")] == ["one\ntwo\nthree\n", "four\n", "five\n"]
     with pytest.raises(EOFError):
         prompt.read("")

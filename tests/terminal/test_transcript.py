@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from omnilmm_lite.terminal.transcript import (
     read_transcript,
     write_transcript,
 )
+from tests.systems import not_on_windows
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=50)
 questions = texts.filter(lambda text: bool(text.strip()))
@@ -112,3 +115,13 @@ def test_a_save_that_fails_midway_keeps_the_old_file(tmp_path: Path, monkeypatch
         write_transcript(Transcript("other", None, None, SamplingParams(), ()), path)
     assert list(tmp_path.iterdir()) == [path]
     assert read_transcript(path) == PLAIN
+
+
+@not_on_windows
+def test_a_saved_chat_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_transcript(PLAIN, tmp_path / "chat.json")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "chat.json").stat().st_mode) == 0o600

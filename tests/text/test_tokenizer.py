@@ -16,19 +16,14 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.checkpoint.tokenizer import (
-    OMNILMM_TOKENS,
-    TokenizerMismatchError,
-    convert_tokenizer,
-    token_ids,
-    verify_tokenizer,
-)
+from export.checkpoint.added_tokens import ADDED_TOKENS
+from export.checkpoint.tokenizer import TokenizerMismatchError, convert_tokenizer, token_ids, verify_tokenizer
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.text.tokenizer import Tokenizer, TrailingSpace
 
 MISTRAL_MODEL = Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
-SPECIALS = ("<s>", "</s>", "<unk>", "<0x0A>", "<0xE2>", *OMNILMM_TOKENS)
+SPECIALS = ("<s>", "</s>", "<unk>", "<0x0A>", "<0xE2>", *ADDED_TOKENS)
 ENGLISH = "\n".join(pydoc_data.topics.topics.values())
 
 
@@ -224,7 +219,7 @@ def test_broken_tokenizer_json_is_one_clear_line(tmp_path: Path, content: bytes 
 def test_special_tokens_that_the_models_config_has_elsewhere(tmp_path: Path) -> None:
     """With nothing but a list of names, the tokenizer goes by their order and the config by the published one."""
     folder = _checkpoint_folder(tmp_path, MISTRAL_MODEL)
-    names = ["<im_start>", "<im_end>", "<im_patch>", *OMNILMM_TOKENS[3:]]
+    names = ["<im_start>", "<im_end>", "<im_patch>", *ADDED_TOKENS[3:]]
     (folder / "tokenizer_config.json").write_text(json.dumps({"additional_special_tokens": names}))
     (folder / "added_tokens.json").unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"im_patch=32002.*im_patch=32000"):
@@ -236,21 +231,26 @@ def test_added_tokens_come_from_whichever_file_names_them(tmp_path: Path) -> Non
     folder = _checkpoint_folder(tmp_path, MISTRAL_MODEL, 32064)  # rows that pad the table: no help in counting
     with pytest.raises(InputError, match="no file names the added tokens"):
         convert_tokenizer(folder)
-    config = folder / "tokenizer_config.json"
-    config.write_text(json.dumps({"additional_special_tokens": ["<s>", *OMNILMM_TOKENS]}))
+    numbered = [{"id": 32000 + index, "content": token} for index, token in enumerate(ADDED_TOKENS)]
+    whole = folder / "tokenizer.json"
+    whole.write_text(json.dumps({"added_tokens": [{"id": 1, "content": "<s>"}, *numbered]}))
     assert convert_tokenizer(folder).token_to_id("</quad>") == 32008
-    decoder = {str(32000 + index): {"content": token} for index, token in enumerate(OMNILMM_TOKENS)}
+    whole.unlink()
+    config = folder / "tokenizer_config.json"
+    config.write_text(json.dumps({"additional_special_tokens": ["<s>", *ADDED_TOKENS]}))
+    assert convert_tokenizer(folder).token_to_id("</quad>") == 32008
+    decoder = {str(32000 + index): {"content": token} for index, token in enumerate(ADDED_TOKENS)}
     config.write_text(json.dumps({"added_tokens_decoder": {"0": {"content": "<unk>"}} | decoder}))
     assert convert_tokenizer(folder).token_to_id("</quad>") == 32008
     added = folder / "added_tokens.json"
-    swapped = ("<im_start>", "<im_patch>", *OMNILMM_TOKENS[2:])
+    swapped = ("<im_start>", "<im_patch>", *ADDED_TOKENS[2:])
     added.write_text(json.dumps({token: 32000 + index for index, token in reversed([*enumerate(swapped)])}))
     assert token_ids(convert_tokenizer(folder)) == TokenIds(im_start=32000, im_patch=32001)  # added_tokens.json first
     for content, message in (
         ('{"<im_patch>": 32005}', "leaves a gap"),
         ('{"<im_patch>": 32000}', "there is no token '<im_start>'"),
-        ('{"<im_patch>": "x"}', "not as transformers writes them"),
-        ("[1]", "holds a list"),
+        ('{"<im_patch>": "x"}', "is no id of an added token"),
+        ("[1]", "not a list"),
         ("{", "not valid JSON"),
     ):
         added.write_text(content)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.printable import printable
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.errors import ApiError, invalid
-from omnilmm_lite.serve.request.fields import Fields, checked_text, json_type, printable
+from omnilmm_lite.serve.request.fields import RequestFields, checked_text, json_type
 from omnilmm_lite.serve.request.response_format import read_response_format
 
 MAX_STOPS = 16
@@ -33,7 +34,7 @@ KNOWN = (
     *LENGTHS,
     *NOTES,
 )
-# Fields that mean nothing with these values, which some clients always send.
+# RequestFields that mean nothing with these values, which some clients always send.
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "n": (1,), "store": (False,), "logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},), "tools": ([],),
     "tool_choice": ("none", "auto"), "modalities": (["text"],), "service_tier": ("auto", "default"),
@@ -63,7 +64,7 @@ class ChatRequest:
 
 def read_request(data: dict[str, Any], defaults: SamplingParams) -> ChatRequest:
     """ApiError names the first field that is missing, wrong, or can't be honoured."""
-    fields = Fields(data)
+    fields = RequestFields(data)
     fields.refuse_others(KNOWN, HARMLESS)
     if not (model := fields.string("model")):
         raise invalid("model: it is missing; GET /v1/models names it", "model", "missing_required_parameter")
@@ -85,7 +86,7 @@ def read_request(data: dict[str, Any], defaults: SamplingParams) -> ChatRequest:
     )
 
 
-def _sampling(fields: Fields, defaults: SamplingParams) -> SamplingParams:
+def _sampling(fields: RequestFields, defaults: SamplingParams) -> SamplingParams:
     changes: dict[str, Any] = {name: fields.number(name) for name in NUMBERS}
     changes |= {name: fields.integer(name) for name in INTEGERS}
     if changes["top_k"] == -1:  # vLLM's way to say: all
@@ -103,7 +104,7 @@ def _sampling(fields: Fields, defaults: SamplingParams) -> SamplingParams:
         raise invalid(message, message.split(":")[0]) from None
 
 
-def _stop(fields: Fields) -> tuple[str, ...]:
+def _stop(fields: RequestFields) -> tuple[str, ...]:
     value = fields.value("stop")
     stops = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
@@ -115,7 +116,7 @@ def _stop(fields: Fields) -> tuple[str, ...]:
     return tuple(checked_text(stop, "stop") for stop in stops)
 
 
-def _include_usage(fields: Fields, stream: bool) -> bool:
+def _include_usage(fields: RequestFields, stream: bool) -> bool:
     options = fields.object("stream_options")
     if options is None:
         return False
@@ -125,7 +126,7 @@ def _include_usage(fields: Fields, stream: bool) -> bool:
     return options.boolean("include_usage")
 
 
-def _messages(fields: Fields) -> tuple[list[dict[str, str]], str | None]:
+def _messages(fields: RequestFields) -> tuple[list[dict[str, str]], str | None]:
     """Roles and texts, and the picture's address."""
     value = fields.value("messages")
     if not isinstance(value, list) or not value:
@@ -136,7 +137,7 @@ def _messages(fields: Fields) -> tuple[list[dict[str, str]], str | None]:
         where = f"messages[{index}]"
         if not isinstance(each, dict):
             raise invalid(f"{where}: it is {json_type(each)}; give an object", where, "invalid_type")
-        role, text, url = _message(Fields(each, where), where)
+        role, text, url = _message(RequestFields(each, where), where)
         if url is not None:
             if role != "user" or any(message["role"] == "user" for message in messages):
                 raise invalid(
@@ -150,7 +151,7 @@ def _messages(fields: Fields) -> tuple[list[dict[str, str]], str | None]:
     return messages, image_url
 
 
-def _message(message: Fields, where: str) -> tuple[str, str, str | None]:
+def _message(message: RequestFields, where: str) -> tuple[str, str, str | None]:
     """(role, text, picture's address)."""
     message.refuse_others(("role", "content"), HARMLESS_IN_MESSAGE)
     role = message.string("role") or ""
@@ -173,7 +174,7 @@ def _message(message: Fields, where: str) -> tuple[str, str, str | None]:
 def _read_part(part: Any, where: str, texts: list[str], urls: list[str]) -> None:
     if not isinstance(part, dict):
         raise invalid(f"{where}: it is {json_type(part)}; give an object", where, "invalid_type")
-    fields = Fields(part, where)
+    fields = RequestFields(part, where)
     match fields.string("type"):
         case "text":
             fields.refuse_others(("type", "text"), {})

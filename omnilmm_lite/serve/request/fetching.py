@@ -36,7 +36,7 @@ class _TimeLimit:
         self._is_over = False
 
     def left(self) -> float:
-        """Seconds. ApiError where there are none."""
+        """The seconds that are left; ApiError where there are none."""
         left = self._end - time.monotonic()
         if self._is_over or left <= 0:
             raise _refused(f"the file didn't come within {TOTAL_S:.0f} s")

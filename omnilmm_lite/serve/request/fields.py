@@ -6,11 +6,12 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
+from omnilmm_lite.printable import printable
 from omnilmm_lite.serve.errors import invalid
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The request's body. ApiError where it is no JSON object."""
+    """The JSON object in a request's body; ApiError where it is none."""
     try:
         data = json.loads(body.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # of a text that is no UTF-8, too
@@ -33,7 +34,7 @@ def json_type(value: object) -> str:
     return names.get(type(value), "an object")
 
 
-class Fields:
+class RequestFields:
     """The fields of one object, each asked for once by its name. null is as good as left out."""
 
     def __init__(self, data: Mapping[str, Any], where: str = "") -> None:
@@ -70,11 +71,11 @@ class Fields:
         except OverflowError:
             raise invalid(f"{self.name(field)}: the number is too large", self.name(field)) from None
 
-    def object(self, field: str) -> Fields | None:
+    def object(self, field: str) -> RequestFields | None:
         value = self._data.get(field)
         if value is not None and not isinstance(value, dict):
             raise self._wrong(field, "an object")
-        return None if value is None else Fields(value, self.name(field))
+        return None if value is None else RequestFields(value, self.name(field))
 
     def value(self, field: str) -> Any:
         return self._data.get(field)
@@ -102,8 +103,3 @@ def checked_text(text: str, name: str) -> str:
     except UnicodeEncodeError:
         raise invalid(f"{name}: the text holds half of a surrogate pair; send whole characters", name) from None
     return text
-
-
-def printable(text: str) -> str:
-    """The text on one line, not too long, whatever a client sent."""
-    return repr(text[:100])[1:-1]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from omnilmm_lite.printable import printable
 from omnilmm_lite.serve.errors import invalid
-from omnilmm_lite.serve.request.fields import Fields, printable
+from omnilmm_lite.serve.request.fields import RequestFields
 
 FIELD = "response_format"
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
-def read_response_format(request: Fields) -> dict[str, Any] | None:
+def read_response_format(request: RequestFields) -> dict[str, Any] | None:
     """The JSON schema that the answer has to keep to; None for text."""
     fields = request.object(FIELD)
     if fields is None:
@@ -31,7 +32,7 @@ def read_response_format(request: Fields) -> dict[str, Any] | None:
             raise invalid(f"{name}: {printable(str(kind))!r} is none of text, json_object, json_schema", name)
 
 
-def _schema(fields: Fields) -> dict[str, Any]:
+def _schema(fields: RequestFields) -> dict[str, Any]:
     """Schemas are always kept to, whether `strict` asks for it or not."""
     described = fields.object("json_schema")
     schema = described.value("schema") if described is not None else None

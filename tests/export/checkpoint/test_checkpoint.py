@@ -20,8 +20,8 @@ from torch import nn
 
 from export.checkpoint import tensor_file
 from export.checkpoint.checkpoint import Checkpoint
+from export.reference.layerwise import layerwise_model
 from export.reference.model import DecoderLayer, OmniLMM, Resampler
-from export.reference.streaming import stream_model
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError
 from tests.small_checkpoint import TINY, Form, config_json, weights, write_checkpoint, write_json, write_weights
@@ -202,7 +202,7 @@ def test_streamed_model_equals_the_loaded_one(form: Form | str, tmp_path: Path) 
     checkpoint = Checkpoint.open(write(tmp_path, form))
     loaded = OmniLMM(MINI).eval()
     loaded.load_state_dict({name: tensor.float() for name, tensor in WEIGHTS.items()})
-    streamed = stream_model(checkpoint)
+    streamed = layerwise_model(checkpoint)
     held = dict(streamed.named_parameters())
     assert not any(".blocks." in name or ".layers." in name for name in held)
     generator = torch.Generator().manual_seed(0)
@@ -227,6 +227,17 @@ def test_the_fingerprint_follows_weights_and_tokenizer(tmp_path: Path) -> None:
     assert other.fingerprint() != checkpoint.fingerprint()
     (tmp_path / "b" / "added_tokens.json").write_text("{}")
     assert Checkpoint.open(tmp_path / "b").fingerprint() != checkpoint.fingerprint()
+
+
+def test_the_fingerprint_looks_at_the_middle_of_large_files(tmp_path: Path) -> None:
+    """Beyond the first and the last MiB it reads samples, one of them from the middle on."""
+    checkpoint = Checkpoint.open(write(tmp_path, Form.SAFETENSORS))
+    (tmp_path / "tokenizer.model").write_bytes(content := bytes(4 << 20))
+    before = Checkpoint.open(checkpoint.folder).fingerprint()
+    changed = bytearray(content)
+    changed[len(content) // 2 + 100] = 1
+    (tmp_path / "tokenizer.model").write_bytes(changed)
+    assert Checkpoint.open(checkpoint.folder).fingerprint() != before
 
 
 # ---- faults: folder and files ----

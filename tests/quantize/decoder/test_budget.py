@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.decoder import CheckpointWeights, DecoderWeights, build_decoder
+from export.reference.layerwise import load_module
 from export.reference.model import OmniLMM
-from export.reference.streaming import load_module
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.errors import InputError
-from quantize.calibration.samples import Calibration
+from quantize.calibration.embedded_sequences import Calibration
 from quantize.decoder.budget import Choice, Unit, build_choices, plain_bytes, spend, unit_bytes, unit_names
-from quantize.decoder.layers import Job, quantize_decoder
+from quantize.decoder.job import QuantizationJob
+from quantize.decoder.quantizer import quantize_decoder
 from quantize.decoder.sensitivity import measure_damages, measure_steps
-from quantize.folder.gptq_folder import read
 from quantize.folder.packing import Layout
+from quantize.folder.read import read_gptq_folder
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
 from quantize.head import RoundedHead
@@ -127,7 +128,9 @@ def test_damages_are_what_the_model_shows(tiny_checkpoint: Checkpoint, tmp_path:
     ids = torch.randint(3, 30000, (2, 40), generator=generator)
     calibration = Calibration.from_embeddings(model.embed(row[None]) for row in ids)
     config, steps = tiny_checkpoint.config.decoder, list[str]()
-    damages = measure_damages(Job(tiny_checkpoint, calibration, SETTINGS), tmp_path / "states", steps.append)
+    damages = measure_damages(
+        QuantizationJob(tiny_checkpoint, calibration, SETTINGS), tmp_path / "states", steps.append
+    )
     choices = build_choices(config, damages, CPU_PRESET)
     assert list(choices) == unit_names(config)
     # On paper: the original and four trials through layer 0, four more through layer 1, and eight trials' logits.
@@ -154,11 +157,24 @@ def test_a_larger_target_gives_a_larger_and_closer_decoder(tiny_checkpoint: Chec
     with torch.inference_mode():
         rows = [model.embed(torch.randint(3, 30000, (1, 64), generator=generator)) for _ in range(12)]
     calibration = Calibration.from_embeddings(rows)
-    damages = measure_damages(Job(tiny_checkpoint, calibration, SETTINGS), tmp_path / "states", lambda _: None)
+    damages = measure_damages(
+        QuantizationJob(tiny_checkpoint, calibration, SETTINGS), tmp_path / "states", lambda _: None
+    )
     choices = build_choices(config, damages, CPU_PRESET)
     least = sum(unit_bytes(config, unit, Layout(4, 64), CPU_PRESET) for unit in choices)
     layouts = spend(choices, int(1.3 * least))
     size = sum(unit_bytes(config, unit, layouts[unit[0]], CPU_PRESET) for unit in choices)
     assert 1.15 * least < size <= 1.3 * least
-    folder = read(quantize_decoder(Job(tiny_checkpoint, calibration, SETTINGS, layouts), tmp_path / "w"), config)
+    folder = read_gptq_folder(
+        quantize_decoder(QuantizationJob(tiny_checkpoint, calibration, SETTINGS, layouts), tmp_path / "w"), config
+    )
     assert folder.layouts == layouts
+
+
+def test_what_no_longer_fits_leaves_room_for_what_does() -> None:
+    """a: 0.9 saved for 30 bytes, which are too many; b: 0.05 for 5, less a byte."""
+    choices: dict[Unit, list[Choice]] = {
+        ("a",): [Choice(Layout(4, 128), 10, 1.0), Choice(Layout(8, 128), 40, 0.1)],
+        ("b",): [Choice(Layout(4, 128), 10, 0.1), Choice(Layout(8, 128), 15, 0.05)],
+    }
+    assert spend(choices, 30) == {"a": Layout(4, 128), "b": Layout(8, 128)}

@@ -158,3 +158,16 @@ def test_the_chosen_share_is_the_best_one(monkeypatch: pytest.MonkeyPatch) -> No
     shares = np.linspace(0, 1, 101)
     assert chosen.share == pytest.approx(shares[np.argmin([error(share) for share in shares])], abs=0.01)
     assert chosen.gain == pytest.approx(error(0.0) - error(chosen.share), rel=1e-3)
+
+
+@pytest.mark.parametrize(("elsewhere", "share"), [(3.0, 1.0), (-1.0, 0.0)], ids=["three times as much", "the reverse"])
+def test_no_more_is_applied_than_was_learned_and_never_the_reverse(elsewhere: float, share: float) -> None:
+    """What was lost is the same multiple of the inputs on all sequences but the one that is held out."""
+    weight, mixing = random(ROWS, COLUMNS, seed=0), 0.2 * random(COLUMNS, COLUMNS, seed=1)
+    inputs = [random(40, COLUMNS, seed=10 + i) for i in range(8)]
+    originals = [x + (elsewhere if i == 7 else 1.0) * x @ mixing for i, x in enumerate(inputs)]
+    chosen = correct(weight, statistics(inputs, originals))
+    assert chosen.share == share
+    if not share:
+        assert chosen.gain == 0
+        assert chosen.weight is weight

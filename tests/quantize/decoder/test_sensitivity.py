@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.reference.streaming import load_module
-from omnilmm_lite import durable
-from quantize.calibration.samples import Calibration, Sample
+from export.reference.layerwise import load_module
+from omnilmm_lite import durable_file
+from quantize.calibration.embedded_sequences import Calibration, EmbeddedSequence
 from quantize.decoder import sensitivity
 from quantize.decoder.budget import Unit, damages_json, parse_damages
-from quantize.decoder.layers import Job
+from quantize.decoder.job import QuantizationJob
 from quantize.decoder.sensitivity import measure_damages, measure_steps
 from quantize.folder.packing import Layout
 from quantize.gptq.settings import GPTQSettings
@@ -30,16 +30,16 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-def random_sample(seed: int, texts: int = 12, pictures: int = 4) -> Sample:
+def random_sample(seed: int, texts: int = 12, pictures: int = 4) -> EmbeddedSequence:
     embedded = torch.randn(1, texts + pictures, 128, generator=torch.Generator().manual_seed(seed))
-    return Sample(torch.arange(texts + pictures) < pictures, partial(torch.clone, embedded))
+    return EmbeddedSequence(torch.arange(texts + pictures) < pictures, partial(torch.clone, embedded))
 
 
 CALIBRATION = Calibration(tuple(random_sample(seed) for seed in range(3)), "")
 
 
 def measure(checkpoint: Checkpoint, folder: Path, on_step: Callable[[str], None] = lambda _: None) -> Damages:
-    return measure_damages(Job(checkpoint, CALIBRATION, SETTINGS), folder, on_step)
+    return measure_damages(QuantizationJob(checkpoint, CALIBRATION, SETTINGS), folder, on_step)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def test_a_killed_measurement_goes_on_and_comes_to_the_same(
             raise Killed
         sync(path)
 
-    sync = durable._sync
+    sync = durable_file._sync
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(durable, "_sync", killing)
+        patch.setattr(durable_file, "_sync", killing)
         measure(tiny_checkpoint, tmp_path)
     steps: list[str] = []
     assert measure(tiny_checkpoint, tmp_path, steps.append) == expected
@@ -109,3 +109,18 @@ def test_it_rests_on_text_from_all_over_the_data() -> None:
     assert places[-1] > 36
     assert {second - first for first, second in pairwise(places)} == {5}
     assert sensitivity._evenly_spaced(samples[:5]) == samples[:5]  # all there is
+
+
+def test_only_text_is_measured(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """A picture behind the text changes none of its distributions, and its own count for nothing."""
+    embedded = torch.randn(1, 30, 128, generator=torch.Generator().manual_seed(7))
+
+    def damages(tokens: int, name: str) -> Damages:
+        sample = EmbeddedSequence(torch.arange(tokens) >= 12, partial(torch.clone, embedded[:, :tokens]))
+        return measure_damages(
+            QuantizationJob(tiny_checkpoint, Calibration((sample,), ""), SETTINGS), tmp_path / name, print
+        )
+
+    alone, followed = damages(12, "alone"), damages(30, "followed")
+    for unit, layouts in alone.items():
+        assert followed[unit] == pytest.approx(layouts, rel=1e-3)

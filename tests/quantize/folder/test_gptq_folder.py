@@ -20,8 +20,10 @@ from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig, TokenIds
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
-from quantize.folder.gptq_folder import LINEARS, linear_tensors, read, write
 from quantize.folder.packing import Layout
+from quantize.folder.read import read_gptq_folder
+from quantize.folder.tensors import LINEARS, linear_tensors
+from quantize.folder.write import write_gptq_folder
 from quantize.gptq.settings import GPTQSettings
 from tests.small_checkpoint import TINY
 
@@ -63,7 +65,7 @@ def write_folder(path: Path, layouts: dict[str, Layout] | None = None, group_siz
         tensors |= linear_tensors(name, weight) if isinstance(weight, QuantizedWeight) else {name: weight}
     shard = path / "shard.safetensors"
     write_tensors(shard, tensors)
-    write(path / "gptq", [shard], CONFIG, TokenIds(), GPTQSettings(group_size=group_size), {})
+    write_gptq_folder(path / "gptq", [shard], CONFIG, TokenIds(), GPTQSettings(group_size=group_size), {})
     return path / "gptq"
 
 
@@ -106,7 +108,7 @@ def by_vllms_rule(dynamic: dict[str, dict[str, int]], name: str) -> dict[str, in
 
 
 def test_mixed_bits_and_groups_come_back(tmp_path: Path) -> None:
-    folder = read(write_folder(tmp_path, MIXED), CONFIG)
+    folder = read_gptq_folder(write_folder(tmp_path, MIXED), CONFIG)
     for name, weight in decoder_weights(MIXED).items():
         if isinstance(weight, QuantizedWeight):
             found = folder.linear(name)
@@ -137,7 +139,7 @@ def test_nothing_differs_where_all_are_alike(tmp_path: Path, group_size: int) ->
     config = json.loads((folder / "config.json").read_text())["quantization_config"]
     assert "dynamic" not in config
     assert config["lm_head"] is False
-    weight = read(folder, CONFIG).linear(DOWN)
+    weight = read_gptq_folder(folder, CONFIG).linear(DOWN)
     np.testing.assert_array_equal(
         dequantized(weight), random_linear(DOWN, (128, 256), Layout(4, group_size)).dequantize()
     )
@@ -153,7 +155,7 @@ def test_a_layer_left_plain_stays_plain(tmp_path: Path) -> None:
             del tensors[f"{DOWN}.{part}"]
         tensors[f"{DOWN}.weight"] = plain
 
-    folder = read(changed(tmp_path, left, dynamic={r"-:.*\.1\.mlp\.down_proj": {}}), CONFIG)
+    folder = read_gptq_folder(changed(tmp_path, left, dynamic={r"-:.*\.1\.mlp\.down_proj": {}}), CONFIG)
     np.testing.assert_array_equal(folder.linear(DOWN), plain.float().numpy())
 
 
@@ -161,7 +163,7 @@ def test_the_tokenizer_goes_with_it(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     write_tensors(tmp_path / "shard.safetensors", {})
     shards, tokenizer = [tmp_path / "shard.safetensors"], [tmp_path / "tokenizer.json"]
-    write(tmp_path / "gptq", shards, CONFIG, TokenIds(), GPTQSettings(), {}, tokenizer)
+    write_gptq_folder(tmp_path / "gptq", shards, CONFIG, TokenIds(), GPTQSettings(), {}, tokenizer)
     assert (tmp_path / "gptq" / "tokenizer.json").read_text() == "{}"
 
 
@@ -182,7 +184,7 @@ def test_scattered_groups_of_a_down_projection_are_folded(tmp_path: Path) -> Non
         scatter(tensors, DOWN)
         g_idx[:] = tensors[f"{DOWN}.g_idx"].numpy()
 
-    folder = read(changed(tmp_path, scattered), CONFIG)
+    folder = read_gptq_folder(changed(tmp_path, scattered), CONFIG)
     down = random_linear(DOWN, (128, 256), BASE)
     dense = (down.codes.astype(np.float32) - down.zeros[:, g_idx]) * down.scales[:, g_idx]
     gate, up = (
@@ -205,7 +207,7 @@ def test_scattered_groups_of_a_down_projection_are_folded(tmp_path: Path) -> Non
 def test_scattered_groups_elsewhere_are_refused(tmp_path: Path, part: str) -> None:
     name = f"model.layers.1.{part}"
     with pytest.raises(InputError, match=rf"{re.escape(name)}: desc_act=true scattered .*static_groups=true"):
-        read(changed(tmp_path, lambda tensors: scatter(tensors, name)), CONFIG)
+        read_gptq_folder(changed(tmp_path, lambda tensors: scatter(tensors, name)), CONFIG)
 
 
 # ---- forms of other tools ----
@@ -220,7 +222,7 @@ def test_a_folder_of_autogptq(tmp_path: Path) -> None:
     keys = {"bits": 4, "group_size": 32, "damp_percent": 0.01, "desc_act": False, "sym": False, "true_sequential": True}
     (folder / "quantize_config.json").write_text(json.dumps(keys))
     (folder / "model.safetensors").rename(folder / "gptq_model-4bit-32g.safetensors")
-    weight = read(folder, CONFIG).linear(UP)
+    weight = read_gptq_folder(folder, CONFIG).linear(UP)
     np.testing.assert_array_equal(dequantized(weight), random_linear(UP, (256, 128), BASE).dequantize())
 
 
@@ -230,7 +232,7 @@ def test_scales_and_plain_tensors_in_other_formats(tmp_path: Path, dtype: torch.
         tensors[f"{UP}.scales"] = tensors[f"{UP}.scales"].bfloat16().to(dtype)
         tensors["model.norm.weight"] = tensors["model.norm.weight"].to(dtype)
 
-    folder = read(changed(tmp_path, convert), CONFIG)
+    folder = read_gptq_folder(changed(tmp_path, convert), CONFIG)
     original = random_linear(UP, (256, 128), BASE)
     rounded = torch.from_numpy(original.scales).bfloat16().float().numpy()
     expected = dataclasses.replace(original, scales=rounded).dequantize()
@@ -246,7 +248,7 @@ def test_scales_beyond_fp16(tmp_path: Path, value: float) -> None:
         tensors[f"{UP}.scales"] = tensors[f"{UP}.scales"].float()
         tensors[f"{UP}.scales"][1, 2] = value
 
-    folder = read(changed(tmp_path, set_one), CONFIG)
+    folder = read_gptq_folder(changed(tmp_path, set_one), CONFIG)
     if value == 1e-4:
         folder.linear(UP)
         return
@@ -286,15 +288,15 @@ def add_bias(tensors: Tensors) -> None:
 )
 def test_refusals(tmp_path: Path, change: Callable[[Tensors], None], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read(changed(tmp_path, change), CONFIG)
+        read_gptq_folder(changed(tmp_path, change), CONFIG)
 
 
 def test_an_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs a LoRA adapter"):
-        read(changed(tmp_path, nothing, adapter={"name": "lora", "rank": 8}), CONFIG)
+        read_gptq_folder(changed(tmp_path, nothing, adapter={"name": "lora", "rank": 8}), CONFIG)
 
 
 def test_parts_of_one_product_must_be_alike(tmp_path: Path) -> None:
     name = "model.layers.0.self_attn.k_proj"
     with pytest.raises(InputError, match=rf"{re.escape(name)}, .* are one product: quantize them"):
-        read(write_folder(tmp_path, {name: Layout(8, 32)}), CONFIG)
+        read_gptq_folder(write_folder(tmp_path, {name: Layout(8, 32)}), CONFIG)

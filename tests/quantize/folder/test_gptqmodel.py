@@ -15,8 +15,8 @@ from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tabl
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
-from quantize.folder.gptq_folder import GPTQFolder, read
 from quantize.folder.packing import ZeroFormat
+from quantize.folder.read import GPTQFolder, read_gptq_folder
 from tests.paths import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "gptqmodel"
@@ -54,7 +54,7 @@ def logits(folder: GPTQFolder, ids: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("sample", ["aware", "second-format", "scattered"])
 def test_the_same_logits_as_gptqmodel(sample: str) -> None:
-    folder, expected = read(GOLDEN / sample, CONFIG), np.load(GOLDEN / sample / "expected.npz")
+    folder, expected = read_gptq_folder(GOLDEN / sample, CONFIG), np.load(GOLDEN / sample / "expected.npz")
     found = logits(folder, torch.from_numpy(expected["ids"]))
     np.testing.assert_allclose(found, expected["logits"], atol=1e-4 * np.abs(expected["logits"]).max())
     assert folder.zero_format is (ZeroFormat.V2 if sample == "second-format" else ZeroFormat.V1)
@@ -62,13 +62,13 @@ def test_the_same_logits_as_gptqmodel(sample: str) -> None:
 
 def test_what_makes_the_samples_hard() -> None:
     """Columns out of order, layers unlike the rest, and zero points of 0, which borrow from their neighbours."""
-    scattered = read(GOLDEN / "scattered", CONFIG)
+    scattered = read_gptq_folder(GOLDEN / "scattered", CONFIG)
     assert list(scattered.input_orders) == [f"{LAYER}.mlp.down_proj"]
     assert (scattered.layouts[f"{LAYER}.mlp.up_proj"].bits, scattered.layouts[f"{LAYER}.mlp.up_proj"].group_size) == (
         8,
         16,
     )
-    gate = read(GOLDEN / "aware", CONFIG).linear(f"{LAYER}.mlp.gate_proj")
+    gate = read_gptq_folder(GOLDEN / "aware", CONFIG).linear(f"{LAYER}.mlp.gate_proj")
     assert isinstance(gate, QuantizedWeight)
     assert (gate.zeros[0] == 0).all()
 
@@ -82,4 +82,4 @@ def test_a_whole_folder_of_scattered_groups_is_refused(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "model.safetensors")
     assert json.loads((tmp_path / "config.json").read_text())["quantization_config"]["desc_act"] is False
     with pytest.raises(InputError, match=r"q_proj: desc_act=true scattered"):
-        read(tmp_path, CONFIG)
+        read_gptq_folder(tmp_path, CONFIG)

@@ -181,6 +181,14 @@ def test_a_hessian_that_isnt_positive_definite_is_damped_until_it_is(caplog: pyt
     assert proxy_loss(weight, quantized, hessian) < proxy_loss(weight, round_to_nearest(weight), hessian)
 
 
+def test_an_input_that_was_always_zero_damps_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The others' factor is the one that they have alone: of H = diag(4, 0, 16), 1/2 and 1/4."""
+    columns = Columns.of(torch.tensor([4.0, 0.0, 16.0]).diag(), desc_act=False, damp=0.0)
+    assert columns.factor.diagonal()[[0, 2]].tolist() == [0.5, 0.25]
+    assert columns.importance.tolist() == [4.0, 0.0, 16.0]
+    assert "damping raised" not in caplog.text
+
+
 def test_few_inputs_without_any_damping() -> None:
     """Fewer inputs than columns leave the Hessian singular."""
     weight, _ = problem(0)
@@ -238,3 +246,11 @@ def test_refusals() -> None:
         quantize_weight(weight, hessian * torch.nan)
     with pytest.raises(InputError, match="damp must be zero or more"):
         quantize_weight(weight, hessian, damp=-0.1)
+
+
+@pytest.mark.parametrize(("desc_act", "expected"), [(False, [2 - 1 / 3, 3.0]), (True, [2.0, 3 - 1 / 2])])
+def test_a_columns_importance_is_what_its_error_costs_in_the_end(desc_act: bool, expected: list[float]) -> None:
+    """H = [2 1; 1 3]: an error of 1 in the first column to be rounded is made up for by d in the other, as far as
+    possible: the least of 2 + 2d + 3d^2 is 2 - 1/3, that of 3 + 2d + 2d^2 is 3 - 1/2. The last column's error stays."""
+    columns = Columns.of(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), desc_act=desc_act, damp=0.0)
+    np.testing.assert_allclose(columns.importance, expected, rtol=1e-5)

@@ -28,7 +28,7 @@ from export.weights.int8 import (
 from export.weights.rotation import hadamard, rotate, rotate_values
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError
-from quantize.tower.stream import stream_divisors
+from quantize.tower.residual_divisors import residual_divisors
 from quantize.tower.weights import gptq_int8, gptq_linear
 
 
@@ -86,7 +86,7 @@ def test_integers_add_up_exactly_at_the_towers_width(capable: bool, monkeypatch:
 def test_divisors_are_how_much_louder_than_the_median_a_channel_is() -> None:
     # channel 3: 16 and 64 times the median, 32 in the mean; channel 0: 3 times, next to 4; channel 1 is below
     loudness = torch.tensor([[3.0, 0.1, 1.0, 16.0, 1.0], [6.0, 0.2, 2.0, 128.0, 2.0]])
-    assert stream_divisors(loudness).tolist() == [4.0, 1.0, 1.0, 32.0, 1.0]
+    assert residual_divisors(loudness).tolist() == [4.0, 1.0, 1.0, 32.0, 1.0]
 
 
 # ---- against onnxruntime ----
@@ -220,7 +220,7 @@ def test_gptq_codes_fit_int8_and_mean_the_weight() -> None:
 
 @torch.inference_mode()
 def test_a_post_norm_tower_takes_up_divisors() -> None:
-    """The folding that the docstring of quantize.tower.stream describes, on the reference tower."""
+    """The folding that the docstring of quantize.tower.residual_divisors describes, on the reference tower."""
     config = VisionConfig(
         hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, image_size=28
     )
@@ -230,7 +230,7 @@ def test_a_post_norm_tower_takes_up_divisors() -> None:
     pixels = normal(2, 3, 28, 28)
     before = tower(pixels)
 
-    d = stream_divisors(normal(6, 32).abs() * torch.logspace(0, 3, 32))
+    d = residual_divisors(normal(6, 32).abs() * torch.logspace(0, 3, 32))
     assert d.max() >= 8
     tower.patch_embed.proj.weight.div_(d[:, None, None, None])
     kernel_bias = tower.patch_embed.get_parameter("proj.bias")

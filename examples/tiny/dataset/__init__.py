@@ -1,0 +1,1 @@
+"""What `tiny` is trained on: pictures made by a program, and questions about them."""

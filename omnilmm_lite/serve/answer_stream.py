@@ -1,0 +1,138 @@
+"""An answer on its way from the model's thread to the client, while it stays."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.types import Receive, Send
+
+from omnilmm_lite.serve.engine import (
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    QueuedTask,
+    RequestPhase,
+    Started,
+    Task,
+    TextDelta,
+)
+from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.events import DONE, Completion, sse_error, sse_phase
+
+PHASE_EVERY_S = 1.0  # a client that has vanished is noticed by what is sent to it
+LOOK_EVERY_S = 0.2  # at the place in the queue
+
+
+class ClientLeft(Exception):
+    """Nobody listens any more."""
+
+
+class Listener:
+    """A task's events, brought from the model's thread to the event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+
+    def __call__(self, event: Event) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+
+    async def next(self, timeout_s: float | None = None) -> Event | None:
+        """The next event; None where there was none in that time."""
+        try:
+            return await asyncio.wait_for(self._events.get(), timeout_s)
+        except TimeoutError:
+            return None
+
+
+@contextlib.contextmanager
+def submitted(engine: Engine, client: str, task: Task, listener: Listener) -> Iterator[QueuedTask]:
+    """The task in the queue; it is cancelled where the block is left before it ended."""
+    job = engine.submit(client, task, listener)
+    try:
+        yield job
+    finally:
+        engine.cancel(job)
+
+
+async def whole_answer(
+    engine: Engine, client: str, task: Task, completion: Completion
+) -> tuple[dict[str, Any], Finished]:
+    """The response's body. ApiError where the answer failed."""
+    listener, text = Listener(), ""
+    with submitted(engine, client, task, listener):
+        while True:
+            match await listener.next():
+                case TextDelta(piece):
+                    text += piece
+                case Finished() as finished:
+                    return completion.whole(text, finished), finished
+                case Failed(error):
+                    raise error
+
+
+class AnswerStream:
+    """An answer sent as it comes, as server-sent events."""
+
+    def __init__(self, engine: Engine, job: QueuedTask, listener: Listener, send: Send) -> None:
+        self._engine, self._job, self._listener, self._send = engine, job, listener, send
+
+    async def run(self, completion: Completion, *, include_usage: bool) -> Finished | ApiError:
+        """Sends the answer; returns how it ended, which the client was told."""
+        event: Event | None = await self._wait_for_text()
+        await self._write(completion.first_chunk())
+        while True:
+            match event:
+                case TextDelta(text):
+                    await self._write(completion.chunk(text))
+                case Finished() as finished:
+                    usage = completion.usage_chunk(finished) if include_usage else b""
+                    await self._write(completion.last_chunk(finished) + usage + DONE)
+                    return finished
+                case Failed(error):
+                    await self._write(sse_error(error) + DONE)
+                    return error
+            event = await self._listener.next()
+
+    async def _wait_for_text(self) -> Event:
+        """Says what is waited for, when it changes and each second; the first event that is more than that."""
+        phase, told, told_at = RequestPhase.QUEUED, b"", 0.0
+        while True:
+            comment = sse_phase(phase, max(1, self._engine.place(self._job)))  # 0: it is taken, and about to start
+            due = time.monotonic() - told_at >= PHASE_EVERY_S
+            if due or comment != told:
+                told, told_at = comment, time.monotonic()
+                await self._write(comment)
+            event = await self._listener.next(LOOK_EVERY_S)
+            if isinstance(event, Started):
+                phase = event.phase
+            elif event is not None:
+                return event
+
+    async def _write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def while_connected(work: asyncio.Task[Any], receive: Receive) -> Any:
+    """What `work` gives. ClientLeft, after `work` was ended, where the client hangs up before."""
+    watch = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientLeft
+        return work.result()
+    finally:
+        for task in (work, watch):
+            task.cancel()
+        await asyncio.gather(work, watch, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,182 @@
+"""The tower to int8, in two passes over its blocks, each of which goes on where it was killed.
+
+First the calibration pictures run through all blocks in fp32, and each block's statistics are kept: the vector that
+divides the residual stream is one for the whole tower, so no weight can be rounded before the last block was seen.
+Then each block's weights are rounded from its statistics alone. Rounding is so fitted to the exact stream and not to
+the one behind rounded blocks: that takes one run of the pictures instead of two, and what the blocks in front do to the
+stream, 1e-4 of it each, is far smaller than the difference between two pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from export.checkpoint.checkpoint import Checkpoint
+from export.checkpoint.safetensors_file import write_tensors
+from export.parity.cosines import Cosines
+from export.reference.layerwise import ModuleSource, load_module
+from export.reference.model import VisionBlock, VisionTower
+from export.reference.pictures import stack_pixels
+from export.weights.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
+from omnilmm_lite.bundle.presets import Preset
+from omnilmm_lite.durable_file import write_json
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.formats import LinearFormat
+from omnilmm_lite.json_file import read_json
+from omnilmm_lite.picture.reading import load_image, pixel_hash
+from omnilmm_lite.plan.disk import tower_work
+from omnilmm_lite.progress import Progress
+from quantize.disk import GB, TOWER, check_room, full_disk_said
+from quantize.tower.block import choose_inner, quantize_block
+from quantize.tower.int8_tower import Int8Block, Int8Tower
+from quantize.tower.pictures import calibration_pictures
+from quantize.tower.residual_divisors import residual_divisors
+from quantize.tower.rounded import RoundedTower
+from quantize.tower.statistics import BlockStatistics
+from quantize.work_folder import WorkFolder
+
+WORK_FORMAT = 3  # raise it when the same arguments come to give other files
+OUTDATED_FORMATS = (1, 2)  # their codes overflow on processors without VNNI: made again, which takes minutes
+
+
+def quantized_tower(
+    checkpoint: Checkpoint, preset: Preset, calibration: Path | None, work_dir: Path, progress: Progress
+) -> tuple[TowerWeights, dict[str, Any] | None]:
+    """The tower as the preset wants it, and a report on it where it was calibrated.
+
+    `calibration`: the decoder's data; its pictures are taken, or the built-in ones where it has none.
+    """
+    if preset.tower is LinearFormat.INT8:
+        return quantize_tower(checkpoint, calibration_pictures(calibration), work_dir, progress)
+    tower = RoundedTower(checkpoint) if preset.tower is LinearFormat.BITS8 else CheckpointTower(checkpoint)
+    return tower, None
+
+
+def check_tower(checkpoint: Checkpoint, preset: Preset, calibration: Path | None, work_dir: Path) -> None:
+    """InputError where `quantized_tower` would refuse these pictures: said before the decoder's hours, not after."""
+    if preset.tower is LinearFormat.INT8 and (work_dir / TOWER).is_dir():
+        images = [load_image(picture) for picture in calibration_pictures(calibration)]
+        WorkFolder(work_dir / TOWER).check_arguments(_arguments(checkpoint, images), outdated=OUTDATED_FORMATS)
+
+
+def quantize_tower(
+    checkpoint: Checkpoint, pictures: Sequence[Path], work_dir: Path, progress: Progress
+) -> tuple[Int8Tower, dict[str, Any]]:
+    """The tower in int8, made or completed in `work_dir`, where its blocks stay, and the report on it.
+
+    InputError for a picture that can't be read, and where `work_dir` holds a tower of another checkpoint or other
+    pictures; OmniLMMError where the disk has no room.
+    """
+    config, folder = checkpoint.config.vision, work_dir / TOWER
+    folder.mkdir(parents=True, exist_ok=True)
+    images = [load_image(picture) for picture in pictures]
+    arguments = _arguments(checkpoint, images)
+    why = ""
+    if WorkFolder(folder).check_arguments(arguments, outdated=OUTDATED_FORMATS):
+        WorkFolder(folder).begin_again(arguments)
+        why = " (again: an earlier version's int8 was wrong on some processors)"
+    needed = tower_work(config, len(images))
+    check_room(folder, needed - sum(file.stat().st_size for file in folder.iterdir()))
+    run = _TowerRun(checkpoint, folder, progress)
+    with full_disk_said(folder), torch.inference_mode():
+        progress.stage(f"vision tower's calibration, which needs {needed / GB:.1f} GB in {folder}{why}", run.count)
+        divisors = run.observe(stack_pixels(images, config))
+        progress.stage("vision tower in 8-bit integers", run.count)
+        blocks = [run.round(index, divisors) for index in range(run.count)]
+    report = {"pictures": len(images), "largest_divisor": float(divisors.max()), "blocks": blocks}
+    return Int8Tower(checkpoint, divisors.numpy(), run.read), report
+
+
+def _arguments(checkpoint: Checkpoint, images: Sequence[Image]) -> dict[str, Any]:
+    """All that the result depends on."""
+    hashes = " ".join(map(pixel_hash, images))
+    return {
+        "work_format": WORK_FORMAT,
+        "checkpoint": checkpoint.fingerprint(),
+        "calibration": hashlib.sha256(hashes.encode()).hexdigest(),
+    }
+
+
+class _TowerRun:
+    """One run of it, which begins where an earlier run in the same folder ended."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, progress: Progress) -> None:
+        self.checkpoint, self.folder, self.progress = checkpoint, folder, progress
+        self.config = checkpoint.config.vision
+        self.count = self.config.num_hidden_layers
+
+    def observe(self, pixels: Tensor) -> Tensor:
+        """Leaves every block's statistics in the folder; returns the residual stream's divisors, float32 (hidden,)."""
+        file, states_file = (self.folder / f"{name}.safetensors" for name in ("divisors", "states"))
+        if file.is_file():
+            for index in range(self.count):
+                self.progress.step(f"block {index + 1}/{self.count}")
+            return load_file(file)["divisors"]
+        first, states = self._enter(states_file, pixels)
+        for index in range(self.count):
+            if index >= first:
+                statistics = BlockStatistics.gather(self._load(self.checkpoint, index), states)
+                write_tensors(self._statistics(index), statistics.to_tensors())
+                write_tensors(states_file, {"states": states.numpy(), "entering": np.asarray(index + 1)})
+            self.progress.step(f"block {index + 1}/{self.count}")
+        loudness = [load_file(self._statistics(index))["loudness"] for index in range(self.count)]
+        divisors = residual_divisors(torch.cat(loudness))
+        write_tensors(file, {"divisors": divisors.numpy()})
+        states_file.unlink(missing_ok=True)
+        return divisors
+
+    def _enter(self, file: Path, pixels: Tensor) -> tuple[int, Tensor]:
+        """The first block without statistics, and the hidden states (pictures, tokens, hidden) that enter it."""
+        if file.is_file():
+            tensors = load_file(file)
+            return int(tensors["entering"]), tensors["states"].clone()  # not the file's map: it is written over
+        shell = load_module(self.checkpoint, PREFIX, lambda: VisionTower(self.config, blocks=()))
+        return 0, shell.embed(pixels)
+
+    def round(self, index: int, divisors: Tensor) -> dict[str, Any]:
+        """Leaves the int8 block in the folder, in place of its statistics; returns the report on it."""
+        file, report_file = self._block(index), self._block(index).with_suffix(".json")
+        if not file.is_file():
+            chosen, damage = self._quantize(index, divisors)
+            write_json(report_file, asdict(damage) | {"fc2_rotation": chosen.linears["mlp.fc2"].rotation})
+            write_tensors(file, chosen.to_tensors())
+        self._statistics(index).unlink(missing_ok=True)
+        report = read_json(report_file)
+        self.progress.step(f"block {index + 1}/{self.count}: worst token's cosine {report['worst_cosine']:.4f}")
+        return report
+
+    def _quantize(self, index: int, divisors: Tensor) -> tuple[Int8Block, Cosines]:
+        """The block in int8 and how near it is to the exact one. The statistics' map is closed when this returns, since
+        Windows removes no mapped file."""
+        exact = self._load(self.checkpoint, index)
+        statistics = BlockStatistics.from_tensors(load_file(self._statistics(index)))
+        try:
+            quantized = quantize_block(exact, statistics, divisors)
+        except InputError as error:
+            raise InputError(f"{PREFIX}.blocks.{index} can't be quantized: {error}") from error
+        tower = Int8Tower(self.checkpoint, divisors.numpy(), lambda _: quantized)
+        emulated = self._load(TowerModules(tower), index)
+        return choose_inner(exact, emulated, quantized, statistics.probe, divisors)
+
+    def read(self, index: int) -> Int8Block:
+        return Int8Block.read(self._block(index))
+
+    def _load(self, source: ModuleSource, index: int) -> VisionBlock:
+        return load_module(source, f"{PREFIX}.blocks.{index}", partial(VisionBlock, self.config))
+
+    def _statistics(self, index: int) -> Path:
+        return self.folder / f"statistics-{index:03}.safetensors"
+
+    def _block(self, index: int) -> Path:
+        return self.folder / f"block-{index:03}.safetensors"
