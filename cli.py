@@ -25,7 +25,7 @@ from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.engine.huge_pages import start_again_with_huge_pages
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.output_pipe import closed_pipes_told
+from omnilmm_lite.machine.output_pipe import closed_pipes_told
 from quantize.convert_command import add_convert
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130

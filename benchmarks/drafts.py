@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
 from omnilmm_lite.bench.workload import token_ids
-from omnilmm_lite.builtin_conversations import CONVERSATIONS
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
@@ -27,6 +26,7 @@ from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.model import load
 from omnilmm_lite.sampling_params import SamplingParams
+from omnilmm_lite.text.conversations import Conversation, read_source
 from omnilmm_lite.text.prompt import encode_chat
 from omnilmm_lite.text.tokenizer import Tokenizer
 
@@ -167,8 +167,9 @@ def answers(subject: Subject, questions: int, new_tokens: int) -> Iterator[str]:
         "greedy, penalty": SamplingParams.greedy(repetition_penalty=SamplingParams.repetition_penalty),
         "sampled": SamplingParams(seed=0),
     }
+    texts = [each for each in read_source(None) if isinstance(each, Conversation) and each.image is None]
     for task, turns in TASKS.items():
-        prompts = [subject.encode(turns(question, answer)) for question, answer in CONVERSATIONS[:questions]]
+        prompts = [subject.encode(turns(each.question, each.answer or "")) for each in texts[:questions]]
         for way, params in ways.items():
             params = dataclasses.replace(params, max_new_tokens=new_tokens)
             yield _row(task, way, [_trio(subject.text, ids, params) for ids in prompts])

@@ -22,7 +22,7 @@ from benchmarks.full_width import sized
 from export.checkpoint.torch_file import read_places
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.console import ConsoleProgress
-from omnilmm_lite.durable_file import durable_folder
+from omnilmm_lite.files.durable_file import durable_folder
 from tests.small_checkpoint import Form, config_json, sincos_table, tensor_shapes, write_json, write_tokenizer
 
 Shape = tuple[int, ...]

@@ -27,8 +27,8 @@ from omnilmm_lite.bundle.folder import sha256
 from omnilmm_lite.bundle.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.durable_file import durable_folder
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.durable_file import durable_folder
 from omnilmm_lite.progress import Progress
 
 EMBEDDING_ROWS = 1024  # copied at a time

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, VisionConfig
-from omnilmm_lite.printable import printable
+from omnilmm_lite.files.printable import printable
 
 Shape = tuple[int, ...]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 
 DATA = ("checkpoint", "calibration", "calibration_data")  # stand for data: their hashes tell nobody anything
 FORMAT = "work_format"  # the argument that a change of the code changes

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from omnilmm_lite.durable_file import WAITS_S, durable_folder, move_into_place, write_durably, write_json, write_text
+from omnilmm_lite.files.durable_file import (
+    WAITS_S,
+    durable_folder,
+    move_into_place,
+    write_durably,
+    write_json,
+    write_text,
+)
 from tests.systems import IS_WINDOWS, not_on_windows
 
 
@@ -48,7 +55,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypa
         kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
         synced.append((kind, path.exists()))
 
-    monkeypatch.setattr("omnilmm_lite.durable_file.os.fsync", fsync)
+    monkeypatch.setattr("omnilmm_lite.files.durable_file.os.fsync", fsync)
     write_text(path, "text")
     assert synced == [("file", False), *([] if IS_WINDOWS else [("folder", True)])]
 
@@ -67,7 +74,7 @@ class Scanner:
     def __init__(self, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left, self.waited, self._replace = times, 0.0, Path.replace
         monkeypatch.setattr(Path, "replace", lambda source, target: self.replace(source, target))
-        monkeypatch.setattr("omnilmm_lite.durable_file.time.sleep", self.sleep)
+        monkeypatch.setattr("omnilmm_lite.files.durable_file.time.sleep", self.sleep)
 
     def replace(self, source: Path, target: Path) -> Path:
         self.left -= 1

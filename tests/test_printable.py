@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnilmm_lite.printable import printable
+from omnilmm_lite.files.printable import printable
 
 
 @given(st.text(st.characters(exclude_categories=(), exclude_characters="\\\"'"), max_size=40))

@@ -146,7 +146,7 @@ MUTANTS = (
     Mutant("omnilmm_lite/bundle/folder.py", 'path.is_absolute() or ".." in path.parts', "path.is_absolute()", FOLDER),
     Mutant("omnilmm_lite/bundle/folder.py", " or not locations <= listed:", ":", FOLDER),
     Mutant(
-        "omnilmm_lite/durable_file.py",
+        "omnilmm_lite/files/durable_file.py",
         "        _sync(partial)\n        move_into_place",
         "        move_into_place",
         "tests/test_durable_file.py",

@@ -21,8 +21,8 @@ from benchmarks.quantization.peers import GPTQMODEL_VARIANTS, LLAMACPP_VARIANTS,
 from benchmarks.quantization.smollm2 import SmolLM2, gguf_file
 from benchmarks.quantization.variants import GPTQ_VARIANTS, calibration, file_name, quantized, rounded
 from benchmarks.quantization.wikipedia import token_windows
-from omnilmm_lite.durable_file import write_json
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 
 SEQUENCES, TOKENS = 64, 256
 EVALUATED = 48  # sequences

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.quantization.smollm2 import SmolLM2
 from export.reference.layerwise import load_module
 from export.reference.model import DecoderLayer, RMSNorm, causal_mask, rope_tables
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.quality.statistics import Scores, score, summarize
 from quantize.folder.packing import PARTS, PackedLinear, ZeroFormat, unpack
 

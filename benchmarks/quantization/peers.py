@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Weights, dequantize_folder
-from omnilmm_lite.durable_file import write_json
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 
 _STATIC = ["--desc-act", "--static-groups", "--mse", "2.0"]
 # gptqmodel with nothing but GPTQ itself, its own defaults, and the best of it that groups in column order allow.

@@ -21,8 +21,8 @@ from torch import Tensor
 from benchmarks.quantization.cpu_time import cpu_seconds
 from export.reference.layerwise import Module
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.durable_file import write_json
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.machine.memory import peak_rss_bytes
 from quantize.calibration.embedded_sequences import Calibration, EmbeddedSequence

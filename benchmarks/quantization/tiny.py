@@ -26,8 +26,8 @@ from export.convert import write_bundle
 from export.graphs.decoder import CheckpointWeights, DecoderWeights
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.presets import find_preset
-from omnilmm_lite.durable_file import write_json
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.model import Model, load
 from omnilmm_lite.quality.compare import compare
 from omnilmm_lite.quality.compared_model import ComparedBundle

@@ -10,9 +10,9 @@ from typing import Any
 
 from omnilmm_lite.bench.settings import DEFAULT_DECODE_AT, DEFAULT_PREFILL, DEFAULT_REPEAT
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.machine.threads import default_threads
 
 FULL = OmniLMMConfig()

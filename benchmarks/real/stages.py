@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.real import child
 from benchmarks.real.settings import Run
-from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.durable_file import write_json
 
 Json = dict[str, Any]
 Show = Callable[[str], None]

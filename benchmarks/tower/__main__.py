@@ -22,8 +22,8 @@ from benchmarks.quantization.packages import package_file
 from benchmarks.tower.plot import plot_blocks
 from benchmarks.tower.trunk import READING, Block, Linear, Site, Trunk, check_trunk, load_trunk
 from benchmarks.tower.variants import CODES, INT8, NEAREST, RECIPE, ROTATED, WEIGHT_ONLY, Layer, Variant
-from omnilmm_lite.durable_file import write_json
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 from quantize.tower.residual_divisors import residual_divisors
 
 IMAGE_SIZE = 448  # 1025 tokens, as in OmniLMM's tower

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.json_file import read_json
 
 # What OmniLMM's training code appends to the vocabulary, in this order.
 ADDED_TOKENS = ("<im_patch>", "<im_start>", "<im_end>", "<box>", "</box>", "<ref>", "</ref>", "<quad>", "</quad>")

@@ -22,9 +22,9 @@ from export.checkpoint.hf_config import model_config, read_config
 from export.checkpoint.tensor_file import TensorFile, open_tensor_file
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.json_file import read_json
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.keys import Shape, expected_keys, key_mismatch
-from omnilmm_lite.printable import printable
 
 # transformers' order of preference where a folder holds several forms.
 SINGLE_AND_INDEX = (

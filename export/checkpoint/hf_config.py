@@ -17,7 +17,7 @@ from typing import Any
 from export.checkpoint.added_tokens import ADDED_TOKENS, IMAGE_TOKENS, added_tokens
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, ResamplerConfig, TokenIds, VisionConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.json_file import read_json, shown
+from omnilmm_lite.files.json_file import read_json, shown
 from omnilmm_lite.keys import Shape
 
 MODEL_TYPE = "omnilmm"

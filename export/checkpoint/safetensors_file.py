@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from omnilmm_lite.durable_file import write_durably
+from omnilmm_lite.files.durable_file import write_durably
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.json_file import parse_json_object, shown
+from omnilmm_lite.files.json_file import parse_json_object, shown
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.keys import Shape
-from omnilmm_lite.printable import printable
 
 LENGTH_BYTES = 8
 MAX_HEADER = 100_000_000  # the library's own limit

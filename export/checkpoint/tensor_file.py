@@ -12,8 +12,8 @@ from torch import Tensor
 from export.checkpoint.safetensors_header import read_header
 from export.checkpoint.torch_file import MAGIC, read_places, read_tensor
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.keys import Shape
-from omnilmm_lite.printable import printable
 
 Reader = Callable[[str], Tensor]
 

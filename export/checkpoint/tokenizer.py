@@ -19,7 +19,7 @@ from tokenizers import AddedToken, decoders, models, normalizers
 from export.checkpoint.added_tokens import ADDED_TOKENS, added_tokens, unnumbered_tokens
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.json_file import read_json, shown
+from omnilmm_lite.files.json_file import read_json, shown
 from omnilmm_lite.text.tokenizer import WORD_BOUNDARY
 
 MODEL_FILE = "tokenizer.model"

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.keys import Shape
-from omnilmm_lite.printable import printable
 
 MAGIC = b"PK"
 FLOAT_DTYPES = frozenset({torch.bfloat16, torch.float16, torch.float32})

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from omnilmm_lite import durable_file
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files import durable_file
 
 SETTINGS_ENDING = ".settings.json"
 

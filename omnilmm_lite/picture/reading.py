@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.printable import printable
+from omnilmm_lite.files.printable import printable
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from omnilmm_lite import durable_file
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files import durable_file
 
 
 def check_page(path: Path) -> None:

@@ -10,9 +10,9 @@ from omnilmm_lite.answer.generation import room_for_answer
 from omnilmm_lite.answer.grammar import Grammar, GrammarCompiler
 from omnilmm_lite.engine.vision import PreparedImage
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.model import Model
 from omnilmm_lite.picture.reading import load_image
-from omnilmm_lite.printable import printable
 from omnilmm_lite.serve.engine import Task
 from omnilmm_lite.serve.errors import SERVER_ERROR, ApiError, invalid
 from omnilmm_lite.serve.request.chat_request import ChatRequest, read_request

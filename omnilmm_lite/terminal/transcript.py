@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnilmm_lite import durable_file
 from omnilmm_lite.bundle.schema import SchemaError, build
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files import durable_file
 from omnilmm_lite.sampling_params import SamplingParams
 
 FORMAT = "omnilmm-lite chat"

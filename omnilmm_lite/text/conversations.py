@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from omnilmm_lite.builtin import BUILTIN
-from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.listing import Filter, list_pictures
 from omnilmm_lite.text.prompt import TextEncoder, encode_chat
 
 PICTURES = BUILTIN / "pictures"
+# Written for this project; they sound like what the model is asked and what it answers. Pictures and questions of the
+# intended use always calibrate better.
+BUILTIN_CONVERSATIONS = BUILTIN / "conversations.jsonl"
 # Asked in turn about pictures that come without a question of their own.
 QUESTIONS = (
     "What is in this picture?",
@@ -43,9 +45,7 @@ def read_source(source: Path | None) -> list[Conversation] | str:
     file's folder; "image" and "answer" may be left out), any other file as plain UTF-8 text, or None for a few
     conversations of our own. InputError for anything else, and where it is empty.
     """
-    if source is None:
-        pictured = [Conversation(question, answer, PICTURES / name) for name, question, answer in PICTURE_CONVERSATIONS]
-        return pictured + [Conversation(question, answer) for question, answer in CONVERSATIONS]
+    source = BUILTIN_CONVERSATIONS if source is None else source
     if source.is_dir():
         return _folder_conversations(source)
     text = _read_text(source)

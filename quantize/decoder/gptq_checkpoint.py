@@ -11,8 +11,8 @@ from typing import Any
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
-from omnilmm_lite.durable_file import write_json
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.text.tokenizer import Tokenizer

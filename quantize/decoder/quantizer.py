@@ -24,9 +24,9 @@ from export.checkpoint.safetensors_file import write_tensors
 from export.reference.layerwise import load_module
 from export.reference.model import DecoderLayer
 from export.weights.weight import QuantizedWeight
-from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 from quantize.calibration.decoder_source import DecoderSource
 from quantize.decoder.correction import correct_weights
 from quantize.decoder.input_statistics import InputStatistics, kept_aside

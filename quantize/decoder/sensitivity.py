@@ -22,8 +22,8 @@ from export.checkpoint.safetensors_file import write_tensors
 from export.reference.layerwise import load_module
 from export.reference.model import DecoderLayer, causal_mask, rope_tables
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.durable_file import write_json
-from omnilmm_lite.json_file import read_json
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.quality.statistics import kl_divergence
 from quantize.calibration.embedded_sequences import EmbeddedSequence
 from quantize.decoder.budget import Unit, damages_json, parse_damages, unit_names

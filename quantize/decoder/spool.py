@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnilmm_lite.durable_file import move_into_place
+from omnilmm_lite.files.durable_file import move_into_place
 
 
 class Spool:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.json_file import read_json, shown
+from omnilmm_lite.files.json_file import read_json, shown
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.keys import decoder_keys, is_harmless_extra
-from omnilmm_lite.printable import printable
 from quantize.folder.packing import PARTS, SUPPORTED_BITS, Layout, ZeroFormat, contiguous_order, cut_groups, unpack
 from quantize.folder.tensors import (
     DOWN,

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.printable import printable
+from omnilmm_lite.files.printable import printable
 from quantize.folder.packing import PARTS, Layout, PackedLinear, pack, packed_layout, unpack
 
 LINEARS = (

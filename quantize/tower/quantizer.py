@@ -30,10 +30,10 @@ from export.reference.model import VisionBlock, VisionTower
 from export.reference.pictures import stack_pixels
 from export.weights.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
 from omnilmm_lite.bundle.presets import Preset
-from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.formats import LinearFormat
-from omnilmm_lite.json_file import read_json
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.progress import Progress

@@ -14,8 +14,8 @@ from benchmarks.real import child, room, stages, tables
 from benchmarks.real.settings import Run, Settings, claim
 from benchmarks.real.stages import Json, Show, Stage
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.durable_file import write_json
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files.durable_file import write_json
 from tests.paths import ROOT
 
 GB = 1e9

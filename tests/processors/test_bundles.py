@@ -15,11 +15,10 @@ import pytest
 from benchmarks.processors.emulation import Processor, run_python
 from export.checkpoint.checkpoint import Checkpoint
 from export.weights.weight import Array
-from omnilmm_lite.builtin_conversations import CONVERSATIONS
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.picture.noise import noise_picture
 from omnilmm_lite.picture.preprocess import preprocess
-from omnilmm_lite.text.conversations import PICTURES
+from omnilmm_lite.text.conversations import BUILTIN_CONVERSATIONS, PICTURES
 from tests.processors.integer_nodes import exact_product, integer_nodes
 
 
@@ -53,7 +52,8 @@ BOUNDS = {Processor.HASWELL: AVX2, Processor.SANDY_BRIDGE: OLDER, Processor.NEHA
 def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One picture, and text enough that GPTQ's sums are well conditioned: emulated, the default would take minutes."""
     path = tmp_path_factory.mktemp("calibration") / "conversations.jsonl"
-    samples = [{"question": question, "answer": answer} for question, answer in CONVERSATIONS]
+    records = map(json.loads, BUILTIN_CONVERSATIONS.read_text(encoding="utf-8").splitlines())
+    samples = [record for record in records if "image" not in record]
     samples[0]["image"] = str(PICTURES / "cat.jpg")
     path.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
     return path

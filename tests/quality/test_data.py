@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omnilmm_lite.builtin_conversations import CONVERSATIONS, PICTURE_CONVERSATIONS
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.quality.data import (
     AFTER_PICTURE,
@@ -20,7 +19,7 @@ from omnilmm_lite.quality.data import (
     positions,
     read_data,
 )
-from omnilmm_lite.text.conversations import Conversation
+from omnilmm_lite.text.conversations import BUILTIN_CONVERSATIONS, Conversation
 from tests.small_checkpoint import TINY
 
 TOKENS = TINY.tokens
@@ -96,8 +95,9 @@ def test_what_samples_begin_with_counts_once() -> None:
 
 def test_the_built_in_data_has_pictures_and_answers() -> None:
     samples = samples_of(read_data(None, 64))
-    assert len(samples) == len(CONVERSATIONS) + len(PICTURE_CONVERSATIONS)
-    assert sum(sample.image is not None for sample in samples) == len(PICTURE_CONVERSATIONS)
+    records = [json.loads(line) for line in BUILTIN_CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
+    assert len(samples) == len(records)
+    assert sum(sample.image is not None for sample in samples) == sum("image" in record for record in records) > 0
     assert not any(sample.is_unanswered for sample in samples)
     kinds = Counter(kind for which in positions(samples, TINY) for kind in which.kinds.tolist())
     assert set(kinds) == set(Kind)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.printable import printable
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.errors import ApiError, invalid
 from omnilmm_lite.serve.request.fields import RequestFields, checked_text, json_type

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
-from omnilmm_lite.printable import printable
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.serve.errors import invalid
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omnilmm_lite.printable import printable
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.serve.errors import invalid
 from omnilmm_lite.serve.request.fields import RequestFields
 

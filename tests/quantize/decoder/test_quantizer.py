@@ -24,9 +24,9 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.reference.layerwise import load_module
 from export.reference.model import OmniLMM
 from export.weights.weight import QuantizedWeight
-from omnilmm_lite import durable_file
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files import durable_file
 from quantize.calibration.embedded_sequences import Calibration, EmbeddedSequence
 from quantize.decoder.job import QuantizationJob
 from quantize.decoder.quantizer import quantize_decoder

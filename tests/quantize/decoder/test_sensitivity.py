@@ -13,7 +13,7 @@ import torch
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.reference.layerwise import load_module
-from omnilmm_lite import durable_file
+from omnilmm_lite.files import durable_file
 from quantize.calibration.embedded_sequences import Calibration, EmbeddedSequence
 from quantize.decoder import sensitivity
 from quantize.decoder.budget import Unit, damages_json, parse_damages

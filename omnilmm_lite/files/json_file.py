@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.printable import printable
+from omnilmm_lite.files.printable import printable
 
 MAX_BYTES = 64 << 20  # the largest that is met, a tokenizer.json, has a few MB
 
