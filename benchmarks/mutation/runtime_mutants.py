@@ -149,7 +149,7 @@ MUTANTS = (
         "omnilmm_lite/files/durable_file.py",
         "        _sync(partial)\n        move_into_place",
         "        move_into_place",
-        "tests/test_durable_file.py",
+        "tests/files/test_durable_file.py",
     ),
     Mutant(
         "omnilmm_lite/keys.py",
