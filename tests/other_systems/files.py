@@ -58,8 +58,8 @@ def _check_system(event: str, arguments: Arguments) -> None:
 def _check_use(event: str, arguments: Arguments) -> None:
     if event == "open":
         path, _, flags = arguments
-        if isinstance(flags, int) and flags & os.O_TRUNC:
-            _refuse_used(_paths((path,)), _mapped())
+        if isinstance(flags, int) and flags & os.O_TRUNC:  # not a folder's: a nameless file is begun in it
+            _refuse_used([each for each in _paths((path,)) if not each.is_dir()], _mapped())
     elif event == "os.rename" or (event in ("os.remove", "os.rmdir") and arguments[1] == -1):  # no open folder's
         _refuse_used(_paths(arguments), {*_opened(), *_mapped()})
 
