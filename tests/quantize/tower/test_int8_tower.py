@@ -123,16 +123,16 @@ def test_loud_channels_are_divided_by_how_loud_they_are(loud: Checkpoint, tower:
 @pytest.mark.parametrize("blocks", [1, 2])
 @torch.inference_mode()
 def test_the_graph_computes_what_the_weights_say(tower: Int8Tower, blocks: int, tmp_path: Path) -> None:
-    """All but a few numbers to the last digits: where an activation lies between two codes, either may be taken, which
-    moves its token by a hundredth, and the next block's by twice that. Which ones do depends on the processor."""
+    """All but a few numbers to the last digits. Where an activation lies between two codes, either may be taken, and
+    the processor decides: so each block is held for its own input, and of the end only the median."""
     config = replace(CONFIG, num_hidden_layers=blocks)
-    for _ in build_vision(config, tower, tmp_path / "vision.onnx", FP32):
+    path = tmp_path / "vision.onnx"
+    for _ in build_vision(config, tower, path, FP32):
         pass
-    (found,) = open_session(tmp_path / "vision.onnx", Device.CPU).run(["patches"], {"pixel_values": PIXELS})
+    assert run_int8_tower(tower, config, path, PIXELS, lambda _: None)[1].difference < 1e-2
+    (found,) = open_session(path, Device.CPU).run(["patches"], {"pixel_values": PIXELS})
     expected = layerwise_tower(tower, config)(torch.from_numpy(PIXELS)).numpy()
-    difference = np.abs(found - expected) / np.abs(expected).max()
-    assert difference.max() < 1.5e-2 * blocks
-    assert np.median(difference) < 1e-4
+    assert np.median(np.abs(found - expected)) < 1e-4 * np.abs(expected).max()
 
 
 def test_weights_that_are_mapped_give_the_same_bits(tower: Int8Tower, tmp_path: Path) -> None:
@@ -251,6 +251,7 @@ def test_fc2_is_rotated_where_units_of_the_mlp_are_loud(
     assert chosen.linears["mlp.fc2"].rotation == rotation
     assert (chosen.linears["mlp.fc2"].grid is AFTER_GELU) == (rotation == 1)
     assert cosines.mean_cosine > 0.994  # with the loud unit and unrotated 0.9905
+    assert cosines.worst_cosine > (0.99 if loudness == 1 else 0.9899)  # in limited pairs 0.98999
 
 
 def test_a_block_survives_its_file(tower: Int8Tower, tmp_path: Path) -> None:
