@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from export.weights.pairs import PAIR_SUM, largest_pair, limit_pairs
+from export.weights.pairs import largest_pair, limit_pairs
 from export.weights.rotation import rotate
+from omnilmm_lite.bundle.layout import PAIR_SUM
 
 WEIGHT_CODES = 127  # -127 .. 127, and -128 where GPTQ asks for it
 ACTIVATION_CODES = 255  # 0 .. 255

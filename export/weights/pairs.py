@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PAIR_SUM = 128  # what two neighbouring codes of one sign may add up to
+from omnilmm_lite.bundle.layout import PAIR_SUM
 
 
 def largest_pair(weight: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ INNER_ROTATION = 32  # in the tower's MLPs
 # MatMulNBits on a card reads the quantized weight directly for a single row only if this divides the output's width;
 # otherwise every token first writes the whole weight out as fp16 (seen in what memory onnxruntime-gpu 1.31.1 asks for).
 NBITS_ROW_MULTIPLE = 8
+PAIR_SUM = 128  # what two neighbouring int8 codes of one sign may add up to: see export/weights/pairs.py
 
 
 def widest_block(columns: int, limit: int) -> int:

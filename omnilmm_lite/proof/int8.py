@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.bundle.layout import PAIR_SUM
 from omnilmm_lite.proof.subject import Array, Case, Expected, Operator, Subject
 
 GRAPH, ROUNDING_GRAPH = "int8_product", "rounding"
@@ -18,7 +19,6 @@ GRAPH, ROUNDING_GRAPH = "int8_product", "rounding"
 SHAPES = ((6, 3), (31, 17), (256, 33), (1790, 40), (15360, 8))
 ZERO_POINTS = (128, 128, 128, 128, 24)
 ROWS = (1, 2, 7, 33)
-PAIR_SUM = 128
 # Each pair as loud as it may be.
 WORST_PAIRS = ((127, 1), (1, 127), (64, 64), (-127, -1), (-128, 0), (0, -128), (-64, -64), (127, -127), (-128, 127))
 ROUNDED_COLUMNS = 96

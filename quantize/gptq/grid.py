@@ -17,7 +17,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from export.weights.pairs import PAIR_SUM, largest_pair, within_pair
+from export.weights.pairs import largest_pair, within_pair
+from omnilmm_lite.bundle.layout import PAIR_SUM
 
 # The smallest fp16 number above zero: a group of (next to) nothing but zeros still needs a scale to divide by.
 SMALLEST_SCALE = 2.0**-24

@@ -15,7 +15,8 @@ from torch import Tensor
 from export.graphs.graph import GraphBuilder
 from export.graphs.int8_layers import int8_linear
 from export.weights.int8 import Int8Linear, Int8Weight
-from export.weights.pairs import PAIR_SUM, largest_pair, limit_pairs, overflowing_pairs
+from export.weights.pairs import largest_pair, limit_pairs, overflowing_pairs
+from omnilmm_lite.bundle.layout import PAIR_SUM
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP32
 from quantize.gptq.gptq import proxy_loss, quantize_weight
