@@ -38,7 +38,7 @@ Turns = Sequence[tuple[str, str]]  # (role, text)
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class DraftModel:
     """A model and its prompt's form."""
 
     text: TextModel
@@ -67,25 +67,25 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=96, help="an answer's greatest length (default: 96)")
     parser.add_argument("--steps-only", action="store_true", help="no answers: random weights give none that tell")
     args = parser.parse_args()
-    subject = smollm2(args.smollm2) if args.smollm2 else bundle(args.bundle)
-    for line in steps(subject.text, args.context, args.repeat):
+    model = smollm2(args.smollm2) if args.smollm2 else bundle(args.bundle)
+    for line in steps(model.text, args.context, args.repeat):
         print(line, flush=True)
     if not args.steps_only:
-        for line in answers(subject, args.questions, args.new_tokens):
+        for line in answers(model, args.questions, args.new_tokens):
             print(line, flush=True)
 
 
-def bundle(path: str | None) -> Subject:
+def bundle(path: str | None) -> DraftModel:
     model = load(path, device="cpu", context=CONTEXT)
 
     def encode(turns: Turns) -> list[int]:
         messages = [{"role": role, "content": text} for role, text in turns]
         return encode_chat(model.text.tokenizer, messages, model.config, image=False)
 
-    return Subject(model.text, encode)
+    return DraftModel(model.text, encode)
 
 
-def smollm2(folder: Path) -> Subject:
+def smollm2(folder: Path) -> DraftModel:
     """Its graph is made anew, in seconds."""
     from benchmarks.quantization.smollm2 import SmolLM2
     from export.graphs.decoder import build_decoder
@@ -122,7 +122,7 @@ def smollm2(folder: Path) -> Subject:
             ids += [begin, *text.tokenizer.encode_text(f"{role}\n{said}"), end, *text.tokenizer.encode_text("\n")]
         return [*ids, begin, *text.tokenizer.encode_text("assistant\n")]
 
-    return Subject(text, encode)
+    return DraftModel(text, encode)
 
 
 def steps(text: TextModel, context: int, repeat: int) -> Iterator[str]:
@@ -158,7 +158,7 @@ def steps(text: TextModel, context: int, repeat: int) -> Iterator[str]:
         )
 
 
-def answers(subject: Subject, questions: int, new_tokens: int) -> Iterator[str]:
+def answers(model: DraftModel, questions: int, new_tokens: int) -> Iterator[str]:
     """Markdown: one row a task and way to draw."""
     yield "| task | drawn | tokens | drafted | right | runs saved | tokens/s plain | with | gain | same | same, warm |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
@@ -169,10 +169,10 @@ def answers(subject: Subject, questions: int, new_tokens: int) -> Iterator[str]:
     }
     texts = [each for each in read_source(None) if isinstance(each, Conversation) and each.image is None]
     for task, turns in TASKS.items():
-        prompts = [subject.encode(turns(each.question, each.answer or "")) for each in texts[:questions]]
+        prompts = [model.encode(turns(each.question, each.answer or "")) for each in texts[:questions]]
         for way, params in ways.items():
             params = dataclasses.replace(params, max_new_tokens=new_tokens)
-            yield _row(task, way, [_trio(subject.text, ids, params) for ids in prompts])
+            yield _row(task, way, [_trio(model.text, ids, params) for ids in prompts])
 
 
 def _trio(text: TextModel, ids: list[int], params: SamplingParams) -> tuple[Answer, Answer, Answer]:

@@ -24,8 +24,8 @@ from export.weights.weight import Array, QuantizedWeight
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.proof import attention, floats, int8, nbits, speed
-from omnilmm_lite.proof.operators import OPERATORS, subjects
-from omnilmm_lite.proof.subject import Operator
+from omnilmm_lite.proof.operators import OPERATORS, proof_graphs
+from omnilmm_lite.proof.proof_graph import Operator
 
 FLOAT, HALF, UINT8, INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT32
 Weights = Mapping[str, Array]
@@ -39,7 +39,7 @@ def write_graphs(folder: Path) -> None:
 
 def build_graphs() -> dict[str, bytes]:
     """Each graph by its name, serialized."""
-    weights = {subject.graph: subject.weights for subject in (*subjects(), *speed.subjects())}
+    weights = {proof_graph.graph: proof_graph.weights for proof_graph in (*proof_graphs(), *speed.proof_graphs())}
     with tempfile.TemporaryDirectory() as folder:
         return {name: _build(Path(folder) / f"{name}.onnx", weights[name]) for name in BUILDERS}
 

@@ -19,11 +19,11 @@ NPY_HEADER = 128  # of the embedding table, see numpy.lib.format
 ONNX_LAYER = 8_000
 TOKENIZER_AND_MANIFEST = 1_500_000
 
-# What the quantizer keeps at most by default while it runs: hidden states of two streams (the original decoder and the
-# quantized one), for 128 sequences of 512 tokens, in fp32: 6.4 GB at OmniLMM's width. For an
-# int8 tower, statistics of each block on 8 pictures.
+# What the quantizer keeps at most by default while it runs: hidden states of two decoders (the original and the
+# quantized one), for 128 sequences of 512 tokens, in fp32: 6.4 GB at OmniLMM's width. For an int8 tower, statistics of
+# each block on 8 pictures.
 CALIBRATION_TOKENS = 128 * 512
-STREAMS = 2
+DECODERS = 2
 CALIBRATION_PICTURES = 8
 
 
@@ -102,7 +102,7 @@ def decoder_work(config: DecoderConfig) -> int:
     for rows, columns in _linear_shapes(config):
         groups = columns // group_size(columns)
         total += config.num_hidden_layers * (rows * columns // 2 + rows * groups * 5 // 2 + 4 * columns)
-    return total + STREAMS * 4 * CALIBRATION_TOKENS * (2 * config.hidden_size + config.q_dim)
+    return total + DECODERS * 4 * CALIBRATION_TOKENS * (2 * config.hidden_size + config.q_dim)
 
 
 def tower_work(config: VisionConfig, pictures: int = CALIBRATION_PICTURES) -> int:

@@ -5,9 +5,9 @@ that saturate where VNNI is missing gave no error and bad answers. So each opera
 """
 
 from omnilmm_lite.proof.operators import check_operators, prove_operators, saturates
+from omnilmm_lite.proof.proof_graph import Family, Operator
 from omnilmm_lite.proof.result import OperatorProof, Verdict, verdict
 from omnilmm_lite.proof.speed import ProductSpeed, measure_products
-from omnilmm_lite.proof.subject import Family, Operator
 
 __all__ = [
     "Family",

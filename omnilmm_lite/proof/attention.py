@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.proof.subject import UNIT, Array, Case, Doubles, Expected, Operator, Subject
+from omnilmm_lite.proof.proof_graph import UNIT, Array, Case, Doubles, Expected, Operator, ProofGraph
 
 GRAPH, CACHED_GRAPH = "attention", "cached_attention"
 TOWER_HEADS, TOWER_HEAD_DIM = 2, 112
@@ -36,7 +36,7 @@ class Attended:
     tolerance: float
 
 
-def subjects() -> Iterator[Subject]:
+def proof_graphs() -> Iterator[ProofGraph]:
     yield _unmasked()
     yield _cached()
 
@@ -64,14 +64,14 @@ def _loss(q: Doubles, k: Doubles, roundings: int) -> Doubles:
 # ---- without a mask ----
 
 
-def _unmasked() -> Subject:
+def _unmasked() -> ProofGraph:
     """The tower's takes a bias for q, k and v; the resampler's has fewer queries than keys."""
     rng = np.random.default_rng(5)
     width = TOWER_HEADS * TOWER_HEAD_DIM
     bias = rng.normal(0, 0.3, 3 * width).astype(np.float32)
     cases = [_case(rng, bias, tokens, keys) for tokens, keys in ((1, 1), (37, 70), (3, 1300))]
     cases.append(_decided(rng, bias))
-    return Subject((Operator.ATTENTION,), GRAPH, {"tower.bias": bias}, tuple(cases))
+    return ProofGraph((Operator.ATTENTION,), GRAPH, {"tower.bias": bias}, tuple(cases))
 
 
 def _case(rng: np.random.Generator, bias: Array, tokens: int, keys: int) -> Case:
@@ -139,12 +139,12 @@ def rope_tables() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
-def _cached() -> Subject:
+def _cached() -> ProofGraph:
     """A prompt into an empty cache, one token behind others, several behind others."""
     rng = np.random.default_rng(6)
     cos, sin = rope_tables()
     cases = tuple(_step(rng, past, tokens) for past, tokens in ((0, 1), (0, 23), (17, 1), (20, 9), (CONTEXT - 1, 1)))
-    return Subject((Operator.CACHED_ATTENTION,), CACHED_GRAPH, {"rope.cos": cos, "rope.sin": sin}, cases)
+    return ProofGraph((Operator.CACHED_ATTENTION,), CACHED_GRAPH, {"rope.cos": cos, "rope.sin": sin}, cases)
 
 
 def _step(rng: np.random.Generator, past: int, tokens: int) -> Case:

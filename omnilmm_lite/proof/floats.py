@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.proof.subject import UNIT, WHOLE, Array, Case, Doubles, Expected, Operator, Subject
+from omnilmm_lite.proof.proof_graph import UNIT, WHOLE, Array, Case, Doubles, Expected, Operator, ProofGraph
 
 PRODUCTS_GRAPH, PATCHES_GRAPH, NORMS_GRAPH = "float_products", "patches", "norms"
 ACTIVATIONS_GRAPH, FORMATS_GRAPH = "activations", "formats"
@@ -24,7 +24,7 @@ ACTIVATION_TOLERANCE = 8 * UNIT
 EXTREMES = (0.0, -0.0, 1e-30, -1e-30, 30.0, -30.0, 1e4, -1e4, 1e30, -1e30, 88.0, -88.0, -0.7518, 5.9, -5.9)
 
 
-def subjects() -> Iterator[Subject]:
+def proof_graphs() -> Iterator[ProofGraph]:
     yield from _products()
     yield from _patches()
     yield _norms()
@@ -35,7 +35,7 @@ def subjects() -> Iterator[Subject]:
 # ---- products ----
 
 
-def _products() -> Iterator[Subject]:
+def _products() -> Iterator[ProofGraph]:
     rng = np.random.default_rng(7)
     whole = {"product.weight": rng.integers(-128, 128, PRODUCT), "rotation.weight": rng.choice([-1, 1], ROTATION) / 8}
     ordinary = {"product.weight": rng.normal(0, 1, PRODUCT), "rotation.weight": rng.normal(0, 1, ROTATION)}
@@ -50,7 +50,7 @@ def _products() -> Iterator[Subject]:
                     for name, x in feeds.items()
                 )
                 cases.append(Case(feeds, expected))
-            yield Subject((operator,), PRODUCTS_GRAPH, floats, tuple(cases), mapped)
+            yield ProofGraph((operator,), PRODUCTS_GRAPH, floats, tuple(cases), mapped)
 
 
 def _whole_rows(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -78,7 +78,7 @@ def _summing(roundings: int) -> str:
     return f"a rounding for each of {roundings} sums and products, of all products' magnitudes"
 
 
-def _patches() -> Iterator[Subject]:
+def _patches() -> Iterator[ProofGraph]:
     rng = np.random.default_rng(8)
     shapes = ((HIDDEN, 3, PATCH, PATCH), (HIDDEN,), (2, 3, SIDE, SIDE))
     whole = [rng.integers(-8, 9, shape).astype(np.float32) for shape in shapes]
@@ -88,13 +88,13 @@ def _patches() -> Iterator[Subject]:
     yield _convolution(ordinary, "ordinary values", roundings * UNIT, _summing(roundings))
 
 
-def _convolution(arrays: list[NDArray[np.float32]], what: str, tolerance: float, reason: str) -> Subject:
+def _convolution(arrays: list[NDArray[np.float32]], what: str, tolerance: float, reason: str) -> ProofGraph:
     kernel, bias, pixels = arrays
     wide = [array.astype(np.float64) for array in arrays]
     value, magnitude = _convolved(*wide), _convolved(*map(np.abs, wide))
     expected = Expected(Operator.CONVOLUTION, what, "patches", value, magnitude, tolerance, reason)
     weights = {"conv.weight": kernel, "conv.bias": bias}
-    return Subject((Operator.CONVOLUTION,), PATCHES_GRAPH, weights, (Case({"pixels": pixels}, (expected,)),))
+    return ProofGraph((Operator.CONVOLUTION,), PATCHES_GRAPH, weights, (Case({"pixels": pixels}, (expected,)),))
 
 
 def _convolved(kernel: Doubles, bias: Doubles, pixels: Doubles) -> Doubles:
@@ -109,7 +109,7 @@ def _convolved(kernel: Doubles, bias: Doubles, pixels: Doubles) -> Doubles:
 # ---- norms ----
 
 
-def _norms() -> Subject:
+def _norms() -> ProofGraph:
     rng = np.random.default_rng(9)
     scale = rng.normal(1, 0.3, NORM_WIDTH).astype(np.float32)
     bias = rng.normal(0, 0.3, NORM_WIDTH).astype(np.float32)
@@ -127,7 +127,7 @@ def _norms() -> Subject:
     cases = tuple(_norm_case(rng, each.astype(np.float32), scale, bias) for each in (rows, extremes[None]))
     operators = (Operator.LAYER_NORM, Operator.RMS_NORM, Operator.SKIP_RMS_NORM)
     weights = {"layer_norm.weight": scale, "layer_norm.bias": bias, "rms_norm.weight": scale, "skip.weight": scale}
-    return Subject(operators, NORMS_GRAPH, weights, cases)
+    return ProofGraph(operators, NORMS_GRAPH, weights, cases)
 
 
 def _norm_case(rng: np.random.Generator, x: NDArray[np.float32], scale: Array, bias: Array) -> Case:
@@ -170,7 +170,7 @@ def _norm(operator: Operator, output: str, value: Doubles, magnitude: Doubles, r
 # ---- activations ----
 
 
-def _activations() -> Subject:
+def _activations() -> ProofGraph:
     rng = np.random.default_rng(10)
     x = np.concatenate([EXTREMES, np.linspace(-10, 10, 241), rng.normal(0, 2, 64)]).astype(np.float32)  # (320,)
     bias = np.resize(np.asarray([0, 0.25, -0.5], np.float32), len(x))
@@ -185,7 +185,7 @@ def _activations() -> Subject:
     )
     weights = {"gelu.bias": bias}
     case = Case({"x": x[None]}, expected)
-    return Subject((Operator.GELU, Operator.SILU), ACTIVATIONS_GRAPH, weights, (case,))
+    return ProofGraph((Operator.GELU, Operator.SILU), ACTIVATIONS_GRAPH, weights, (case,))
 
 
 def _activation(operator: Operator, output: str, value: Doubles, x: Doubles, reason: str) -> Expected:
@@ -196,7 +196,7 @@ def _activation(operator: Operator, output: str, value: Doubles, x: Doubles, rea
 # ---- formats ----
 
 
-def _formats() -> Subject:
+def _formats() -> ProofGraph:
     """Every fp16 number there is, and float32 numbers that a processor may be told to take for zeros."""
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     halves = halves[~np.isnan(halves)]
@@ -216,4 +216,4 @@ def _formats() -> Subject:
         Expected(Operator.ARITHMETIC, what, "sum", feeds["a"] + feeds["b"], 0.0, 0.0, once),
         Expected(Operator.ARITHMETIC, what, "product", product, 0.0, 0.0, once),
     )
-    return Subject((Operator.WIDENING, Operator.ARITHMETIC), FORMATS_GRAPH, {}, (Case(feeds, expected),))
+    return ProofGraph((Operator.WIDENING, Operator.ARITHMETIC), FORMATS_GRAPH, {}, (Case(feeds, expected),))

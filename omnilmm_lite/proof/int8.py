@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.bundle.layout import PAIR_SUM
-from omnilmm_lite.proof.subject import Array, Case, Expected, Operator, Subject
+from omnilmm_lite.proof.proof_graph import Array, Case, Expected, Operator, ProofGraph
 
 GRAPH, ROUNDING_GRAPH = "int8_product", "rounding"
 # (in, out) of each product, and its activations' zero point: remainders in all directions, and the widest layer.
@@ -27,7 +27,7 @@ EXACT_PRODUCT = "0: sums of whole numbers in 32 bits, rounded to float32 once, t
 EXACT_ROUNDING = "0: one division, correctly rounded, halves to the even neighbour, clamped to 0 .. 255"
 
 
-def subjects() -> Iterator[Subject]:
+def proof_graphs() -> Iterator[ProofGraph]:
     for operator, mapped in ((Operator.INT8_PRODUCT, False), (Operator.INT8_PRODUCT_MAPPED, True)):
         rng = np.random.default_rng(0)
         codes = [limited_codes(rng, *shape) for shape in SHAPES]
@@ -35,14 +35,14 @@ def subjects() -> Iterator[Subject]:
     yield _rounding()
 
 
-def unlimited(operator: Operator = Operator.INT8_PRODUCT) -> Subject:
+def unlimited(operator: Operator = Operator.INT8_PRODUCT) -> ProofGraph:
     """The same products with all codes that 8 bits have: right only where pairs aren't added in 16 bits."""
     rng = np.random.default_rng(1)
     codes = [rng.choice(np.asarray([-127, 127], np.int8), shape) for shape in SHAPES]
     return product(operator, codes, rng, mapped=False)
 
 
-def product(operator: Operator, codes: Sequence[Array], rng: np.random.Generator, mapped: bool) -> Subject:
+def product(operator: Operator, codes: Sequence[Array], rng: np.random.Generator, mapped: bool) -> ProofGraph:
     """`codes` int8 (in, out), one for each of SHAPES."""
     scales = [rng.uniform(1e-3, 1e-1, (each.shape[1],)).astype(np.float32) for each in codes]
     weights: dict[str, Array] = {}
@@ -50,7 +50,7 @@ def product(operator: Operator, codes: Sequence[Array], rng: np.random.Generator
         weights |= {f"product.{index}.codes": code, f"product.{index}.scale": scale}
     kinds = [(rows, 0) for rows in ROWS] + [(1, first) for first in range(1, 5)]
     cases = tuple(_case(operator, codes, scales, rng, rows, first) for rows, first in kinds)
-    return Subject((operator,), GRAPH, weights, cases, mapped)
+    return ProofGraph((operator,), GRAPH, weights, cases, mapped)
 
 
 def limited_codes(rng: np.random.Generator, columns: int, outputs: int) -> NDArray[np.int8]:
@@ -104,7 +104,7 @@ def _activation_row(rng: np.random.Generator, columns: int, kind: int) -> Array:
 # ---- rounding ----
 
 
-def _rounding() -> Subject:
+def _rounding() -> ProofGraph:
     rng = np.random.default_rng(2)
     halves = np.resize(np.arange(-125.5, 127), (3, ROUNDED_COLUMNS)) / 8
     rows = np.stack(
@@ -130,7 +130,7 @@ def _rounding() -> Subject:
         ]
     ).astype(np.float32)
     gelu = Case({"x": behind_gelu}, _rounded(behind_gelu, "behind_gelu", *_gelu_scale(behind_gelu)))
-    return Subject((Operator.ROUNDING,), ROUNDING_GRAPH, {}, (symmetric, gelu))
+    return ProofGraph((Operator.ROUNDING,), ROUNDING_GRAPH, {}, (symmetric, gelu))
 
 
 def _ending_in(rows: Array, last: float) -> Array:

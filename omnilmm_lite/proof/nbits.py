@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.proof.subject import UNIT, WHOLE, Array, Case, Doubles, Expected, Operator, Subject
+from omnilmm_lite.proof.proof_graph import UNIT, WHOLE, Array, Case, Doubles, Expected, Operator, ProofGraph
 
 COLUMNS, OUTPUTS = 512, 35  # in, out. 127 * 255 * 512 is just below 2^24
 ROWS = (1, 4, 32, 130)
@@ -71,13 +71,13 @@ class Weight:
         return (self.codes - self.each(self.zeros)) * self.each(self.scales)
 
 
-def subjects() -> Iterator[Subject]:
+def proof_graphs() -> Iterator[ProofGraph]:
     for operator in GRAPHS:
         yield _whole(operator)
         yield _ordinary(operator)
 
 
-def _whole(operator: Operator) -> Subject:
+def _whole(operator: Operator) -> ProofGraph:
     rng = np.random.default_rng(3)
     weights = [_whole_weight(rng, form) for form in FORMS]
     cases = []
@@ -90,7 +90,7 @@ def _whole(operator: Operator) -> Subject:
             what = "whole numbers and extremes"
             expected.append(Expected(operator, what, _output(weight), value[None], weight.scales[:, 0], 0.0, WHOLE))
         cases.append(Case({"x": x[None]}, tuple(expected)))
-    return _subject(operator, weights, cases)
+    return _proof_graph(operator, weights, cases)
 
 
 def _whole_weight(rng: np.random.Generator, form: Form) -> Weight:
@@ -115,7 +115,7 @@ def _whole_activations(rng: np.random.Generator, rows: int) -> NDArray[np.float3
     return x.astype(np.float32)
 
 
-def _ordinary(operator: Operator) -> Subject:
+def _ordinary(operator: Operator) -> ProofGraph:
     rng = np.random.default_rng(4)
     weights = []
     for form in FORMS:
@@ -130,7 +130,7 @@ def _ordinary(operator: Operator) -> Subject:
         x = rng.normal(0, 1, (rows, COLUMNS)) * np.resize([1, 1, 1, 1, 1, 1, 12], COLUMNS)  # with loud channels
         x = x.astype(np.float32)
         cases.append(Case({"x": x[None]}, tuple(_near(operator, weight, x) for weight in weights)))
-    return _subject(operator, weights, cases)
+    return _proof_graph(operator, weights, cases)
 
 
 def _near(operator: Operator, weight: Weight, x: NDArray[np.float32]) -> Expected:
@@ -150,11 +150,11 @@ def _near(operator: Operator, weight: Weight, x: NDArray[np.float32]) -> Expecte
     return Expected(operator, what, _output(weight), value[None], magnitude[None], tolerance, reason)
 
 
-def _subject(operator: Operator, weights: list[Weight], cases: list[Case]) -> Subject:
+def _proof_graph(operator: Operator, weights: list[Weight], cases: list[Case]) -> ProofGraph:
     tensors: dict[str, Array] = {}
     for weight in weights:
         tensors |= weight.tensors()
-    return Subject((operator,), GRAPHS[operator], tensors, tuple(cases))
+    return ProofGraph((operator,), GRAPHS[operator], tensors, tuple(cases))
 
 
 def _output(weight: Weight) -> str:

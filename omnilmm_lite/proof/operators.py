@@ -1,4 +1,4 @@
-"""Runs every subject and says what was right."""
+"""Runs every graph of the proof and says what was right."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from omnilmm_lite.engine.device import import_onnxruntime, providers, session_op
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.machine.support import unsupported_reason
 from omnilmm_lite.proof import attention, floats, int8, nbits
+from omnilmm_lite.proof.proof_graph import Array, Case, Expected, Operator, ProofGraph
 from omnilmm_lite.proof.result import OperatorProof
-from omnilmm_lite.proof.subject import Array, Case, Expected, Operator, Subject
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -28,7 +28,7 @@ def prove_operators(threads: int | None = None) -> tuple[OperatorProof, ...]:
     `threads`: onnxruntime's, None for its own choice. One proof for each operator and kind of values: the worst case.
     InputError where no onnxruntime is installed.
     """
-    return tuple(_worst(proof for subject in subjects() for proof in prove(subject, threads)))
+    return tuple(_worst(proof for proof_graph in proof_graphs() for proof in prove(proof_graph, threads)))
 
 
 def check_operators(threads: int | None = None) -> None:
@@ -45,34 +45,34 @@ def saturates(threads: int | None = None) -> bool:
     return any(not proof.holds and proof.failure is None for proof in prove(int8.unlimited(), threads))
 
 
-def subjects() -> Iterator[Subject]:
+def proof_graphs() -> Iterator[ProofGraph]:
     for part in (int8, nbits, floats, attention):
-        yield from part.subjects()
+        yield from part.proof_graphs()
 
 
-def prove(subject: Subject, threads: int | None = None) -> list[OperatorProof]:
+def prove(proof_graph: ProofGraph, threads: int | None = None) -> list[OperatorProof]:
     try:
-        session = open_subject(subject, threads)
+        session = open_proof_graph(proof_graph, threads)
         return [
             _compare(expected, found)
-            for case in subject.cases
+            for case in proof_graph.cases
             for expected, found in zip(case.expected, _run(session, case), strict=True)
         ]
     except OmniLMMError:
         raise
     except Exception as error:  # onnxruntime's exceptions share no base class
         message = str(error).strip().splitlines() or [type(error).__name__]
-        return [_not_run(operator, message[0]) for operator in subject.operators]
+        return [_not_run(operator, message[0]) for operator in proof_graph.operators]
 
 
-def open_subject(subject: Subject, threads: int | None) -> onnxruntime.InferenceSession:
+def open_proof_graph(proof_graph: ProofGraph, threads: int | None) -> onnxruntime.InferenceSession:
     ort = import_onnxruntime()
     options = session_options(ort, threads)
-    if subject.mapped:
+    if proof_graph.mapped:
         options.add_session_config_entry("session.disable_prepacking", "1")
-    values = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(weight)) for weight in subject.weights.values()]
-    options.add_external_initializers(list(subject.weights), values)
-    graph = (OPERATORS / f"{subject.graph}.onnx").read_bytes()
+    values = [ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(weight)) for weight in proof_graph.weights.values()]
+    options.add_external_initializers(list(proof_graph.weights), values)
+    graph = (OPERATORS / f"{proof_graph.graph}.onnx").read_bytes()
     return ort.InferenceSession(graph, options, providers=providers(Device.CPU))
 
 

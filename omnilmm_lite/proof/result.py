@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from omnilmm_lite.engine.device import import_onnxruntime
-from omnilmm_lite.proof.subject import Operator
+from omnilmm_lite.proof.proof_graph import Operator
 
 
 @dataclass(frozen=True)

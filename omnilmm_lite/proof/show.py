@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from omnilmm_lite.machine.processor import has_int8_dot_products
+from omnilmm_lite.proof.proof_graph import Family
 from omnilmm_lite.proof.result import OperatorProof, Verdict, verdict
 from omnilmm_lite.proof.speed import ProductSpeed
-from omnilmm_lite.proof.subject import Family
 
 X86, AVX2 = "sse4_2", "avx2"  # of omnilmm_lite.machine.processor.FLAGS
 WITHOUT_VNNI = "without VNNI, three instructions do what one does"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnilmm_lite.proof.int8 import limited_codes
-from omnilmm_lite.proof.operators import open_subject
-from omnilmm_lite.proof.subject import Array, Operator, Subject
+from omnilmm_lite.proof.operators import open_proof_graph
+from omnilmm_lite.proof.proof_graph import Array, Operator, ProofGraph
 
 INT8_GRAPH, FLOAT_GRAPH = "speed_int8", "speed_float"
 ROWS, COLUMNS, OUTPUTS = 256, 1024, 1024
@@ -37,24 +37,24 @@ def measure_products(threads: int | None) -> ProductSpeed:
     """By turns, so that what else the machine does slows both alike; a session at a time, whose idle threads spin."""
     codes = np.random.default_rng(0).integers(0, 256, (ROWS, COLUMNS)).astype(np.uint8)
     feeds: tuple[dict[str, Array], ...] = ({"codes.0": codes}, {"x": codes.astype(np.float32) - 128})
-    pairs = list(zip(subjects(), feeds, strict=True))
-    rates = [[_rate(subject, feed, threads) for subject, feed in pairs] for _ in range(TURNS)]
+    pairs = list(zip(proof_graphs(), feeds, strict=True))
+    rates = [[_rate(proof_graph, feed, threads) for proof_graph, feed in pairs] for _ in range(TURNS)]
     return ProductSpeed(max(int8 for int8, _ in rates), max(fp32 for _, fp32 in rates), threads)
 
 
-def subjects() -> Iterator[Subject]:
+def proof_graphs() -> Iterator[ProofGraph]:
     """Weights lie where they are given, as in the graphs for pictures and prompts."""
     codes = limited_codes(np.random.default_rng(0), COLUMNS, OUTPUTS)
     scale = np.ones(OUTPUTS, np.float32)
     int8: dict[str, Array] = {"product.0.codes": codes, "product.0.scale": scale}
-    yield Subject((Operator.INT8_PRODUCT_MAPPED,), INT8_GRAPH, int8, (), mapped=True)
+    yield ProofGraph((Operator.INT8_PRODUCT_MAPPED,), INT8_GRAPH, int8, (), mapped=True)
     fp32: dict[str, Array] = {"product.weight": codes.astype(np.float32)}
-    yield Subject((Operator.FLOAT_PRODUCT,), FLOAT_GRAPH, fp32, ())
+    yield ProofGraph((Operator.FLOAT_PRODUCT,), FLOAT_GRAPH, fp32, ())
 
 
-def _rate(subject: Subject, feeds: dict[str, Array], threads: int | None) -> float:
+def _rate(proof_graph: ProofGraph, feeds: dict[str, Array], threads: int | None) -> float:
     """10^9 operations a second, the best of some runs."""
-    session = open_subject(subject, threads)
+    session = open_proof_graph(proof_graph, threads)
     session.run(None, feeds)
     times: list[float] = []
     while sum(times) < SECONDS or len(times) < FEWEST:

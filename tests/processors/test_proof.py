@@ -33,13 +33,13 @@ from omnilmm_lite.proof import (
 )
 from omnilmm_lite.proof import int8 as int8_proof
 from omnilmm_lite.proof.attention import CACHED_GRAPH
-from omnilmm_lite.proof.operators import OPERATORS, prove, subjects
+from omnilmm_lite.proof.operators import OPERATORS, proof_graphs, prove
+from omnilmm_lite.proof.proof_graph import Array, ProofGraph
 from omnilmm_lite.proof.show import describe, describe_speed, describe_sums, slow_because, verdict_rows
 from omnilmm_lite.proof.speed import ProductSpeed
-from omnilmm_lite.proof.subject import Array, Subject
 
-SUBJECTS = list(subjects())
-NAMES = [f"{subject.graph}-{subject.operators[0].value}-{i}" for i, subject in enumerate(SUBJECTS)]
+PROOF_GRAPHS = list(proof_graphs())
+NAMES = [f"{proof_graph.graph}-{proof_graph.operators[0].value}-{i}" for i, proof_graph in enumerate(PROOF_GRAPHS)]
 
 
 def test_everything_is_right_here() -> None:
@@ -66,10 +66,10 @@ def test_the_shipped_graphs_are_those_that_the_builder_writes() -> None:
 # ---- what it notices ----
 
 
-@pytest.mark.parametrize("subject", SUBJECTS, ids=NAMES)
-def test_a_wrong_answer_is_noticed(subject: Subject) -> None:
+@pytest.mark.parametrize("proof_graph", PROOF_GRAPHS, ids=NAMES)
+def test_a_wrong_answer_is_noticed(proof_graph: ProofGraph) -> None:
     """Every expected output, off by little more than its tolerance in one place."""
-    for case in subject.cases:
+    for case in proof_graph.cases:
         for position, expected in enumerate(case.expected):
             moved = np.array(expected.value, np.float64)
             middle = np.unravel_index(moved.size // 2, moved.shape)
@@ -77,17 +77,17 @@ def test_a_wrong_answer_is_noticed(subject: Subject) -> None:
             moved[middle] = np.nextafter(moved[middle] + 2.5 * magnitude * expected.tolerance, np.inf)
             wrong = list(case.expected)
             wrong[position] = replace(expected, value=moved)
-            changed = replace(subject, cases=(replace(case, expected=tuple(wrong)),))
+            changed = replace(proof_graph, cases=(replace(case, expected=tuple(wrong)),))
             found = [(proof.operator, proof.what) for proof in prove(changed) if not proof.holds]
             assert found == [(expected.operator, expected.what)]
 
 
 @pytest.mark.parametrize("name", ["product.4.codes", "product.3.codes"])
 def test_one_wrong_int8_code_is_noticed(name: str) -> None:
-    subject = next(int8_proof.subjects())
-    codes = subject.weights[name].copy()
+    proof_graph = next(int8_proof.proof_graphs())
+    codes = proof_graph.weights[name].copy()
     codes[-1, -1] ^= 1
-    assert any(not proof.holds for proof in prove(replace(subject, weights={**subject.weights, name: codes})))
+    assert any(not proof.holds for proof in prove(replace(proof_graph, weights={**proof_graph.weights, name: codes})))
 
 
 def test_pairs_that_saturate_would_be_noticed() -> None:
@@ -100,7 +100,7 @@ def test_pairs_that_saturate_would_be_noticed() -> None:
         pairs = products[0::2] + products[1::2]
         return bool((np.clip(pairs, -(1 << 15), (1 << 15) - 1) == pairs).all())
 
-    limited = [next(int8_proof.subjects()).weights[f"product.{i}.codes"] for i in range(len(int8_proof.SHAPES))]
+    limited = [next(int8_proof.proof_graphs()).weights[f"product.{i}.codes"] for i in range(len(int8_proof.SHAPES))]
     unlimited = int8_proof.unlimited().weights["product.2.codes"]
     assert all(map(as_avx2_does, limited))
     assert not as_avx2_does(unlimited)
@@ -109,8 +109,8 @@ def test_pairs_that_saturate_would_be_noticed() -> None:
 
 
 def test_a_graph_that_does_not_run_is_a_finding() -> None:
-    subject = next(subject for subject in SUBJECTS if subject.graph == CACHED_GRAPH)
-    proof = prove(replace(subject, weights={}))[0]
+    proof_graph = next(proof_graph for proof_graph in PROOF_GRAPHS if proof_graph.graph == CACHED_GRAPH)
+    proof = prove(replace(proof_graph, weights={}))[0]
     assert not proof.holds
     assert "doesn't run" in proof.facts
     assert verdict([proof]) is Verdict.WRONG
@@ -127,9 +127,9 @@ def test_not_a_number_is_wrong() -> None:
 
 def _answers(graph: str, case: int, output: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Weights and inputs in float64, and what the proof says must come out."""
-    subject = next(subject for subject in SUBJECTS if subject.graph == graph)
-    found = subject.cases[case]
-    arrays = {**subject.weights, **found.feeds}
+    proof_graph = next(proof_graph for proof_graph in PROOF_GRAPHS if proof_graph.graph == graph)
+    found = proof_graph.cases[case]
+    arrays = {**proof_graph.weights, **found.feeds}
     given = {name: torch.from_numpy(np.asarray(array, np.float64)) for name, array in arrays.items()}
     value = next(expected.value for expected in found.expected if expected.output == output)
     return given, torch.from_numpy(np.asarray(value, np.float64))
@@ -196,8 +196,8 @@ def test_answers_are_torchs(
 def test_rounding_is_the_quantizers() -> None:
     from export.weights.int8 import AFTER_GELU, SYMMETRIC
 
-    subject = next(subject for subject in SUBJECTS if subject.graph == int8_proof.ROUNDING_GRAPH)
-    for case, grid in zip(subject.cases, (SYMMETRIC, AFTER_GELU), strict=True):
+    proof_graph = next(proof_graph for proof_graph in PROOF_GRAPHS if proof_graph.graph == int8_proof.ROUNDING_GRAPH)
+    for case, grid in zip(proof_graph.cases, (SYMMETRIC, AFTER_GELU), strict=True):
         codes, scale = (expected.value for expected in case.expected)
         x = torch.from_numpy(case.feeds["x"])
         assert np.array_equal(grid.scale(x).numpy()[:, 0], scale)
@@ -287,7 +287,7 @@ def test_speed_is_measured() -> None:
 
 
 def test_whether_pairs_saturate_follows_from_wrong_numbers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operators, "prove", lambda subject, threads: [replace(wrong_proof(), failure="no kernel")])
+    monkeypatch.setattr(operators, "prove", lambda proof_graph, threads: [replace(wrong_proof(), failure="no kernel")])
     assert not saturates()
-    monkeypatch.setattr(operators, "prove", lambda subject, threads: [wrong_proof()])
+    monkeypatch.setattr(operators, "prove", lambda proof_graph, threads: [wrong_proof()])
     assert saturates()

@@ -13,7 +13,7 @@ from export.weights import int8
 from export.weights.pairs import limit_pairs
 
 SHAPES = ((300, 9, 17), (1792, 6, 5), (15360, 4, 3))  # in, out, rows
-UNIT = 2.0**-24  # a sum's rounding, as omnilmm_lite.proof.subject says
+UNIT = 2.0**-24  # a sum's rounding, as omnilmm_lite.proof.proof_graph says
 
 
 def main() -> None:

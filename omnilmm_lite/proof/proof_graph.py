@@ -96,7 +96,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ProofGraph:
     """One session: a graph of builtin/operators, its weights by name, and what is run through it.
 
     `mapped`: weights are used as they are given, as `omnilmm_lite.engine.device.open_session` says.
