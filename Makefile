@@ -11,8 +11,9 @@ QUESTION ?= What is this?
 run: .venv/runtime.stamp
 	$(BIN)/omnilmm-lite run $(PICTURE) -p "$(QUESTION)" --greedy
 
+# A file's tests stay on one core, and each core has a gigabyte or two: no more than four at once.
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/dev.stamp
 	$(BIN)/python -m pytest -q -m slow
