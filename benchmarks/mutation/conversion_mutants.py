@@ -38,7 +38,7 @@ MUTANTS = (
         REFERENCE,
     ),
     Mutant("export/reference/model.py", "return self.norm(x)[:, 1:]", "return self.norm(x)[:, :-1]", REFERENCE),
-    Mutant("export/weights/pairs.py", "PAIR_SUM = 128", "PAIR_SUM = 129", PAIRS),
+    Mutant("omnilmm_lite/bundle/layout.py", "PAIR_SUM = 128", "PAIR_SUM = 129", PAIRS),
     Mutant(
         "export/weights/matmul_nbits.py",
         "np.left_shift(codes[:, 1::2], np.uint8(4))",

@@ -27,7 +27,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a performance core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")
     parser.add_argument("--cuda-graph", action="store_true", help="record a token's step and replay it, on a CUDA card")
     parser.add_argument("--json", action="store_true", help="print one JSON object with every sample")
     timing = parser.add_argument_group("timing")

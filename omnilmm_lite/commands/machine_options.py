@@ -25,7 +25,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
     machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
     machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
-    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a performance core)")
+    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")
     drafts = "guess ahead from what was said before: faster where it repeats itself, and sums are rounded otherwise"
     machine.add_argument("--drafts", action="store_true", help=drafts)
     recorded = "record a token's step and replay it, on a CUDA card: see docs/gpu.md"

@@ -27,4 +27,4 @@ def add_quality_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object with all figures")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with plots")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where bundles run (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a performance core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")
