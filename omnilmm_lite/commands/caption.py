@@ -43,6 +43,14 @@ def caption(args: argparse.Namespace) -> None:
     """Fills the output file. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
     if not args.prompt.strip():
         raise InputError("the prompt is empty: give a question after -p")
+    from omnilmm_lite.files.owner_lock import sole_owner
+
+    # before the file is read, since what another run adds to it behind that would be missed
+    with sole_owner(args.output, lambda line: print(line, file=sys.stderr)):
+        _fill_output(args)
+
+
+def _fill_output(args: argparse.Namespace) -> None:
     from omnilmm_lite.caption.tally import Tally
     from omnilmm_lite.console import ConsoleProgress
 

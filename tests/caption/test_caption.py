@@ -28,6 +28,7 @@ from omnilmm_lite.model import Model
 from omnilmm_lite.picture.listing import Filter, list_pictures
 from omnilmm_lite.sampling_params import SamplingParams
 from tests.commands.test_cli_process import process
+from tests.files.another_run import another_run
 from tests.systems import not_on_windows, odd_names
 
 COUNT = 12
@@ -139,6 +140,25 @@ def test_a_second_run_does_only_what_is_new(folder: Path, out: Path, capsys: pyt
     old = lines(out)[3]
     assert changed["sha256"] != old["sha256"]
     assert (new["sha256"], new["text"]) == (old["sha256"], old["text"])
+
+
+def test_two_at_once_do_no_picture_twice(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = start(folder, out)
+    wait_for_lines(out, 1, first)
+    found = caption(folder, out)  # refused, but where the first was done meanwhile
+    assert first.wait() == 0
+    assert found == (2 if "another run is writing there" in capsys.readouterr().err else 0)
+    assert sorted(line["path"] for line in lines(out)) == [f"{number:02}.png" for number in range(COUNT)]
+
+
+def test_one_who_comes_second_is_told_before_anything_is_read(
+    folder: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with another_run(out) as other:
+        assert caption(folder, out) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"process {other.pid} on" in error
+    assert not out.exists() and caption(folder, out) == 0
 
 
 def test_errors_are_tried_again_when_asked_for_and_when_the_file_changed(folder: Path, out: Path) -> None:
