@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files.printable import printable
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -72,7 +73,10 @@ class GrammarCompiler:
         """Any JSON value that the schema takes. InputError where the schema is wrong, or too much for the library."""
         from llguidance import LLMatcher
 
-        text = LLMatcher.grammar_from_json_schema(dict(schema), defaults=STYLE)
-        if error := LLMatcher.validate_grammar(text, self._tokenizer):
-            raise InputError(f"schema: {' '.join(error.split())[:300]}")
+        try:
+            text = LLMatcher.grammar_from_json_schema(dict(schema), defaults=STYLE)
+        except (ValueError, OverflowError, RecursionError) as error:  # half a character, a number of 400 digits
+            raise InputError(f"schema: it can't be read: {printable(' '.join(str(error).split()), 200)}") from None
+        if wrong := LLMatcher.validate_grammar(text, self._tokenizer):
+            raise InputError(f"schema: {printable(' '.join(wrong.split()), 300)}")
         return Grammar(self._tokenizer, text)

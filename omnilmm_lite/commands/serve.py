@@ -44,7 +44,7 @@ def serve(args: argparse.Namespace) -> None:
     except ImportError as error:
         raise InputError(f"the server needs the package {error.name}: install omnilmm-lite[serve]") from None
     from omnilmm_lite.model import load
-    from omnilmm_lite.serve.access import Access, is_loopback
+    from omnilmm_lite.serve.access import Access, is_loopback, parse_origin
     from omnilmm_lite.serve.engine import Engine
     from omnilmm_lite.serve.log import log_event, set_up
     from omnilmm_lite.serve.request.fetching import fetch_picture
@@ -52,6 +52,7 @@ def serve(args: argparse.Namespace) -> None:
 
     if args.queue < 1:
         raise InputError(f"--queue: {args.queue} is out of range; give 1 or more")
+    origins = tuple(map(parse_origin, args.allow_origin))
     key = _key(args.api_key_file)
     if key is None and not is_loopback(args.host):
         raise InputError(f"--host: {args.host} lets other machines ask; give --api-key-file or set {KEY_VARIABLE}")
@@ -59,7 +60,7 @@ def serve(args: argparse.Namespace) -> None:
         model = load(args.model, **machine_options(args))
         engine = Engine(model, args.queue)
         checker = RequestChecker(model, model.bundle.manifest.name, fetch_picture if args.fetch_images else None)
-        access = Access(key, (args.host.lower(), *(name.lower() for name in args.allow_host)), tuple(args.allow_origin))
+        access = Access(key, (args.host.lower(), *(name.lower() for name in args.allow_host)), origins)
         set_up()
         address = http.address(sock)
         print(address, flush=True)

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.serve.errors import ApiError
 
 LOCAL_NAMES = ("localhost",)
+ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?P<port>\d{1,5}))?/?", re.ASCII)
+DEFAULT_PORTS = {"http": 80, "https": 443}
 KEPT_BY_KEY = ("/v1", "/health")  # the page's own files hold nothing of anybody's
 
 
@@ -64,6 +69,21 @@ class Access:
             return
         raise ApiError(401, "the API key is missing or wrong; send Authorization: Bearer KEY", code="invalid_api_key",
                        headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
+
+
+def parse_origin(text: str) -> str:
+    """The origin as browsers write it in `Origin`: scheme, host and port, in lower case. A slash at its end is taken.
+
+    InputError for anything else, which no browser would ever send: the option would do nothing.
+    """
+    if text.strip() == "*":
+        raise InputError("--allow-origin: * would let every page of the web ask; name each site that may")
+    match = ORIGIN.fullmatch(text.strip().lower())
+    if match is None or int(match["port"] or 0) > 65535:
+        raise InputError(f"--allow-origin: {printable(text)!r} is no site; write it like http://localhost:3000")
+    is_default = match["port"] is not None and int(match["port"]) == DEFAULT_PORTS[match["scheme"]]
+    port = "" if match["port"] is None or is_default else f":{int(match['port'])}"  # as browsers leave it out
+    return f"{match['scheme']}://{match['host']}{port}"
 
 
 def _is_below(path: str, roots: tuple[str, ...]) -> bool:

@@ -80,7 +80,7 @@ class Server:
             for ending, kind in PAGE_TYPES.items():
                 mimetypes.add_type(kind, ending)
             routes += [Route("/", self.page), Mount("/page", StaticFiles(directory=PAGE))]
-        handlers: dict[Any, Any] = {ApiError: _api_error, HTTPException: _http_error}
+        handlers: dict[Any, Any] = {ApiError: _api_error, HTTPException: _http_error, Exception: _unexpected_error}
         return Guard(Starlette(routes=routes, exception_handlers=handlers), self.access)
 
     async def page(self, request: Request) -> Response:
@@ -245,6 +245,11 @@ def _response(error: ApiError) -> Response:
 
 async def _api_error(request: Request, error: ApiError) -> Response:
     return _response(error)
+
+
+async def _unexpected_error(request: Request, error: Exception) -> Response:
+    """starlette says it in plain text otherwise, and raises the error again, for `Guard` to log."""
+    return _response(internal_error())
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

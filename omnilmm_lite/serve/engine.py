@@ -145,19 +145,26 @@ class Engine:
     def is_running(self) -> bool:
         return self._running is not None
 
-    def close(self, grace_s: float) -> None:
-        """Turns away who waits, gives the running answer `grace_s` seconds, then ends it, and the thread."""
+    def close(self, grace_s: float, *, drain: bool = False) -> None:
+        """Takes no more; gives the running answer, with `drain` those that wait, too, `grace_s` seconds; then ends all,
+        and the thread. Without `drain`, who waits is turned away at once."""
         with self._changed:
             self._closing = True
-            waiting = [self._queue.take() for _ in range(len(self._queue))]
+            if not drain:
+                self._turn_away()
             self._changed.notify()
-        for job in waiting:
-            job.listen(Failed(shutting_down()))
         self._thread.join(grace_s)
+        self._turn_away()
         with self._changed:
             if self._running is not None:
                 self._running.interrupt.set()
         self._thread.join()
+
+    def _turn_away(self) -> None:
+        with self._changed:
+            waiting = [self._queue.take() for _ in range(len(self._queue))]
+        for job in waiting:
+            job.listen(Failed(shutting_down()))
 
     # ---- in the model's thread ----
 
@@ -171,11 +178,11 @@ class Engine:
             job.listen(event)
 
     def _next(self) -> QueuedTask | None:
-        """Waits for it; None when the engine is closed."""
+        """Waits for it; None when the engine is closed and nobody waits."""
         with self._changed:
             while not len(self._queue) and not self._closing:
                 self._changed.wait()
-            self._running = None if self._closing else self._queue.take()
+            self._running = self._queue.take() if len(self._queue) else None
             return self._running
 
     def _outcome(self, job: QueuedTask) -> Event:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import signal
 import socket
 import sys
 import threading
 from types import FrameType
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.serve.connection import Connection
 from omnilmm_lite.serve.engine import Engine
-from omnilmm_lite.serve.errors import invalid
 
 BACKLOG = 128
 KEEP_ALIVE_S = 30
-GRACE_S = 5.0  # for the running answer, once the server is asked to end
+GRACE_S = 5.0  # for the running answer, once somebody at the keyboard asks the server to end
+DRAIN_S = 60.0  # for it and all that wait, where the system asks; systemd waits for 90
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -55,19 +54,6 @@ def address(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class _Protocol(H11Protocol):
-    """What isn't even HTTP is refused with a JSON error as all else is; uvicorn has no setting for its text."""
-
-    def send_400_response(self, msg: str) -> None:
-        body = json.dumps(invalid(msg, code="invalid_http").body()).encode()
-        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
-        events = (h11.Response(status_code=400, headers=headers, reason=b"Bad Request"), h11.Data(data=body),
-                  h11.EndOfMessage())  # fmt: skip
-        for event in events:
-            self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-
 class _Server(uvicorn.Server):
     """Tells the engine to end with the server, in another thread: this is called in a signal's handler."""
 
@@ -76,15 +62,18 @@ class _Server(uvicorn.Server):
         self._engine = engine
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        threading.Thread(target=self._engine.close, args=(GRACE_S,), daemon=True).start()
+        drain = sig == signal.SIGTERM and not self.should_exit  # the second signal is meant as it is
+        seconds = DRAIN_S if drain else GRACE_S
+        self.config.timeout_graceful_shutdown = int(seconds + GRACE_S)
+        threading.Thread(target=self._engine.close, args=(seconds,), kwargs={"drain": drain}, daemon=True).start()
         super().handle_exit(sig, frame)
 
 
 def serve(app: ASGIApp, sock: socket.socket, engine: Engine) -> None:
     """Answers requests until a signal ends it."""
     config = uvicorn.Config(
-        app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=int(2 * GRACE_S),
+        app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )  # fmt: skip
     try:
         _Server(config, engine).run(sockets=[sock])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
 import time
@@ -107,6 +108,28 @@ def test_the_end_turns_away_who_waits_and_ends_who_runs(engine: Engine, endless:
         engine.submit("me", endless, lambda event: None)
     assert raised.value.status == 503
     engine.close(0)  # a second time is as good as once
+
+
+def test_a_drain_answers_all_that_wait(engine: Engine) -> None:
+    params = dataclasses.replace(SamplingParams.greedy(), max_new_tokens=4)
+    task = Task(load().encode_chat([{"role": "user", "content": "hi"}], image=False), None, params, ())
+    asked = [Heard(engine, task) for _ in range(5)]
+    engine.close(WAIT_S, drain=True)
+    for heard in asked:
+        while not isinstance(event := heard.events.get(timeout=WAIT_S), (Finished, Failed)):
+            pass
+        assert isinstance(event, Finished)
+    with pytest.raises(ApiError, match="shutting down"):
+        engine.check_room()
+
+
+def test_a_drain_ends_when_its_time_is_over(engine: Engine, endless: Task) -> None:
+    asked = [Heard(engine, endless) for _ in range(3)]
+    engine.close(0.1, drain=True)
+    for heard in asked:
+        while not isinstance(event := heard.events.get(timeout=WAIT_S), Failed):
+            assert not isinstance(event, Finished)
+        assert event.error.status == 503
 
 
 def test_beyond_the_limit_there_is_no_room(engine: Engine, endless: Task) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 import cli
 from omnilmm_lite import load
-from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.serve import request_checker
+from omnilmm_lite.serve.access import parse_origin
 from omnilmm_lite.serve.errors import ApiError
 from tests.serve.serving import CHAT, client, question
 from tests.systems import PYTHON
@@ -40,6 +41,12 @@ def picture(url: Any, **more: Any) -> str:
     return asked(messages=[{"role": "user", "content": [part, {"type": "text", "text": "hi"}]}])
 
 
+DEEP: dict[str, Any] = {}
+for _ in range(900):  # which JSON's own reader takes
+    DEEP = {"items": DEEP}
+SCHEMAS: list[dict[str, Any]] = [
+    {"const": 10**400}, {"minimum": -(10**400)}, {"enum": ["\ud800"]}, {"type": "string", "pattern": "("}, DEEP,
+]  # fmt: skip
 MALFORMED = {  # body, and a part of what is said
     "": "not JSON", "{": "not JSON", "[]": "an array", "null": "null", '"hi"': "a string", "\ud800": "not JSON",
     "[" * 100_000: "not JSON", '{"model": NaN}': "NaN", "{}": "model", '{"model": "tiny"}': "messages",
@@ -67,6 +74,7 @@ MALFORMED = {  # body, and a part of what is said
     asked(response_format={"type": "xml"}): "xml", asked(response_format="json"): "response_format",
     asked(response_format={"type": "json_schema"}): "schema",
     asked(response_format={"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}): "nonsense",
+    **{asked(response_format={"type": "json_schema", "json_schema": {"schema": each}}): "schema" for each in SCHEMAS},
     asked(unheard_of=1): "unheard_of",
     asked(store=True): "store", picture(""): "url", picture(3): "url", picture("file:///etc/passwd"): "data:",
     picture("/etc/passwd"): "data:", picture("http://127.0.0.1/cat.png"): "fetch",
@@ -114,6 +122,37 @@ def test_strangers_pages_are_kept_out(http: httpx.Client, headers: dict[str, str
     response = http.get("/health", headers=headers)
     assert response.status_code == 403
     assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    {
+        "http://localhost:3000": "http://localhost:3000",
+        "http://localhost:3000/": "http://localhost:3000",
+        "HTTPS://Good.Example": "https://good.example",
+        "https://good.example:443": "https://good.example",
+        "http://good.example:443": "http://good.example:443",
+        "http://[::1]:3000": "http://[::1]:3000",
+    }.items(),
+)
+def test_an_origin_is_taken_as_browsers_write_it(given: str, origin: str) -> None:
+    assert parse_origin(given) == origin
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["*", "", "null", "good.example", "ftp://good.example", "http://", "http://a/b", "http://a?b", "http://a:x",
+     "http://a b", "http://a:99999", "http://me@good.example", "file:///etc", "http://[", "http://a#b", "http://ü.example"],
+)  # fmt: skip
+def test_an_origin_that_no_browser_sends_is_refused(given: str) -> None:
+    with pytest.raises(InputError, match="--allow-origin"):
+        parse_origin(given)
+
+
+def test_an_origin_is_checked_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--port", "0", "--allow-origin", "*"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "--allow-origin: *" in error
 
 
 def test_its_own_page_may_ask(http: httpx.Client) -> None:
