@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import threading
 import webbrowser
@@ -68,7 +69,9 @@ def serve(args: argparse.Namespace) -> None:
                   device_reason=model.device.reason, load_s=round(model.load_s, 3))  # fmt: skip
         if args.open:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        http.serve(Server(engine, checker, access).app(), sock, engine)
+        with contextlib.closing(checker.decoding):
+            checker.decoding.start()
+            http.serve(Server(engine, checker, access).app(), sock, engine)
 
 
 def _key(file: Path | None) -> str | None:

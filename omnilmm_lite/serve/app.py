@@ -21,6 +21,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from omnilmm_lite.engine.interrupt import Interrupt, interruptible
+from omnilmm_lite.engine.vision import PreparedImage
 from omnilmm_lite.machine.memory import peak_rss_bytes, rss_bytes
 from omnilmm_lite.serve.access import Access
 from omnilmm_lite.serve.answer_stream import (
@@ -65,7 +67,7 @@ class Server:
     checker: RequestChecker
     access: Access
     started_at: int = dataclasses.field(default_factory=lambda: int(time.time()))
-    # One thread, as a decoded picture may fill a quarter of a gigabyte, and always the same, as each keeps some of it.
+    # One thread, as there is one process that decodes pictures, and a decoded one may fill a quarter of a gigabyte.
     _checking: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "check"))
     _fetching: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(FETCHED_AT_ONCE, "fetch"))
 
@@ -118,7 +120,7 @@ class Server:
         """`POST /v1/chat/completions`."""
         self.engine.check_room()  # before a large body is read in vain
         body = await _body(Request(scope, receive))
-        request, task = await self._checked(body)
+        request, task = await while_connected(asyncio.ensure_future(self._checked(body)), receive)
         client = f"{(scope.get('client') or ('',))[0]} {request.user}"
         completion = Completion(self.checker.name)
         scope["answer"] = {"id": completion.id, "stream": request.stream}
@@ -144,8 +146,22 @@ class Server:
         request, task = await run(self._checking, checker.read, body)
         if request.image_url is not None:
             file = await run(self._fetching, checker.picture_file, request.image_url)
-            task = dataclasses.replace(task, image=await run(self._checking, checker.prepare, file))
+            image = await self._prepared(file)
+            task = dataclasses.replace(task, image=image)
         return request, task
+
+    async def _prepared(self, file: bytes) -> PreparedImage:
+        """Ends with its client: who hangs up doesn't keep the others waiting for a picture that takes long."""
+        interrupt = Interrupt()
+
+        def prepare() -> PreparedImage:
+            with interruptible(interrupt):
+                return self.checker.prepare(file)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._checking, prepare)
+        finally:
+            interrupt.set()
 
 
 class _Completions:

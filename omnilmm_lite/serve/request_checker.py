@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omnilmm_lite.answer.generation import room_for_answer
 from omnilmm_lite.answer.grammar import Grammar, GrammarCompiler
+from omnilmm_lite.engine.interrupt import Interrupted, ended_by
 from omnilmm_lite.engine.vision import PreparedImage
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
 from omnilmm_lite.model import Model
-from omnilmm_lite.picture.reading import load_image
+from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.serve.engine import Task
 from omnilmm_lite.serve.errors import SERVER_ERROR, ApiError, invalid
 from omnilmm_lite.serve.request.chat_request import ChatRequest, read_request
@@ -30,6 +31,7 @@ class RequestChecker:
     model: Model
     name: str
     fetch: Fetch | None
+    decoding: DecodingProcess = field(default_factory=DecodingProcess)
 
     def read(self, body: bytes) -> tuple[ChatRequest, Task]:
         """The request, and its task without the picture. ApiError says what is wrong with it."""
@@ -71,10 +73,14 @@ class RequestChecker:
         return picture_bytes(url, self.fetch)
 
     def prepare(self, file: bytes) -> PreparedImage:
-        """The picture as the tower takes it. ApiError where it can't be had from the file."""
+        """The picture as the tower takes it. ApiError where it can't be had from the file; Interrupted where the
+        thread's interrupt is set."""
         try:
-            return self.model.vision.prepare(load_image(file))
+            with ended_by(self.decoding.kill):
+                return PreparedImage(*self.decoding.prepare(file, self.model.config.vision))
         except InputError as error:
             raise invalid(str(error), "messages", "invalid_image") from None
+        except Interrupted:
+            raise
         except OmniLMMError as error:  # the memory is short, which isn't the client's fault
             raise ApiError(500, str(error), type=SERVER_ERROR) from None

@@ -20,7 +20,7 @@ import pytest
 
 from tests.paths import ROOT
 from tests.serve.hasty_server import A_CLIENT
-from tests.serve.serving import CHAT, client, question
+from tests.serve.serving import CHAT, PICTURES, client, data_url, question
 from tests.systems import PYTHON
 
 WAIT_S = 30.0
@@ -117,6 +117,16 @@ def test_who_has_gone_is_not_answered(http: httpx.Client, stream: bool, reset: b
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wait_until_idle(http)
+
+
+def test_a_decoder_is_ended_with_its_client() -> None:
+    """Else nobody's request would be checked before the picture is decoded, which is never."""
+    with client(module="tests.serve.stuck_server") as http:
+        for _ in range(2):
+            with connect(http) as sock:
+                sock.sendall(request(http, url=data_url(PICTURES / "cat.png")))
+                time.sleep(0.3)
+            assert http.post(CHAT, json=question(LONG)).status_code == 200
 
 
 def test_more_connections_than_a_client_may_have(http: httpx.Client) -> None:

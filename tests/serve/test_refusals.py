@@ -15,10 +15,12 @@ import pytest
 
 import cli
 from omnilmm_lite import load
+from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.serve import request_checker
+from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.serve.access import parse_origin
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.request_checker import RequestChecker
 from tests.serve.serving import CHAT, client, question
 from tests.systems import PYTHON
 
@@ -204,12 +206,12 @@ def test_a_host_that_can_be_no_name_is_one_line(
 
 
 def test_a_picture_for_which_memory_is_short_is_the_servers_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(file: bytes) -> None:
+    def fail(self: DecodingProcess, file: bytes, config: VisionConfig) -> None:
         raise OmniLMMError("picture: the memory is not enough")
 
-    monkeypatch.setattr(request_checker, "load_image", fail)
+    monkeypatch.setattr(DecodingProcess, "prepare", fail)
     with pytest.raises(ApiError) as raised:
-        request_checker.RequestChecker(load(), "tiny", None).prepare(b"")
+        RequestChecker(load(), "tiny", None).prepare(b"")
     assert (raised.value.status, raised.value.message) == (500, "picture: the memory is not enough")
 
 

@@ -1,0 +1,174 @@
+"""Pictures in a process of their own: the same numbers, and bounds that hold."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from omnilmm_lite.config import VisionConfig
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.picture import decoding_process, decoding_worker
+from omnilmm_lite.picture.decoding_process import DecodingProcess
+from omnilmm_lite.picture.preprocess import preprocess
+from omnilmm_lite.picture.reading import load_image, pixel_hash
+from tests.paths import ROOT
+
+SMALL = VisionConfig(image_size=28)
+posix = pytest.mark.skipif(sys.platform == "win32", reason="there, programs are asked")
+
+
+@pytest.fixture
+def process() -> Iterator[DecodingProcess]:
+    process = DecodingProcess()
+    yield process
+    process.close()
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def pid(process: DecodingProcess) -> int:
+    process.start()
+    assert process._process is not None
+    return process._process.pid
+
+
+@pytest.mark.parametrize("side", [28, 448])
+def test_it_gives_what_this_process_would(process: DecodingProcess, side: int) -> None:
+    config = VisionConfig(image_size=side)
+    files = [path.read_bytes() for path in sorted((ROOT / "examples" / "pictures").glob("*.[pj]*g"))]
+    files.append(encoded(Image.fromarray(skimage.data.chelsea()), "JPEG"))
+    assert len(files) > 5
+    before = pid(process)
+    for file in files:
+        digest, pixels = process.prepare(file, config)
+        image = load_image(file)
+        assert digest == pixel_hash(image)
+        np.testing.assert_array_equal(pixels, preprocess(image, config))
+    assert pid(process) == before
+
+
+@pytest.mark.parametrize("file", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"x" * 100_000])
+def test_what_is_refused_here_is_refused_there_in_the_same_words(process: DecodingProcess, file: bytes) -> None:
+    with pytest.raises(InputError) as here:
+        load_image(file)
+    with pytest.raises(InputError) as there:
+        process.prepare(file, SMALL)
+    assert str(there.value) == str(here.value)
+
+
+@posix
+def test_a_crash_costs_one_picture(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = encoded(Image.new("RGB", (5, 5), "red"))
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
+    with pytest.raises(InputError, match="broke down"):
+        process.prepare(good, SMALL)
+    monkeypatch.undo()
+    assert process.prepare(good, SMALL)[1].shape == (1, 3, 28, 28)
+
+
+ENDLESS = """
+import os, sys
+from omnilmm_lite.picture import decoding_worker
+decoding_worker.CPU_SECONDS = 1
+def spin(file):
+    while True: pass
+decoding_worker.load_image = spin
+decoding_worker.main()
+"""
+HUNGRY = """
+from omnilmm_lite.picture import decoding_worker
+decoding_worker.load_image = lambda file: bytearray(decoding_worker.MEMORY_BYTES)
+decoding_worker.main()
+"""
+
+
+@posix
+def test_time_is_bounded(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", ENDLESS])
+    with pytest.raises(InputError, match="takes more than"):
+        process.prepare(b"x", SMALL)
+
+
+def test_wall_time_is_bounded_too(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", ENDLESS.replace("= 1", "= 1000")])
+    monkeypatch.setattr(decoding_process, "WALL_SECONDS", 0.2)
+    with pytest.raises(OmniLMMError, match="was ended"):
+        process.prepare(b"x", SMALL)
+
+
+@posix
+def test_memory_is_bounded(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", HUNGRY])
+    with pytest.raises(OmniLMMError, match="memory is not enough"):
+        process.prepare(b"x", SMALL)
+
+
+def test_it_can_be_ended_from_another_thread(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", ENDLESS.replace("= 1", "= 1000")])
+    process.start()
+    threading.Timer(0.3, process.kill).start()
+    with pytest.raises(OmniLMMError):
+        process.prepare(b"x", SMALL)
+    monkeypatch.undo()
+    process.prepare(encoded(Image.new("RGB", (5, 5))), SMALL)
+
+
+@posix
+def test_what_decoders_print_is_heard_by_nobody(
+    process: DecodingProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    noisy = """
+import os
+from omnilmm_lite.picture import decoding_worker
+real = decoding_worker.load_image
+def loud(file):
+    os.write(1, b"libtiff says") or os.write(2, b"something")
+    return real(file)
+decoding_worker.load_image = loud
+decoding_worker.main()
+"""
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", noisy])
+    assert process.prepare(encoded(Image.new("RGB", (5, 5))), SMALL)[1].shape == (1, 3, 28, 28)
+    assert capfd.readouterr() == ("", "")
+
+
+@posix
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        process = DecodingProcess()
+        os.write(writer, str(pid(process)).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    number = int(os.read(reader, 20))
+    deadline = time.monotonic() + 30
+    while _lives(number):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _lives(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").split(") ")[1][0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_largest_picture_fits_the_bounds() -> None:
+    assert decoding_worker.MEMORY_BYTES > 1.7e9
