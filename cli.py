@@ -6,11 +6,21 @@ quantize/convert_command.py. Heavy imports happen inside the command, so that `-
 
 from __future__ import annotations
 
+import signal
+
+# Until everything is imported, Ctrl-C ends the process without a word: nothing can be lost yet.
+RAISES = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, nor somebody else's
+if RAISES:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import contextlib
 import io
 import os
 import sys
+import tempfile
+import threading
+import traceback
 from collections.abc import Sequence
 
 from export.checkpoint_config import checkpoint_config
@@ -25,8 +35,12 @@ from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.engine.huge_pages import start_again_with_huge_pages
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.machine.output_pipe import closed_pipes_told
+from omnilmm_lite.files.printable import printable
+from omnilmm_lite.machine.output_pipe import STDOUT, output_errors_told, take_closed_streams
 from quantize.convert_command import add_convert
+
+if RAISES:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -45,12 +59,14 @@ Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code is 0, 1 for a failure, 2 for wrong usage or input, 130 after Ctrl-C."""
-    _set_up_streams()
-    args = build_parser().parse_args(argv)
-    if argv is None and vars(args).get("decodes") and args.model is not None:  # tiny gains nothing by it
-        start_again_with_huge_pages()
     try:
-        with closed_pipes_told():
+        take_closed_streams()
+        _set_up_streams()
+        args = build_parser().parse_args(argv)
+        if argv is None and vars(args).get("decodes") and args.model is not None:  # tiny gains nothing by it
+            start_again_with_huge_pages()
+        _import_numpy()
+        with output_errors_told():
             args.command(args)
             sys.stdout.flush()
     except InputError as error:
@@ -63,11 +79,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_stdout()
         return FAILURE
     except OSError as error:
-        _discard_stdout()  # it may be what is full
+        if error.filename == STDOUT:
+            _discard_stdout()
         return _complain(f"{error.filename or 'system'}: {error.strerror or error}", FAILURE)
     except MemoryError:
         return _complain("the memory is not enough: close other programs, or give a smaller --context", FAILURE)
+    except Exception as error:
+        return _complain(_report(error), FAILURE)
     return 0
+
+
+def _import_numpy() -> None:
+    """Which every command needs, and which makes an ImportError of its own of a Ctrl-C that it meets."""
+    in_main_thread = threading.current_thread() is threading.main_thread()  # the only one that may change it
+    raises = in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if raises:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import numpy  # noqa: F401
+
+    if raises:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -102,6 +133,19 @@ def _discard_stdout() -> None:
     """Lets what is still unwritten go nowhere: at exit, Python would try again and complain."""
     with contextlib.suppress(OSError):  # a stand-in for stdout has no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report(error: Exception) -> str:
+    """What is said of a mistake of ours, with a file that has the rest."""
+    what = printable(f"{type(error).__name__}: {error}", 200)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="omnilmm-lite-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return f"a mistake of this program ({what}); please report it"
+    return f"a mistake of this program ({what}); please report it, with {file.name}"
 
 
 def _complain(error: object, code: int) -> int:

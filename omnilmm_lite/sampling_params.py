@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from dataclasses import dataclass
 from typing import TypedDict
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.printable import printable
 
 # Beyond them no answer is worth having, and far beyond them float32 makes 0 or infinity of a penalty.
 MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.01, 100.0
+LIMIT = 2**63  # of whole numbers: beyond it numpy has no type for them
+REALS = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+WHOLE = ("top_k", "max_new_tokens", "seed")
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,15 @@ class SamplingParams:
     seed: int | None = None  # None draws differently each time
 
     def __post_init__(self) -> None:
-        """InputError names the first value out of its range."""
+        """InputError names the first value that is out of its range, or no number of its kind."""
+        for name in REALS:
+            _check(name, getattr(self, name), numbers.Real, "a number")
+        for name in WHOLE:
+            if name != "seed" or self.seed is not None:
+                _check(name, getattr(self, name), numbers.Integral, "a whole number")
         ranges = {
             "temperature": (0 <= self.temperature < math.inf, "0 (greedy) or more"),
-            "top_k": (self.top_k >= 0, "0 (off) or more"),
+            "top_k": (0 <= self.top_k < LIMIT, "0 (off) or more"),
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1 (off)"),
             "min_p": (0 <= self.min_p <= 1, "from 0 (off) to 1"),
             "repetition_penalty": (
@@ -40,12 +50,12 @@ class SamplingParams:
             ),
             "presence_penalty": (-2 <= self.presence_penalty <= 2, "from -2 to 2 (0: off)"),
             "frequency_penalty": (-2 <= self.frequency_penalty <= 2, "from -2 to 2 (0: off)"),
-            "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
-            "seed": (self.seed is None or self.seed >= 0, "0 or more"),
+            "max_new_tokens": (1 <= self.max_new_tokens < LIMIT, "1 or more"),
+            "seed": (self.seed is None or 0 <= self.seed < LIMIT, "0 or more"),
         }
         for name, (valid, wanted) in ranges.items():
             if not valid:
-                raise InputError(f"{name}: {getattr(self, name)} is out of range; give {wanted}")
+                raise InputError(f"{name}: {_shown(getattr(self, name))} is out of range; give {wanted}")
 
     @classmethod
     def greedy(cls, *, repetition_penalty: float = 1.0, max_new_tokens: int = 1024) -> SamplingParams:
@@ -78,3 +88,16 @@ def sampling_params(defaults: SamplingParams, options: SamplingOptions) -> Sampl
     if changes.pop("greedy", False):
         changes["temperature"] = 0.0
     return dataclasses.replace(defaults, **changes)  # type: ignore[arg-type]  # the TypedDict has its very fields
+
+
+def _check(name: str, value: object, kind: type, wanted: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise InputError(f"{name}: {printable(repr(value))} is not {wanted}")
+    if kind is numbers.Real and isinstance(value, numbers.Integral) and abs(int(value)) >= LIMIT:
+        raise InputError(f"{name}: {_shown(value)} is out of range; give a number that is worth having")
+
+
+def _shown(value: object) -> str:
+    """Python refuses to write whole numbers of thousands of digits."""
+    too_long = isinstance(value, numbers.Integral) and abs(int(value)) >= LIMIT
+    return "a number of more than 18 digits" if too_long else printable(str(value))

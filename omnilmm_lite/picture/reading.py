@@ -25,7 +25,7 @@ from PIL import Image
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
 
-ImageSource: TypeAlias = str | Path | bytes | Image.Image
+ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | Image.Image
 
 # Formats whose decoders are fuzzed and whose size stands in the header. No EPS (runs a program), no PSD, no icons.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -34,6 +34,7 @@ PICTURE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"
 )  # fmt: skip
 MAX_FILE_BYTES = 512 * 2**20
+LONGEST_PATH = 4096  # characters; Linux takes as many bytes
 MAX_PIXELS = 89_478_485  # where Pillow itself begins to warn of a decompression bomb: 256 MiB of RGB
 # A progressive JPEG is gone through once a scan, of which it may hold any number; encoders write ten or so.
 MAX_SCANS = 200
@@ -70,12 +71,14 @@ def load_image(source: ImageSource) -> Image.Image:
     """
     if isinstance(source, Image.Image):
         return _decode(source, "picture")
-    if isinstance(source, bytes):
-        label, data = "picture", source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        label, data = "picture", bytes(source)
         _check_bytes(len(data), label)
-    else:
+    elif isinstance(source, (str, Path)):
         path = _path(source)
         label, data = printable(str(path), None), _read(path)
+    else:
+        raise InputError(f"picture: this is {type(source).__name__}; give a path, a file's bytes or a PIL image")
     if not data:
         raise InputError(f"{label}: the file is empty; choose a {_SUPPORTED} picture")
     with _open(data, label) as image:
@@ -100,6 +103,8 @@ def _path(source: str | Path) -> Path:
     label = printable(text, None)
     if not text:
         raise InputError("picture: the path is empty; name a picture file")
+    if len(text) > LONGEST_PATH:
+        raise InputError(f"{printable(text, 40)}: a path of {len(text)} characters can't be read; check its spelling")
     if text.lower().startswith(("http://", "https://")):
         raise InputError(f"{label}: pictures are not fetched from the network; download it and name the file")
     try:
