@@ -6,6 +6,7 @@ A decoder in C can't be stopped, and what it took stays with the process; a cras
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -96,11 +97,13 @@ def _read(pipe: IO[bytes], length: int) -> bytes:
 
 def _death(process: subprocess.Popen[bytes]) -> OmniLMMError:
     """Why it died, for whoever sent the picture."""
-    import signal
-
     code = process.wait()
-    if code == -getattr(signal, "SIGXCPU", 0):
-        return InputError(f"picture: decoding it takes more than {CPU_SECONDS} s; save it anew, or smaller")
-    if code == -signal.SIGKILL if sys.platform != "win32" else code == 1:
+    if sys.platform == "win32":
+        was_ended = code == 1  # by `kill`; nothing limits its time or memory there
+    else:
+        if code == -signal.SIGXCPU:
+            return InputError(f"picture: decoding it takes more than {CPU_SECONDS} s; save it anew, or smaller")
+        was_ended = code == -signal.SIGKILL
+    if was_ended:
         return OmniLMMError("picture: its decoding was ended, for lack of memory or of time; make it smaller")
     return InputError("picture: the decoder broke down on it; get another copy, or save it anew")

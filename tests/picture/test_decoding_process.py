@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
+import subprocess
 import sys
 import threading
 import time
@@ -147,16 +146,23 @@ decoding_worker.main()
     assert capfd.readouterr() == ("", "")
 
 
-@posix
-def test_it_ends_with_its_parent(tmp_path: Path) -> None:
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        process = DecodingProcess()
-        os.write(writer, str(pid(process)).encode())
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    number = int(os.read(reader, 20))
+PARENT = """
+import time
+from omnilmm_lite.picture.decoding_process import DecodingProcess
+process = DecodingProcess()
+process.start()
+print(process._process.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
+def test_it_ends_with_its_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        number = int(parent.stdout.readline())
+        assert _lives(number)
+        parent.kill()
     deadline = time.monotonic() + 30
     while _lives(number):
         assert time.monotonic() < deadline
