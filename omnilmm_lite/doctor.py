@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
-import re
-import shutil
-import subprocess
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.engine.device import AUTO, choose_device, import_onnxruntime, open_session
+from omnilmm_lite.engine.cuda_support import unfit_card
+from omnilmm_lite.engine.device import AUTO, choose_device, import_onnxruntime, missing_cuda, open_session
+from omnilmm_lite.engine.placement import DeviceId
 from omnilmm_lite.engine.versions import versions
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.machine.card import Card, Cards, read_cards
 from omnilmm_lite.machine.description import Machine
 from omnilmm_lite.machine.support import unsupported_reason
+from omnilmm_lite.model import DEFAULT_CONTEXT
+from omnilmm_lite.plan.card_room import missing_room
 from omnilmm_lite.proof import (
     OperatorProof,
     ProductSpeed,
@@ -28,8 +30,7 @@ from omnilmm_lite.proof import (
 
 ENGINES = ("onnxruntime", "onnxruntime-gpu")  # they install the same module
 CONVERT_PACKAGES = ("onnx", "safetensors", "sentencepiece", "torch")
-NVIDIA_SMI = ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
-NVIDIA_SMI_SECONDS = 10  # a driver that hangs must not hang the doctor
+OPENED = "a graph was opened on it"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,25 @@ class Provider:
     device: str
     works: bool
     detail: str
+
+
+@dataclass(frozen=True)
+class FoundCard:
+    """A card. `works`: a session was made on it; `detail` says why not, and what to do."""
+
+    card: Card
+    works: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Driver:
+    """NVIDIA's. `cuda`: the newest that it supports. `reason`: why there are no cards, empty where there are."""
+
+    version: str | None
+    cuda: str | None
+    is_wsl: bool
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,8 @@ class Arithmetic:
 class Diagnosis:
     machine: Machine
     packages: dict[str, str | None]  # None: not installed
-    gpus: tuple[str, ...]  # name, driver version, memory, as the driver's own tool says them
+    driver: Driver
+    cards: tuple[FoundCard, ...]
     providers: tuple[Provider, ...]
     arithmetic: Arithmetic | None  # None where the CPU can't run a graph
     bundle: str
@@ -71,28 +92,43 @@ def diagnose(bundle: str | Path | None = None) -> Diagnosis:
     if all(packages[name] for name in ENGINES):
         problems.append("onnxruntime and onnxruntime-gpu are both installed and overwrite each other: uninstall both, "
                         "then install omnilmm-lite[cpu] or omnilmm-lite[gpu]")  # fmt: skip
-    gpus = _gpus()
-    providers = tuple(_try_device(device) for device in Device)
+    there = read_cards()
+    cards = _try_cards(there)
+    providers = (_try_device(Device.CPU), _cuda(cards) if cards else _try_device(Device.CUDA))
     works = {provider.device: provider.works for provider in providers}
     if not works[Device.CPU.value]:
         problems.append(f"the CPU can't run a graph: {providers[0].detail}")
     arithmetic = _prove(machine) if works[Device.CPU.value] else None
     if arithmetic is not None:
         problems += [proof.complaint() for proof in arithmetic.proofs if not proof.holds]
-    if gpus and not works[Device.CUDA.value]:
+    if cards and not works[Device.CUDA.value]:
         problems.append(f"there is an NVIDIA card, but it can't be used: {providers[1].detail}")
     name, auto = str(bundle or BUILTIN_NAME), None
     try:
         opened = Bundle.find(bundle)
         opened.verify()
-        choice = choose_device(AUTO, opened.manifest.target)
-        auto, reason = choice.device.value, choice.reason
-        if choice.device is Device.CUDA and not works[Device.CUDA.value]:
-            auto, reason = Device.CPU.value, f"the bundle is built for CUDA, but {providers[1].detail}"
+        auto, reason = _auto(opened, cards)
     except OmniLMMError as error:
         reason = str(error)
         problems.append(reason)
-    return Diagnosis(machine, packages, gpus, providers, arithmetic, name, auto, reason, tuple(problems))
+    driver = Driver(there.driver, _dotted(there.cuda), there.is_wsl, there.reason)
+    return Diagnosis(machine, packages, driver, cards, providers, arithmetic, name, auto, reason, tuple(problems))
+
+
+def _auto(bundle: Bundle, cards: tuple[FoundCard, ...]) -> tuple[str, str]:
+    """The device that `auto` takes, and why: one that no graph could be opened on is no device."""
+    manifest = bundle.manifest
+    context = min(DEFAULT_CONTEXT, manifest.config.decoder.max_position_embeddings)
+    choice = choose_device(AUTO, manifest.target, partial(missing_room, bundle, context))
+    index = choice.placement.decoder.index
+    failed = [each for each in cards if each.card.index == index and not each.works]
+    if choice.device is Device.CUDA and failed:
+        return Device.CPU.value, f"the bundle is built for CUDA, but {failed[0].detail}"
+    return str(choice.placement), choice.reason
+
+
+def _dotted(version: tuple[int, int] | None) -> str | None:
+    return None if version is None else ".".join(map(str, version))
 
 
 def _version(package: str) -> str | None:
@@ -105,19 +141,41 @@ def _version(package: str) -> str | None:
 def _try_device(device: Device) -> Provider:
     """Makes a session for the built-in resampler: what onnxruntime says about itself isn't believed."""
     try:
-        ort = import_onnxruntime()
+        if device is Device.CUDA and (missing := missing_cuda(read_cards())):
+            return Provider(device.value, False, missing)
+        _open_graph(DeviceId(device))
     except OmniLMMError as error:
         return Provider(device.value, False, str(error))
-    if device.provider not in ort.get_available_providers():
-        return Provider(device.value, False, f"this onnxruntime ({ort.__version__}) is built without it")
+    return Provider(device.value, True, OPENED)
+
+
+def _try_cards(there: Cards) -> tuple[FoundCard, ...]:
+    """The same on each card that may be able to."""
     try:
-        if device is Device.CUDA:
-            choose_device(device.value, device)  # finds the libraries of the nvidia-* packages first
-        open_session(BUILTIN / BUILTIN_NAME / "resampler.onnx", device)
-    except OmniLMMError as error:
-        missing = _missing_library(Path(ort.__file__).parent / "capi") if device is Device.CUDA else None
-        return Provider(device.value, False, f"{missing} is missing" if missing else str(error))
-    return Provider(device.value, True, "a graph was opened on it")
+        missing = missing_cuda(there)
+    except OmniLMMError as error:  # no engine at all
+        missing = str(error)
+    return tuple(_try_card(card, missing) for card in there.found)
+
+
+def _try_card(card: Card, missing: str) -> FoundCard:
+    reason = missing or unfit_card(import_onnxruntime(), card)
+    if not reason:
+        try:
+            _open_graph(DeviceId(Device.CUDA, card.index))
+        except OmniLMMError as error:
+            reason = str(error)
+    return FoundCard(card, not reason, reason or OPENED)
+
+
+def _open_graph(where: DeviceId) -> None:
+    open_session(BUILTIN / BUILTIN_NAME / "resampler.onnx", where)
+
+
+def _cuda(cards: tuple[FoundCard, ...]) -> Provider:
+    """CUDA works if it does on one card; else what is wrong with the first."""
+    chosen = next((each for each in cards if each.works), cards[0])
+    return Provider(Device.CUDA.value, chosen.works, chosen.detail)
 
 
 def _prove(machine: Machine) -> Arithmetic:
@@ -125,25 +183,3 @@ def _prove(machine: Machine) -> Arithmetic:
     proofs = prove_operators()
     runs = not any(proof.failure for proof in proofs)
     return Arithmetic(proofs, saturates(), measure_products(machine.threads) if runs else None)
-
-
-def _missing_library(folder: Path) -> str | None:
-    """The library that the CUDA provider in `folder` can't be loaded without, by the loader's own message."""
-    try:
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
-    except OSError as error:
-        match = re.match(r"(\S+?): cannot open shared object file", str(error))
-        return Path(match[1]).name if match else None
-    return None
-
-
-def _gpus() -> tuple[str, ...]:
-    """One line a card; none where the driver's tool is missing or fails."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return ()
-    try:
-        done = subprocess.run([tool, *NVIDIA_SMI], capture_output=True, text=True, timeout=NVIDIA_SMI_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip()) if done.returncode == 0 else ()

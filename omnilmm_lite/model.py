@@ -24,6 +24,7 @@ from omnilmm_lite.engine.vision import VisionEncoder
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.support import unsupported_reason
 from omnilmm_lite.picture.reading import ImageSource, load_image
+from omnilmm_lite.plan.card_room import missing_room
 from omnilmm_lite.plan.here import check_limit
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
@@ -53,9 +54,9 @@ class Model:
         self.device = choice
         self.sampling: SamplingParams = manifest.sampling
 
-        opener = GraphOpener(bundle, choice.device, options.threads)
+        opener = GraphOpener(bundle, choice.placement, options.threads)
         self._opener = opener
-        self.vision = self.new_vision(release_after=manifest.time_shared)
+        self.vision = self.new_vision(release_after=opener.takes_turns)
         self.text = TextModel(
             config=manifest.config,
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
@@ -63,7 +64,7 @@ class Model:
             decoder=Decoder(
                 decoder,
                 partial(opener.session, graphs.decode, cuda_graph=options.cuda_graph),
-                choice.device,
+                choice.placement.decoder,
                 options.context,
                 open_prefill=None if graphs.prefill == graphs.decode else partial(opener.session, graphs.prefill),
                 cuda_graph=options.cuda_graph,
@@ -132,11 +133,13 @@ def load(
 ) -> Model:
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
-    `device`: auto, cpu or cuda. `context`: tokens that prompt and answer may have together (at most the model's own
-    limit). `threads`: for the CPU; by default one a core that is worth it, and fewer under a container's quota.
-    `drafts`: answers guess ahead from what was said before, see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card
-    records the step of a token and replays it, see `omnilmm_lite.engine.binding`. InputError or DeviceError where that
-    can't be; OmniLMMError where a container's memory limit is too small, or no bundle is made for the processor.
+    `device`: auto, cpu, cuda (the first card), cuda:1 (another one), or cuda:0,cuda:1 (tower and resampler on the
+    first, decoder on the second); cards are taken if they have room for what the plan says is needed. `context`: tokens
+    that prompt and answer may have together (at most the model's own limit). `threads`: for the CPU; by default one a
+    core that is worth it, and fewer under a container's quota. `drafts`: answers guess ahead from what was said before,
+    see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the step of a token and replays it, see
+    `omnilmm_lite.engine.binding`. InputError or DeviceError where that can't be; OmniLMMError where a container's
+    memory limit is too small, or no bundle is made for the processor.
     """
     if reason := unsupported_reason():
         raise OmniLMMError(reason)
@@ -146,8 +149,8 @@ def load(
         raise InputError(f"context: {context} is out of range; this model takes 1 to {limit} tokens")
     if threads is not None and threads < 1:
         raise InputError(f"threads: {threads} is out of range; give 1 or more")
-    choice = choose_device(device, opened.manifest.target)
     options = LoadOptions(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
+    choice = choose_device(device, opened.manifest.target, partial(missing_room, opened, options.context))
     _check(opened, options, choice)
     try:
         return Model(opened, choice, options)

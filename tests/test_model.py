@@ -21,6 +21,7 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine import graph_opener as opening
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import DeviceChoice, DeviceError, open_session
+from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.picture.preprocess import preprocess
@@ -173,6 +174,8 @@ def test_the_context_is_bounded_unless_asked_for(model: Model, tiny_bundle: Path
 
 # ---- devices ----
 
+ON_CARD = DeviceChoice(Placement.on(Device.CUDA), "it is there")
+
 
 @pytest.fixture
 def cuda_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
@@ -200,12 +203,12 @@ def test_a_card_that_fails_at_the_first_session(
 ) -> None:
     """auto goes on with the CPU and says why; who asked for the card gets the error."""
 
-    def fail_on_cuda(path: Path, device: Device, threads: int | None, **options: bool) -> Any:
-        if device is Device.CUDA:
-            raise DeviceError("decoder.onnx can't run on cuda: no libcudart")
-        return open_session(path, device, threads, **options)
+    def fail_on_cuda(path: Path, where: DeviceId, threads: int | None, **options: bool) -> Any:
+        if where.device is Device.CUDA:
+            raise DeviceError("decoder.onnx can't run on cuda:0: no libcudart")
+        return open_session(path, where, threads, **options)
 
-    monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
+    monkeypatch.setattr(model_module, "choose_device", lambda wanted, target, room: ON_CARD)
     monkeypatch.setattr(opening, "open_session", fail_on_cuda)
     if wanted == "cuda":
         with pytest.raises(DeviceError, match="no libcudart"):
@@ -222,13 +225,13 @@ def test_steps_are_recorded_on_a_card_and_refused_without_one(
 ) -> None:
     opened: dict[str, bool] = {}
 
-    def remember(path: Path, device: Device, threads: int | None, *, cuda_graph: bool, mapped: bool) -> Any:
-        opened[path.name] = cuda_graph
-        return open_session(path, Device.CPU, threads, mapped=mapped)
+    def remember(path: Path, where: DeviceId, threads: int | None, **options: bool) -> Any:
+        opened[path.name] = options["cuda_graph"]
+        return open_session(path, Device.CPU, threads, mapped=options["mapped"])
 
     with pytest.raises(InputError, match=r"--cuda-graph: only a CUDA card records steps, and this runs on the CPU \("):
         load(cuda_bundle, device="cpu", cuda_graph=True)
-    monkeypatch.setattr(model_module, "choose_device", lambda wanted, target: DeviceChoice(Device.CUDA, "it is there"))
+    monkeypatch.setattr(model_module, "choose_device", lambda wanted, target, room: ON_CARD)
     monkeypatch.setattr(opening, "open_session", remember)
     # the cache can't be put onto a card that isn't there
     monkeypatch.setattr(Decoder, "open", lambda decoder: decoder._open_decode())

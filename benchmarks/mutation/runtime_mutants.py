@@ -61,9 +61,16 @@ MUTANTS = (
     Mutant("omnilmm_lite/engine/paging.py", "min(CHUNK, end - start)", "CHUNK", "tests/engine/test_paging.py"),
     Mutant(
         "omnilmm_lite/engine/device.py",
-        "    if used != device.provider:",
+        "    if used != where.device.provider:",
         "    if False:",
         "tests/engine/test_device.py",
+    ),
+    Mutant("omnilmm_lite/engine/decoder.py", "self._step = self._single = None", "self._step = None", ENGINE),
+    Mutant(
+        "omnilmm_lite/engine/graph_opener.py",
+        "self.placement.vision if is_vision",
+        "self.placement.decoder if is_vision",
+        "tests/engine/test_graph_opener.py",
     ),
     # ---- answer ----
     Mutant("omnilmm_lite/answer/drafts.py", "min(self._credit + 1, CREDIT)", "self._credit + 1", DRAFTS),
@@ -71,7 +78,7 @@ MUTANTS = (
     Mutant(
         "omnilmm_lite/answer/sampling.py", "np.where(scores < 0, scores *", "np.where(scores > 0, scores *", SAMPLING
     ),
-    Mutant("omnilmm_lite/answer/sampling.py", "scores >= kth", "scores > kth", SAMPLING),
+    Mutant("omnilmm_lite/answer/sampling.py", "ids[kept >= np.partition", "ids[kept > np.partition", SAMPLING),
     Mutant(
         "omnilmm_lite/answer/sampling.py", "before < params.top_p", "before <= params.top_p - probabilities", SAMPLING
     ),

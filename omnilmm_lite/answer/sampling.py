@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.sampling_params import SamplingParams
 
+# For `best_ids`: the fastest of 16 to 128 over 32009 tokens; for k above a quarter of a row it gains nothing.
+ROWS, FEW = 32, 4
+
 
 class Sampler:
     """Draws the tokens of one answer, and remembers them for the penalties.
@@ -82,12 +85,7 @@ def filtered_probabilities(
     (A temperature changes no order, so top-k may come first here and leave little to divide.)
     `scores` are the logits after the repetition penalty, float32 (vocab,), the best of them finite.
     """
-    if 0 < params.top_k < scores.size:
-        # The whole vocabulary is partitioned, not sorted; ties with the k-th score stay, as in transformers.
-        kth = np.partition(scores, -params.top_k)[-params.top_k]
-        ids = np.flatnonzero(scores >= kth)
-    else:
-        ids = np.arange(scores.size)
+    ids = best_ids(scores, params.top_k) if 0 < params.top_k < scores.size else np.arange(scores.size)
     ids = ids[np.argsort(-scores[ids])]
     kept = scores[ids].astype(np.float64)
     with np.errstate(over="ignore"):  # a tiny temperature leaves the best token alone: exp(-inf) is 0
@@ -102,3 +100,21 @@ def filtered_probabilities(
         count = int(np.count_nonzero(probabilities >= params.min_p * probabilities[0]))
         ids, probabilities = ids[:count], probabilities[:count]
     return ids, probabilities / probabilities.sum()
+
+
+def best_ids(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """The ids of the k best of `scores` (vocab,), in ascending order; ties with the k-th stay, as in transformers.
+
+    The vocabulary is folded into columns. The k-th best of the columns' best is no better than the k-th best of all, so
+    columns below it hold none of the k, and few are left to look at one by one.
+    """
+    width = scores.size // ROWS
+    if k * FEW >= width:
+        return np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    columns = scores[: ROWS * width].reshape(ROWS, width).max(axis=0)
+    promising = (columns >= np.partition(columns, -k)[-k]).nonzero()[0]
+    folded = (promising + width * np.arange(ROWS)[:, None]).ravel()  # row by row, so ascending
+    ids: NDArray[np.intp] = np.concatenate([folded, np.arange(ROWS * width, scores.size)])
+    kept = scores[ids]
+    best: NDArray[np.intp] = ids[kept >= np.partition(kept, -k)[-k]]
+    return best

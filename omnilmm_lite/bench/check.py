@@ -154,7 +154,7 @@ def observe(
     for conversation in exam.conversations:
         answers.append(_greedy(model, conversation))
         progress.step("")
-    side = Side(name, bundle.manifest.preset, model.device.device.value, model.device.reason)
+    side = Side(name, bundle.manifest.preset, str(model.device.placement), model.device.reason)
     return Observation(side, [each for each in features if each is not None], prompts, steps, answers)
 
 

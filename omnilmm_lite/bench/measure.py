@@ -116,7 +116,7 @@ def measure(
             target=manifest.target.value,
             file_bytes=sum(entry.size for entry in manifest.files),
             read_s=round(read_s, 3),
-            device=choice.device.value,
+            device=str(choice.placement),
             device_reason=choice.reason,
             threads=threads,
             context=context,

@@ -11,6 +11,7 @@ DEFAULT_PREFILL = "64,316,512"
 DEFAULT_DECODE_AT = "200,1000,2000"
 DEFAULT_REPEAT = 5
 DEFAULT_NEW_TOKENS = 16
+DEFAULT_TURNS = 50  # of tower and decoder, see `omnilmm_lite.bench.card`
 
 
 @dataclass(frozen=True)

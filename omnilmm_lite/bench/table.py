@@ -90,7 +90,7 @@ def duration(seconds: float) -> str:
 def _footing(result: Result) -> Iterator[str]:
     subject = result.subject
     if result.peak_rss_bytes is not None:
-        where = "" if subject.device == "cpu" else " of the host; the card's memory isn't measured"
+        where = "" if subject.device == "cpu" else " of the host; --vram measures the card's"
         yield f"peak resident memory: {result.peak_rss_bytes / 2**20:,.0f} MiB{where}"
     if result.bandwidth is not None:
         reads = [run.bytes_per_token for run in result.decode if run.bytes_per_token is not None]

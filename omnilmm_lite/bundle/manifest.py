@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
@@ -62,6 +63,7 @@ class Manifest:
     # Graphs whose weights the CPU engine takes where they lie in the file. It would pack them for its kernels: seconds
     # of loading and a copy in memory, which int8 products with many rows are no faster for.
     mapped: tuple[str, ...] = ()
+    packing: Packing = Packing.BLOCKWISE  # of the decoder's products
     sampling: SamplingParams = field(default_factory=SamplingParams)
     source: dict[str, Any] = field(default_factory=dict)
     quantization: dict[str, Any] | None = None
@@ -70,7 +72,7 @@ class Manifest:
 
     def to_json(self) -> str:
         data = dataclasses.asdict(self)
-        data["target"] = self.target.value
+        data |= {"target": self.target.value, "packing": self.packing.value}
         return json.dumps({"schema_version": self.schema_version, **data}, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -93,6 +95,7 @@ class Manifest:
         if isinstance(sampling := data.get("sampling"), dict):
             data["sampling"] = {**LATER_SAMPLING, **sampling}
         data.setdefault("mapped", [])  # bundles that were made before have none
+        data.setdefault("packing", Packing.BLOCKWISE.value)  # nor had they any other
         try:
             manifest = build(cls, data)
             _check_sizes(manifest.config)

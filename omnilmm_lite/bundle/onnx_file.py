@@ -24,7 +24,7 @@ LOCATION = b"location"  # the key of external_data's entry that names a file
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 # TensorProto.DataType: float, uint8, int8, uint16, int16, int32, int64, bool, float16, double, uint32, uint64, bfloat16
 ITEM_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
-SCALES_INPUT = 2  # of MatMulNBits
+NBITS_ROLES = {1: Role.GROUP_CODES, 2: Role.GROUP_SCALES}  # of MatMulNBits' inputs
 
 Value = int | bytes
 
@@ -34,8 +34,8 @@ def read_graph(path: Path) -> tuple[TensorSize, ...]:
     try:
         graph = _only(path.read_bytes(), MODEL_GRAPH)
         parts = list(_fields(graph))
-        widened, scales = _uses(_bytes(value) for number, value in parts if number == GRAPH_NODE)
-        return tuple(_tensor(_bytes(value), widened, scales) for number, value in parts if number == GRAPH_INITIALIZER)
+        widened, roles = _uses(_bytes(value) for number, value in parts if number == GRAPH_NODE)
+        return tuple(_tensor(_bytes(value), widened, roles) for number, value in parts if number == GRAPH_INITIALIZER)
     except (ValueError, KeyError, IndexError):
         raise InputError(f"{path}: this is no ONNX graph that can be read; convert the checkpoint again") from None
 
@@ -70,23 +70,24 @@ def _location(model: bytes, start: int) -> str:
     return _bytes(name).decode()
 
 
-def _uses(nodes: Iterator[bytes]) -> tuple[dict[str, int], set[str]]:
-    """Tensor -> bytes an element once a Cast has widened it; the tensors that are MatMulNBits' scales."""
-    widened, scales = {}, set()
+def _uses(nodes: Iterator[bytes]) -> tuple[dict[str, int], dict[str, Role]]:
+    """Tensor -> bytes an element once a Cast has widened it; tensor -> what it is to MatMulNBits."""
+    widened: dict[str, int] = {}
+    roles: dict[str, Role] = {}
     for node in nodes:
         fields = list(_fields(node))
         inputs = [_text(value) for number, value in fields if number == NODE_INPUT]
         op_type = next((_text(value) for number, value in fields if number == NODE_OP_TYPE), "")
         if op_type == "MatMulNBits":
-            scales.add(inputs[SCALES_INPUT])
+            roles |= {inputs[place]: role for place, role in NBITS_ROLES.items()}
         elif op_type == "Cast":
             attributes = [dict(_fields(_bytes(value))) for number, value in fields if number == NODE_ATTRIBUTE]
             target = next(each[ATTRIBUTE_INT] for each in attributes if each.get(ATTRIBUTE_NAME) == b"to")
             widened[inputs[0]] = ITEM_BYTES[_int(target)]
-    return widened, scales
+    return widened, roles
 
 
-def _tensor(message: bytes, widened: dict[str, int], scales: set[str]) -> TensorSize:
+def _tensor(message: bytes, widened: dict[str, int], roles: dict[str, Role]) -> TensorSize:
     dims, kind, name = [], 0, ""
     for number, value in _fields(message):
         if number == TENSOR_DIMS:
@@ -96,8 +97,7 @@ def _tensor(message: bytes, widened: dict[str, int], scales: set[str]) -> Tensor
         elif number == TENSOR_NAME:
             name = _text(value)
     count, item = math.prod(dims), ITEM_BYTES[kind]
-    role = Role.GROUP_SCALES if name in scales else Role.PLAIN
-    return TensorSize(name, count * item, count * widened.get(name, item), role)
+    return TensorSize(name, count * item, count * widened.get(name, item), roles.get(name, Role.PLAIN))
 
 
 # ---- protobuf ----

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from omnilmm_lite.bundle.manifest import PREFILL, Graphs
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
@@ -31,12 +32,25 @@ class Preset:
     time_shared: bool = False
     accuracy_level: int = 0
     lm_head_bits: int = 16  # 8: rounded to nearest, where the decoder is quantized at all
+    packing: Packing = Packing.BLOCKWISE  # no preset has another by itself: none was measured on a card
 
     @property
     def mapped(self) -> tuple[str, ...]:
         """The manifest's: graphs whose large products are all int8 with many rows."""
         tower = (Graphs().vision,) if self.tower is LinearFormat.INT8 else ()
         return (*tower, *((PREFILL,) if self.int8_prefill else ()))
+
+    def packed(self, packing: Packing) -> Preset:
+        """The preset with its decoder in another packing; InputError where its device has no kernels for that."""
+        if packing is Packing.BLOCKWISE:
+            return self
+        if self.target is not Device.CUDA:
+            cards = ", ".join(preset.name for preset in PRESETS.values() if preset.target is Device.CUDA)
+            raise InputError(
+                f"--packing {packing.value}: the preset {self.name} is for the CPU, which has no such kernels; leave "
+                f"it out, or take one of {cards}"
+            )
+        return replace(self, packing=packing, lm_head_bits=8)
 
 
 _REFERENCE = Preset(

@@ -22,6 +22,17 @@ class Projection:
     error_to_output: Number
 
 
+@dataclass(frozen=True)
+class LargestNumber:
+    """A part's largest number in fp16, as calibration saw it."""
+
+    part: str
+    site: str
+    largest: Number
+    divisor: Number  # what the graph divides it by
+    headroom: Number  # how many times it then fits into fp16's range
+
+
 def entries(value: object) -> dict[str, Any]:
     """A JSON object's entries by name; an empty dict where `value` is anything else."""
     return value if isinstance(value, dict) else {}
@@ -51,6 +62,14 @@ def projections(value: object) -> Iterator[Projection]:
         errors = numbers(each, "error_to_rounding", "error_to_output")
         if isinstance(name, str) and layout and errors and all(isinstance(size, int) for size in layout):
             yield Projection(name, int(layout[0]), int(layout[1]), *errors)
+
+
+def largest_numbers(value: object) -> Iterator[LargestNumber]:
+    """Those in an object by part, without what lacks a field or has one of the wrong type."""
+    for part, each in entries(value).items():
+        site, found = entries(each).get("site"), numbers(each, "largest", "divisor", "headroom")
+        if isinstance(site, str) and found:
+            yield LargestNumber(part, site, *found)
 
 
 def _is_number(value: object) -> TypeGuard[Number]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from omnilmm_lite.bundle.layout import ALIGNMENT, INLINE_BYTES
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.target import Device
 
 # onnxruntime's CPU engine packs the codes of a 4- or 8-bit product for its kernels, together with a copy of the scales
@@ -20,6 +21,7 @@ class Role(Enum):
     """What a tensor is to the operator that reads it."""
 
     PLAIN = "plain"
+    GROUP_CODES = "codes of MatMulNBits"
     GROUP_SCALES = "scales of MatMulNBits"
 
 
@@ -51,9 +53,16 @@ def loaded_bytes(tensors: Iterable[TensorSize], device: Device) -> int:
     return sum(tensor.loaded(device) for tensor in tensors)
 
 
-def loading_bytes(tensors: Iterable[TensorSize], device: Device) -> int:
-    """What the engine needs for a moment while it loads, beside what it keeps: the largest tensor once more.
+def loading_bytes(tensors: Iterable[TensorSize], device: Device, packing: Packing = Packing.BLOCKWISE) -> int:
+    """What the engine needs for a moment while it loads, beside what it keeps.
 
-    On the CPU its packed copy is made while the original is mapped; measured as above, and with int8 and fp32 products.
+    On the CPU the largest tensor once more: its packed copy is made while the original is mapped; measured as above,
+    and with int8 and fp32 products. On a card, for kernels that want another layout, all codes and scales once more,
+    and the largest of them while it is turned: an assumption, that no original goes before the last is packed.
     """
-    return max((tensor.computed for tensor in tensors), default=0) if device is Device.CPU else 0
+    if device is Device.CPU:
+        return max((tensor.computed for tensor in tensors), default=0)
+    if packing is Packing.BLOCKWISE:
+        return 0
+    packed = [tensor.computed for tensor in tensors if tensor.role is not Role.PLAIN]
+    return sum(packed) + max(packed, default=0)

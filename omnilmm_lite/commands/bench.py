@@ -11,10 +11,12 @@ from omnilmm_lite.bench.settings import (
     DEFAULT_NEW_TOKENS,
     DEFAULT_PREFILL,
     DEFAULT_REPEAT,
+    DEFAULT_TURNS,
     Settings,
     parse_lengths,
 )
-from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.commands.machine_options import DEVICE_HELP
+from omnilmm_lite.errors import InputError, OmniLMMError
 
 if TYPE_CHECKING:
     from omnilmm_lite.bundle.folder import Bundle
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 def add_bench(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Measures loading, pictures, prompts, answers and memory, each several times after a warm-up. With --check, "
-        "instead: whether this device computes what OTHER gives on the CPU."
+        "instead: whether this device computes what OTHER gives on the CPU. With --against, both in turns. With "
+        "--vram: whether the bundle fits a smaller card, by the memory that it takes of this one."
     )
     parser.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help=DEVICE_HELP)
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")
     parser.add_argument("--cuda-graph", action="store_true", help="record a token's step and replay it, on a CUDA card")
     parser.add_argument("--json", action="store_true", help="print one JSON object with every sample")
@@ -42,9 +45,16 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     timing.add_argument(
         "--bandwidth", type=float, metavar="GB/S", help="of the memory, for the floor (default: measured on the CPU)"
     )
-    parser.add_argument(
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
         "--check", metavar="OTHER", help="a bundle, perhaps the same one, that runs on the CPU: compare with it"
     )
+    against = "a bundle to measure in turns with this one: how both stand to each other"
+    other.add_argument("--against", metavar="OTHER", help=against)
+    vram = "leave as much of the card's memory as one of 24, 16, 12 or 8 GB has, and say what is needed of it"
+    other.add_argument("--vram", type=int, metavar="GB", help=vram)
+    turns = f"with --vram, times that tower and decoder are loaded where they take turns ({DEFAULT_TURNS})"
+    parser.add_argument("--turns", type=int, default=DEFAULT_TURNS, metavar="N", help=turns)
     parser.set_defaults(command=bench, decodes=True)
 
 
@@ -62,6 +72,10 @@ def bench(args: argparse.Namespace) -> None:
     bundle = Bundle.find(args.model)
     if args.check is not None:
         _check(bundle, Bundle.find(args.check), args)
+    elif args.against is not None:
+        _compare(bundle, Bundle.find(args.against), settings, args)
+    elif args.vram is not None:
+        _measure_fit(bundle, args)
     else:
         _measure(bundle, settings, args)
 
@@ -77,6 +91,36 @@ def _measure(bundle: Bundle, settings: Settings, args: argparse.Namespace) -> No
         print(json.dumps(result.to_dict()))
     else:
         print_result(result)
+
+
+def _compare(bundle: Bundle, other: Bundle, settings: Settings, args: argparse.Namespace) -> None:
+    if settings.bandwidth is not None:
+        raise InputError("--bandwidth: --against compares two bundles, not one with the memory; leave it out")
+    from omnilmm_lite.bench.comparison.table import print_comparison
+    from omnilmm_lite.bench.comparison.turns import compare
+    from omnilmm_lite.console import ConsoleProgress
+
+    with ConsoleProgress() as progress:
+        found = compare(bundle, other, args.device, args.threads, settings, progress, cuda_graph=args.cuda_graph)
+    if args.json:
+        print(json.dumps(found.to_dict()))
+    else:
+        print_comparison(found)
+
+
+def _measure_fit(bundle: Bundle, args: argparse.Namespace) -> None:
+    from omnilmm_lite.bench.card.measure_fit import measure_fit
+    from omnilmm_lite.bench.card.table import print_fit
+    from omnilmm_lite.console import ConsoleProgress
+
+    with ConsoleProgress() as progress:
+        fit = measure_fit(bundle, args.device, args.vram, args.turns, progress, cuda_graph=args.cuda_graph)
+    if args.json:
+        print(json.dumps(fit.to_dict()))
+    else:
+        print_fit(fit)
+    if fit.failure is not None:
+        raise OmniLMMError(f"doesn't fit a card of {fit.vram} GB: {fit.failure}")
 
 
 def _check(bundle: Bundle, other: Bundle, args: argparse.Namespace) -> None:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from omnilmm_lite.bundle.manifest import FileEntry, Manifest
-from omnilmm_lite.bundle.report_fields import entries, items, numbers, projections, scalars
+from omnilmm_lite.bundle.report_fields import entries, items, largest_numbers, numbers, projections, scalars
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.console import plain_console
 
 WORST_LAYERS = 5  # shown
@@ -26,6 +27,8 @@ def print_manifest(manifest: Manifest, *, verified: bool) -> None:
         f"{manifest.name}: preset {manifest.preset}, built for {manifest.target.value}, by "
         f"omnilmm-lite {manifest.tool_version} from {folder if isinstance(folder, str) else 'an unknown folder'}"
     )
+    if manifest.target is Device.CUDA:
+        console.print(f"packing of the decoder's products: {manifest.packing.value}")
     console.print(_model_table(manifest))
     console.print(_file_table(manifest.files, verified))
     _print_parity(console, manifest)
@@ -63,6 +66,7 @@ def _print_parity(console: Console, manifest: Manifest) -> None:
 def _print_quantization(console: Console, quantization: Mapping[str, Any]) -> None:
     """How tower and decoder were quantized, and where it hurts most; what isn't understood is left out."""
     print_tower(console, items(entries(quantization.get("tower")).get("blocks")))
+    _print_fp16(console, entries(quantization.get("fp16")))
     if settings := scalars(quantization.get("settings")):
         console.print("quantization: " + ", ".join(f"{name} {value}" for name, value in settings.items()))
     layers = list(projections(quantization.get("projections")))
@@ -90,6 +94,24 @@ def print_tower(console: Console, blocks: Sequence[object]) -> None:
     )
     if below := [str(number) for number, cosine in found.items() if cosine < WORST_COSINE]:
         console.print(f"tower's blocks with a token below {WORST_COSINE}: {', '.join(below)}")
+
+
+def _print_fp16(console: Console, fp16: Mapping[str, Any]) -> None:
+    """How near its numbers come to the largest in fp16, and what is divided so that they don't."""
+    for each in largest_numbers(fp16.get("worst")):
+        divided = "" if each.divisor == 1 else f", divided by {each.divisor:g}"
+        console.print(
+            f"{each.part} in fp16: at most {each.largest:,.0f}{divided} in calibration; {each.headroom:,.0f} times "
+            f"that fits ({each.site})"
+        )
+    for part, layers in (("tower", "branches"), ("decoder", "inner")):
+        own = entries(fp16.get(part))
+        stream = numbers(own, "stream") or (1,)
+        divisors = [each for each in scalars(own.get(layers)).values() if not isinstance(each, str)]
+        words = [f"its residual stream by {stream[0]:g}"] if stream[0] != 1 else []
+        words += [f"{len(divisors)} of its layers by up to {max(divisors):g}"] if divisors else []
+        if words:
+            console.print(f"{part} divided by powers of two, which changes no result: {', '.join(words)}")
 
 
 def _model_table(manifest: Manifest) -> Table:

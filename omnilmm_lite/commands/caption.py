@@ -89,7 +89,7 @@ def _job(args: argparse.Namespace) -> FolderRun:
     def open_captioner() -> Captioner:
         model = load(args.model, **machine_options(args))
         if model.device.is_fallback:
-            print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
+            print(f"device: {model.device.placement} ({model.device.reason})", file=sys.stderr)
         return Captioner(model, args.prompt, params)
 
     return FolderRun(

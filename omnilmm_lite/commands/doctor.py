@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from omnilmm_lite.errors import OmniLMMError
 
 if TYPE_CHECKING:
-    from omnilmm_lite.doctor import Arithmetic, Diagnosis
+    from omnilmm_lite.doctor import Arithmetic, Diagnosis, Driver, FoundCard
     from omnilmm_lite.machine.description import Machine
+
+GIB = 1 << 30
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +63,8 @@ def report(found: Diagnosis) -> str:
         ("cores", cores(machine)),
         ("instructions", ", ".join(machine.flags) or "unknown"),
         ("memory", memory(machine)),
-        *[("card", gpu) for gpu in found.gpus or ("no NVIDIA driver found",)],
+        ("NVIDIA driver", driver(found.driver)),
+        *[(f"cuda:{each.card.index}", card(each)) for each in found.cards],
         *machine.versions.items(),
         *[(name, version or "not installed") for name, version in found.packages.items() if name != "onnxruntime"],
         *[(each.device, f"{'works' if each.works else 'no'}: {each.detail}") for each in found.providers],
@@ -94,6 +97,26 @@ def cores(machine: Machine) -> str:
     if machine.threads is not None:
         threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
     return f"{', '.join(found)}: {threads}"
+
+
+def driver(found: Driver) -> str:
+    """Its version and what that is good for, or why there are no cards."""
+    wsl = "; this is WSL, where the driver is Windows' own" if found.is_wsl else ""
+    if found.version is None:
+        return f"{found.reason}{wsl}"
+    cuda = f", for CUDA {found.cuda} at most" if found.cuda else ""
+    return f"{found.version}{cuda}{f'; {found.reason}' if found.reason else ''}{wsl}"
+
+
+def card(found: FoundCard) -> str:
+    """What it is, what of its memory is free, who has the rest, and whether onnxruntime can use it."""
+    there = found.card
+    free, total = (f"{size / GIB:.1f}" for size in (there.free, there.total))
+    users = ", ".join(f"{each.name} (process {each.pid})" for each in there.processes)
+    used_by = f", used by {users}" if users else ""
+    capability = ".".join(map(str, there.capability))
+    works = f"{'works' if found.works else 'no'}: {found.detail}"
+    return f"{there.name}, compute capability {capability}, {free} of {total} GiB free{used_by}; {works}"
 
 
 def memory(machine: Machine) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TypedDict
 
+DEVICE_HELP = (
+    "where to run (default: auto); cuda:1 is the second card, cuda:0,cuda:1 takes one for pictures, one for text"
+)
+
 
 class MachineOptions(TypedDict):
     """The arguments of `omnilmm_lite.load` beside the model."""
@@ -23,7 +27,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """
     machine = parser.add_argument_group("model and machine")
     machine.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
-    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to run (default: auto)")
+    machine.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help=DEVICE_HELP)
     machine.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
     machine.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")
     drafts = "guess ahead from what was said before: faster where it repeats itself, and sums are rounded otherwise"

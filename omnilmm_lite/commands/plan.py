@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def add_plan(parser: argparse.ArgumentParser, read_config: ReadConfig) -> None:
     parser.add_argument("model", metavar="MODEL", help="checkpoint, bundle, or a published model's name")
     presets = "what to convert it to (default: a bundle's own; with --vram, the best that fits; else cpu)"
     parser.add_argument("--preset", metavar="P", help=presets)
+    packings = "a card's decoder in another format; see docs/gpu.md (a bundle's own; else blockwise)"
+    parser.add_argument("--packing", choices=[packing.value for packing in Packing], help=packings)
     parser.add_argument("--vram", type=float, metavar="GB", help="the card's memory; for CPU presets, the RAM")
     parser.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
     shown = parser.add_mutually_exclusive_group()
@@ -67,6 +70,7 @@ def plan(args: argparse.Namespace, read_config: ReadConfig) -> None:
 def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, list[Plan]]:
     """The plan to show, and those for the table."""
     from omnilmm_lite.bundle.presets import PRESETS, find_preset
+    from omnilmm_lite.bundle.target import Device
     from omnilmm_lite.model import DEFAULT_CONTEXT
     from omnilmm_lite.plan.memory import make_plan
     from omnilmm_lite.plan.planned_model import PlannedModel
@@ -77,7 +81,10 @@ def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, lis
     context = args.context
     if context is None:
         context = min(DEFAULT_CONTEXT, config.decoder.max_position_embeddings)
+    packing = Packing.BLOCKWISE if args.packing is None else Packing(args.packing)
     if finished is not None and wanted is None:
+        if packing is not finished.preset.packing and args.packing is not None:
+            raise InputError(f"--packing {packing.value}: {name} is packed already; leave it out, or give a --preset")
         own = make_plan(finished, context)
         return own, [own]
 
@@ -85,9 +92,10 @@ def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, lis
         return make_plan(PlannedModel.planned(name, config, preset), context)
 
     if wanted is not None:
-        asked = planned(wanted)
+        asked = planned(wanted.packed(packing))
         return asked, [asked]
-    plans = [planned(preset) for preset in PRESETS.values()]
+    presets = PRESETS.values()
+    plans = [planned(each.packed(packing) if each.target is Device.CUDA else each) for each in presets]
     default = next(each for each in plans if each.model.preset.name == DEFAULT_PRESET)
     return (suited(plans, args.vram) if args.vram is not None else None) or default, plans
 

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
 
     model = value_of(lambda: load(args.model, **machine_options(args)), "opening the model")
     if model.device.is_fallback:
-        print(f"device: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
+        print(f"device: {model.device.placement} ({model.device.reason})", file=sys.stderr)
     if prompt is None:
         from omnilmm_lite.terminal.chat_loop import converse
 
@@ -119,6 +119,6 @@ def _answer(
         "tokens": answer.tokens,
         "finish_reason": answer.finish_reason.value if answer.finish_reason else None,
         "timings": answer.timings.as_json(load_s=model.load_s, vision_s=chat.vision_s),
-        "device": model.device.device.value,
+        "device": str(model.device.placement),
         "peak_rss_bytes": peak_rss_bytes(),
     }

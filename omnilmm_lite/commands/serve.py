@@ -65,7 +65,7 @@ def serve(args: argparse.Namespace) -> None:
         set_up()
         address = http.address(sock)
         print(address, flush=True)
-        log_event("ready", address=address, model=checker.name, device=model.device.device.value,
+        log_event("ready", address=address, model=checker.name, device=str(model.device.placement),
                   device_reason=model.device.reason, load_s=round(model.load_s, 3))  # fmt: skip
         if args.open:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.engine.device import import_onnxruntime, run_graph
+from omnilmm_lite.engine.placement import DeviceId
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -24,15 +25,19 @@ RECORDING = "1"
 
 
 def encode_pictures(
-    tower: onnxruntime.InferenceSession, resampler: onnxruntime.InferenceSession, pixels: Array, device: Device
+    tower: onnxruntime.InferenceSession,
+    resampler: onnxruntime.InferenceSession,
+    pixels: Array,
+    device: Device | DeviceId,
 ) -> Array:
     """Pixels (batch, 3, image_size, image_size) -> features (batch, queries, hidden).
 
     The patches in between stay on the device; with pixels and features in host memory, one copy each way is all.
     """
+    where = DeviceId.of(device)
     first = tower.io_binding()
     first.bind_cpu_input("pixel_values", np.ascontiguousarray(pixels))
-    first.bind_output("patches", device.value)
+    first.bind_output("patches", where.device.value, where.index)
     run_graph(tower, first, "vision tower")
     second = resampler.io_binding()
     second.bind_ortvalue_input("patches", first.get_outputs()[0])
@@ -58,13 +63,14 @@ class FixedStep:
         cache: Mapping[str, onnxruntime.OrtValue],
         config: DecoderConfig,
         context: int,
-        device: Device,
+        device: Device | DeviceId,
     ) -> None:
         """`cache`: the KV buffers by name, as the graph's past and present inputs and outputs have it."""
         ort = import_onnxruntime()
 
-        def buffer(value: NDArray[Any], device: Device = device) -> Any:
-            return ort.OrtValue.ortvalue_from_numpy(value, device.value, 0)
+        def buffer(value: NDArray[Any], device: Device | DeviceId = device) -> Any:
+            where = DeviceId.of(device)
+            return ort.OrtValue.ortvalue_from_numpy(value, where.device.value, where.index)
 
         self._session = session
         self._embedding = buffer(np.zeros((1, 1, config.hidden_size), np.float32))

@@ -17,6 +17,7 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.engine.binding import FixedStep, unrecorded
 from omnilmm_lite.engine.device import import_onnxruntime, run_graph
+from omnilmm_lite.engine.placement import DeviceId
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.machine.memory import return_freed_memory
 
@@ -39,7 +40,7 @@ class Decoder:
         self,
         config: DecoderConfig,
         open_decode: Callable[[], onnxruntime.InferenceSession],
-        device: Device,
+        device: Device | DeviceId,
         context: int,
         open_prefill: Callable[[], onnxruntime.InferenceSession] | None = None,
         *,
@@ -56,7 +57,8 @@ class Decoder:
         self._prefill_graph: onnxruntime.InferenceSession | None = None
         self._cuda_graph = cuda_graph
         self._step: FixedStep | None = None  # where there is a CUDA graph
-        self._device = device
+        self._single: onnxruntime.IOBinding | None = None  # of one token, whose cache is bound once
+        self._device = DeviceId.of(device)
         self._cache: dict[str, Any] = {}
         self._held: list[Hashable] = []  # one key a cached token
         self._version = 0
@@ -79,7 +81,7 @@ class Decoder:
         """Makes room until the next step: lets go of the prompts' graph, the larger one, where they have one of their
         own, else of the only graph there is. The cache, and what it holds, stays."""
         if self._open_prefill is None:
-            self._decode_graph = self._step = None
+            self._decode_graph = self._step = self._single = None
         self._prefill_graph = None
         return_freed_memory()
 
@@ -187,14 +189,12 @@ class Decoder:
         tokens = len(keys)
         total = self.length + tokens
         rows = rows.astype(np.int64) % tokens
-        binding = session.io_binding()
+        # A prompt's binding is let go with its embeddings, which may be megabytes.
+        binding = self._single_binding() if tokens == 1 and session is self._decode_graph else self._bind_cache(session)
         binding.bind_cpu_input("inputs_embeds", np.ascontiguousarray(embeddings)[None])  # (1, tokens, hidden)
         binding.bind_cpu_input("logits_rows", rows)
         binding.bind_cpu_input("seqlens_k", np.asarray([total - 1], dtype=np.int32))
         binding.bind_cpu_input("total_sequence_length", np.asarray(total, dtype=np.int32))
-        for name, buffer in self._cache.items():
-            binding.bind_ortvalue_input(f"past.{name}", buffer)
-            binding.bind_ortvalue_output(f"present.{name}", buffer)
         logits: Array = np.empty((1, len(rows), self.config.vocab_size), dtype=np.float32)
         # bound to host memory: on a card this is the step's one copy back
         binding.bind_output("logits", "cpu", 0, np.float32, list(logits.shape), logits.ctypes.data)
@@ -204,6 +204,20 @@ class Decoder:
         answer: Array = logits[0]
         return answer
 
+    def _single_binding(self) -> onnxruntime.IOBinding:
+        """One for every token: two names for each layer's keys and values take Python longer to bind than to draw."""
+        if self._single is None:
+            assert self._decode_graph is not None
+            self._single = self._bind_cache(self._decode_graph)
+        return self._single
+
+    def _bind_cache(self, session: onnxruntime.InferenceSession) -> onnxruntime.IOBinding:
+        binding = session.io_binding()
+        for name, buffer in self._cache.items():
+            binding.bind_ortvalue_input(f"past.{name}", buffer)
+            binding.bind_ortvalue_output(f"present.{name}", buffer)
+        return binding
+
 
 def _last(logits: Array) -> Array:
     """(rows, vocab) -> (vocab,)."""
@@ -212,7 +226,7 @@ def _last(logits: Array) -> Array:
 
 
 def _allocate_cache(
-    session: onnxruntime.InferenceSession, config: DecoderConfig, device: Device, context: int
+    session: onnxruntime.InferenceSession, config: DecoderConfig, where: DeviceId, context: int
 ) -> dict[str, Any]:
     """Zeroed buffers {"{layer}.{key,value}": (1, num_key_value_heads, context, head_dim)} in the graph's own format."""
     ort = import_onnxruntime()
@@ -226,5 +240,7 @@ def _allocate_cache(
                     f"{list(shape)}; convert the checkpoint again"
                 )
             zeros = np.zeros(shape, np.float16 if item.type == "tensor(float16)" else np.float32)
-            cache[item.name.removeprefix("past.")] = ort.OrtValue.ortvalue_from_numpy(zeros, device.value, 0)
+            cache[item.name.removeprefix("past.")] = ort.OrtValue.ortvalue_from_numpy(
+                zeros, where.device.value, where.index
+            )
     return cache

@@ -1,4 +1,4 @@
-"""Opens a bundle's graphs on one device, so that what each needs is there when it runs."""
+"""Opens a bundle's graphs where they are to run, so that what each needs is there when it runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.engine.binding import encode_pictures
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.interrupt import meanwhile
 from omnilmm_lite.engine.paging import populate, read_ahead
+from omnilmm_lite.engine.placement import Placement
 from omnilmm_lite.engine.vision import Encode
 
 if TYPE_CHECKING:
@@ -28,14 +29,28 @@ class GraphOpener:
     """`threads`: for the CPU; None leaves the choice to onnxruntime."""
 
     bundle: Bundle
-    device: Device
+    placement: Placement
     threads: int | None
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the tower is only there while a picture is encoded. On two cards there is room for both."""
+        return self.bundle.manifest.time_shared and not self.placement.is_split
 
     def session(self, graph: str, *, cuda_graph: bool = False) -> InferenceSession:
         """See `open_session`. Weights that are mapped are in memory then."""
-        mapped = graph in self.bundle.manifest.mapped
-        path = self.bundle.path(graph)
-        session = open_session(path, self.device, self.threads, cuda_graph=cuda_graph, mapped=mapped)
+        manifest = self.bundle.manifest
+        is_vision = graph in (manifest.graphs.vision, manifest.graphs.resampler)
+        where = self.placement.vision if is_vision else self.placement.decoder
+        mapped = graph in manifest.mapped
+        session = open_session(
+            self.bundle.path(graph),
+            where,
+            self.threads,
+            cuda_graph=cuda_graph,
+            mapped=mapped,
+            fpa_intb=manifest.packing is Packing.FPA_INTB and not is_vision,
+        )
         if mapped:  # before it runs, not beside it: that was measured, too, and took 5 % longer
             populate(self.bundle.weights(graph))
         return session
@@ -43,10 +58,10 @@ class GraphOpener:
     def tower(self, decoder: Decoder) -> Encode:
         """Tower and resampler in one, for which the decoder makes room where the two share it."""
         graphs = self.bundle.manifest.graphs
-        if self.bundle.manifest.time_shared:
+        if self.takes_turns:
             decoder.release()
         tower, resampler = self.session(graphs.vision), self.session(graphs.resampler)
-        encode = partial(encode_pictures, tower, resampler, device=self.device)
+        encode = partial(encode_pictures, tower, resampler, device=self.placement.vision)
         work = self._beside_tower(decoder)
         return _FirstBeside(encode, work) if work else encode
 
@@ -55,7 +70,7 @@ class GraphOpener:
         the disk."""
         manifest, graphs = self.bundle.manifest, self.bundle.manifest.graphs
         work: list[Callable[[], None]] = []
-        if manifest.time_shared and decoder.has_prefill_graph:
+        if self.takes_turns and decoder.has_prefill_graph:
             work.append(decoder.open_kept)
         if graphs.prefill in manifest.mapped:  # but not opened: mapped, they would count beside the tower
             work.append(partial(read_ahead, self.bundle.weights(graphs.prefill)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.bundle.tensor_size import data_bytes
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
@@ -51,7 +52,7 @@ def planned_disk(config: OmniLMMConfig, preset: Preset, graphs: GraphTensors) ->
     layers = config.vision.num_hidden_layers + config.decoder.num_hidden_layers * (1 + bool(graphs.prefill))
     bundle = data + embedding_bytes(config.decoder, preset) + layers * ONNX_LAYER + TOKENIZER_AND_MANIFEST
     values = vision_values(config.vision) + resampler_values(config) + decoder_values(config.decoder)
-    work = decoder_work(config.decoder) if preset.quantized else 0
+    work = decoder_work(config.decoder, preset.packing) if preset.quantized else 0
     if preset.tower is LinearFormat.INT8:
         work += tower_work(config.vision)
     return Disk(bundle, BF16_BYTES * values, work)
@@ -95,12 +96,12 @@ def decoder_values(config: DecoderConfig) -> int:
 # ---- the work folder ----
 
 
-def decoder_work(config: DecoderConfig) -> int:
+def decoder_work(config: DecoderConfig, packing: Packing = Packing.BLOCKWISE) -> int:
     """The GPTQ checkpoint (4 bits; a group's scale and zero point; g_idx; all else in fp16) and the hidden states."""
     linears = config.num_hidden_layers * sum(map(math.prod, _linear_shapes(config)))
     total = FP16_BYTES * (decoder_values(config) - linears)
     for rows, columns in _linear_shapes(config):
-        groups = columns // group_size(columns)
+        groups = columns // group_size(columns, packing.group_size)
         total += config.num_hidden_layers * (rows * columns // 2 + rows * groups * 5 // 2 + 4 * columns)
     return total + DECODERS * 4 * CALIBRATION_TOKENS * (2 * config.hidden_size + config.q_dim)
 

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from omnilmm_lite.bundle.layout import GROUP_SIZE, INNER_ROTATION, NBITS_ROW_MULTIPLE, STREAM_ROTATION, widest_block
+from omnilmm_lite.bundle.layout import GROUP_SIZE, INNER_ROTATION, STREAM_ROTATION, widest_block
+from omnilmm_lite.bundle.packing import FLOAT_BITS, head_row_multiple, padded
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.bundle.tensor_size import Role, TensorSize
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig, VisionConfig
@@ -64,19 +65,26 @@ def int8_codes(name: str, rows: int, columns: int) -> Iterator[TensorSize]:
 
 
 def nbits(
-    name: str, rows: int, columns: int, bits: int, precision: Precision, *, zeros: bool = True
+    name: str,
+    rows: int,
+    columns: int,
+    bits: int,
+    precision: Precision,
+    *,
+    largest_group: int = GROUP_SIZE,
+    zeros: bool,
 ) -> Iterator[TensorSize]:
     """MatMulNBits: codes; for each group of a row a scale in the activations' format, and a zero point."""
-    groups = columns // group_size(columns)
-    yield exact(f"{name}.qweight", rows * columns * bits // 8)
+    groups = columns // group_size(columns, largest_group)
+    yield exact(f"{name}.qweight", rows * columns * bits // 8, Role.GROUP_CODES)
     yield exact(f"{name}.scales", rows * groups * precision.compute.numpy.itemsize, Role.GROUP_SCALES)
     if zeros:
         yield exact(f"{name}.qzeros", rows * -(-groups * bits // 8))
 
 
-def group_size(columns: int) -> int:
+def group_size(columns: int, largest: int = GROUP_SIZE) -> int:
     """Weights of a row of `columns` that share a scale."""
-    return widest_block(columns, GROUP_SIZE)
+    return widest_block(columns, largest)
 
 
 def hadamard(*sizes: int) -> Iterator[TensorSize]:
@@ -188,11 +196,13 @@ def _decoder(config: DecoderConfig, preset: Preset, *, int8: bool) -> Iterator[T
     rows, columns = keys["lm_head.weight"]
     if int8:
         yield from int8_codes("lm_head", rows, columns)
-    elif preset.quantized and preset.lm_head_bits == 8:
-        padded = -(-rows // NBITS_ROW_MULTIPLE) * NBITS_ROW_MULTIPLE
-        yield from nbits("lm_head", padded, columns, 8, precision)
+        return
+    bits = preset.lm_head_bits if preset.quantized else FLOAT_BITS
+    rows = padded(rows, head_row_multiple(bits, preset.target, preset.packing))
+    if bits == FLOAT_BITS:
+        yield floats("lm_head.weight", precision, rows, columns)
     else:
-        yield as_in(keys, "lm_head.weight", precision)
+        yield from _decoder_nbits("lm_head", rows, columns, bits, preset)
 
 
 def _stacked(keys: Shapes, prefix: str, *parts: str) -> tuple[int, int]:
@@ -205,6 +215,11 @@ def _decoder_linear(name: str, shape: tuple[int, int], preset: Preset, int8: boo
     if int8:
         yield from int8_codes(name, *shape)
     elif preset.quantized:
-        yield from nbits(name, *shape, 4, preset.decoder)
+        yield from _decoder_nbits(name, *shape, 4, preset)
     else:
         yield floats(f"{name}.weight", preset.decoder, *shape)
+
+
+def _decoder_nbits(name: str, rows: int, columns: int, bits: int, preset: Preset) -> Iterator[TensorSize]:
+    largest, zeros = preset.packing.group_size, preset.packing.has_zero_points
+    return nbits(name, rows, columns, bits, preset.decoder, largest_group=largest, zeros=zeros)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omnilmm_lite.bundle.target import Device
@@ -99,12 +100,16 @@ def make_plan(model: PlannedModel, context: int) -> Plan:
     towers = {"vision": loaded["vision"], "resampler": loaded["resampler"]}
     decoders = {"decoder": loaded["decoder"] + loaded["prefill"], "kv_cache": kv_cache_bytes(model, context)}
     driver = CUDA_CONTEXT if preset.target is Device.CUDA else 0
-    packing = loading_bytes(graphs.decoder, preset.target)  # the prompts' own graph is mapped: nothing to pack
-    decoder = Need(max(decoder.first, packing), max(decoder.most, packing))
+    # the prompts' own graph is mapped: nothing to pack
+    copies = loading_bytes(graphs.decoder, preset.target, preset.packing)
+    if not preset.time_shared and preset.target is Device.CUDA:
+        # a card's decoder is loaded first, before there is a tower
+        both = _both_phase(towers, decoders, tower, decoder, driver)
+        load = MemoryPhase("load", **decoders, workspace=copies + driver)
+        return Plan(model, context, (load, both) if copies else (both,))
+    decoder = Need(max(decoder.first, copies), max(decoder.most, copies))
     if not preset.time_shared:
-        workspace = tower.first + decoder.first + driver
-        more = tower.most + decoder.most + driver - workspace
-        return Plan(model, context, (MemoryPhase("all", **towers, **decoders, workspace=workspace, more=more),))
+        return Plan(model, context, (_both_phase(towers, decoders, tower, decoder, driver),))
     # The cache is filled by the first question and outlives the decoder's graphs, so a second picture meets it. On a
     # card it is there from the beginning.
     cache = decoders["kv_cache"]
@@ -112,7 +117,7 @@ def make_plan(model: PlannedModel, context: int) -> Plan:
     # Where prompts have a graph of their own, the one that decodes is loaded beside the first picture, and stays. The
     # tower's weights are mapped in int8: nothing of them is packed.
     stays = preset.int8_prefill
-    loading = packing if stays else 0 if preset.mapped else loading_bytes(graphs.vision, preset.target)
+    loading = copies if stays else 0 if preset.mapped else loading_bytes(graphs.vision, preset.target)
     picture = MemoryPhase(
         "picture",
         **towers,
@@ -123,6 +128,14 @@ def make_plan(model: PlannedModel, context: int) -> Plan:
     )
     answer = MemoryPhase("answer", **decoders, workspace=decoder.first + driver, more=decoder.most - decoder.first)
     return Plan(model, context, (picture, answer))
+
+
+def _both_phase(
+    towers: Mapping[str, int], decoders: Mapping[str, int], tower: Need, decoder: Need, driver: int
+) -> MemoryPhase:
+    workspace = tower.first + decoder.first + driver
+    more = tower.most + decoder.most + driver - workspace
+    return MemoryPhase("all", **towers, **decoders, workspace=workspace, more=more)
 
 
 def kv_cache_bytes(model: PlannedModel, context: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.bundle.onnx_file import read_graph
 from omnilmm_lite.bundle.presets import Preset, find_preset
 from omnilmm_lite.config import OmniLMMConfig
@@ -52,7 +53,8 @@ class PlannedModel:
             target=manifest.target,
             time_shared=manifest.time_shared,
             int8_prefill=bool(prefill),
+            packing=manifest.packing,
         )
-        total = sum(sizes.values()) + len(manifest.to_json().encode())
+        total = sum(sizes.values()) + bundle.path(MANIFEST).stat().st_size
         disk = Disk(total, checkpoint=0, work=0)
         return cls(name, manifest.config, preset, graphs, sizes[files.embeddings], disk, is_bundle=True)

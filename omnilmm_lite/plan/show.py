@@ -30,7 +30,12 @@ NAMES = {
     "kv_cache": "KV cache",
     "workspace": "workspace",
 }
-PHASES = {"all": "all at once", "picture": "while a picture is read", "answer": "while it answers"}
+PHASES = {
+    "load": "while the decoder is loaded",
+    "all": "all at once",
+    "picture": "while a picture is read",
+    "answer": "while it answers",
+}
 TOTALS = ("device total", "host RAM", "disk")
 COMMON_SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128)  # GB, of cards and of RAM
 

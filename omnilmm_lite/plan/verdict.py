@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.plan.memory import Plan, make_plan
@@ -81,7 +82,8 @@ def _advice(plan: Plan, usable: int, size: float) -> str:
             break
         context //= 2
     if preset := _fitting_preset(plan, usable):
-        ways.append(f"convert with --preset {preset.name}" if plan.model.is_bundle else f"--preset {preset.name}")
+        way = f"--preset {preset.name}" + ("" if preset.packing is plan.model.preset.packing else " without --packing")
+        ways.append(f"convert with {way}" if plan.model.is_bundle else way)
     if ways:
         return "take " + " or ".join(ways)
     if plan.model.preset.target is Device.CUDA:
@@ -90,11 +92,12 @@ def _advice(plan: Plan, usable: int, size: float) -> str:
 
 
 def _fitting_preset(plan: Plan, usable: int) -> Preset | None:
-    """For the same device, and no larger than this one."""
-    model = plan.model
-    for preset in PRESETS.values():
-        if preset.target is not model.preset.target or preset.name == model.preset.name:
-            continue
-        if make_plan(PlannedModel.planned(model.name, model.config, preset), plan.context).needed <= usable:
-            return preset
+    """For the same device, in the same packing if any fits so, and no larger than this one."""
+    model, own = plan.model, plan.model.preset
+    for packing in dict.fromkeys((own.packing, Packing.BLOCKWISE)):
+        for preset in (each.packed(packing) for each in PRESETS.values() if each.target is own.target):
+            if (preset.name, preset.packing) == (own.name, own.packing):
+                continue
+            if make_plan(PlannedModel.planned(model.name, model.config, preset), plan.context).needed <= usable:
+                return preset
     return None

@@ -26,5 +26,7 @@ def add_quality_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=64, metavar="N", help="sequences at most (64)")
     parser.add_argument("--json", action="store_true", help="print one JSON object with all figures")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with plots")
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where bundles run (default: auto)")
+    parser.add_argument(
+        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="where bundles run (default: auto)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")

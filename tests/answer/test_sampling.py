@@ -19,7 +19,13 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from omnilmm_lite.answer.sampling import Sampler, filtered_probabilities, penalize_frequency, penalize_repetition
+from omnilmm_lite.answer.sampling import (
+    Sampler,
+    best_ids,
+    filtered_probabilities,
+    penalize_frequency,
+    penalize_repetition,
+)
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.sampling_params import SamplingParams
 
@@ -206,3 +212,22 @@ def test_forbidden_tokens_are_never_drawn() -> None:
     logits = np.array([-math.inf, 0.0, -math.inf, 0.0], dtype=np.float32)
     sampler = Sampler(SamplingParams(top_k=3, top_p=1.0, seed=0))
     assert {sampler.next(logits) for _ in range(200)} == {1, 3}
+
+
+@given(
+    seed=st.integers(0, 1000),
+    size=st.sampled_from([2, 31, 100, 1000, 32009]),
+    k=st.integers(1, 40),
+    decimals=st.sampled_from([0, 1, 6]),
+    forbidden=st.sampled_from([0.0, 0.5, 0.9995]),
+)
+def test_the_best_are_those_of_a_whole_partition(seed: int, size: int, k: int, decimals: int, forbidden: float) -> None:
+    """Bit for bit and in the same order, or seeds would draw other tokens; with ties, and where most is forbidden."""
+    random = np.random.default_rng(seed)
+    logits = _logits(seed, size).round(decimals)
+    logits[random.random(size) < forbidden] = -np.inf
+    k = min(k, size)
+    expected = np.flatnonzero(logits >= np.sort(logits)[-k]).tolist()
+    found = best_ids(logits, k)
+    assert found.dtype == np.intp
+    assert found.tolist() == expected

@@ -91,7 +91,13 @@ odd_layer = odd(
     error_to_rounding=figures,
     error_to_output=figures,
 )
+divisors = odd(stream=figures, branches=odd(a=figures, b=figures), inner=odd(a=figures))
 odd_quantization = odd(
+    fp16=odd(
+        worst=odd(tower=odd(site=json_values, largest=figures, divisor=figures, headroom=figures)),
+        tower=divisors,
+        decoder=divisors,
+    ),
     tower=odd(blocks=st.lists(odd(worst_cosine=figures), max_size=4)),
     settings=json_values,
     projections=st.lists(odd_layer, max_size=4),
@@ -129,15 +135,28 @@ def test_what_is_understood_of_a_manifest_is_shown_and_nothing_else(
             "tower": {"blocks": [{}, {"worst_cosine": 0.95}, {"worst_cosine": "0.1"}]},
             "settings": {"bits": 4, "nested": {"no": 1}},
             "projections": [{"name": "a"} | layer, {"name": "b"}, layer, {"name": "c"} | layer | {"bits": "4"}],
+            "fp16": {
+                "worst": {
+                    "tower": {"site": "blocks.1.mlp.fc2", "largest": 70_000.4, "divisor": 16.0, "headroom": 14.97},
+                    "resampler": {"site": "proj", "largest": 12, "divisor": 1, "headroom": 5458.7},
+                    "decoder": {"site": "lm_head", "largest": "12", "divisor": 1.0, "headroom": 5},
+                },
+                "tower": {"stream": 1.0, "branches": {"a": 4.0, "b": 16.0, "c": [2]}},
+                "decoder": {"stream": 64.0, "inner": {}},
+            },
         },
     )
     result = run("inspect", folder)
     assert (result.code, result.err) == (0, "")
     assert "from an unknown folder" in result.out
-    assert result.out.partition("decoder.onnx: within")[2].splitlines()[:5] == [
+    assert result.out.partition("decoder.onnx: within")[2].splitlines()[:9] == [
         " 1.0e-06 of the reference (allowed: 0.1)",
         "tower in int8: worst token's cosine in calibration 0.9500, in block 2 of 3",
         "tower's blocks with a token below 0.99: 2",
+        "tower in fp16: at most 70,000, divided by 16 in calibration; 15 times that fits (blocks.1.mlp.fc2)",
+        "resampler in fp16: at most 12 in calibration; 5,459 times that fits (proj)",
+        "tower divided by powers of two, which changes no result: 2 of its layers by up to 16",
+        "decoder divided by powers of two, which changes no result: its residual stream by 64",
         "quantization: bits 4",
         "1 linear layers at 4 bits in groups of 128",
     ]

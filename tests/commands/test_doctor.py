@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ import cli
 from omnilmm_lite import doctor
 from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.doctor import Provider, diagnose
+from omnilmm_lite.commands.doctor import driver
+from omnilmm_lite.doctor import Driver, diagnose
+from omnilmm_lite.engine.device import DeviceChoice, DeviceError
+from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.proof import Family, Operator, OperatorProof
-from tests.systems import not_on_windows
+from tests.machine.fake_nvml import FakeCard, FakeNvml
 
 
 def test_whole_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,29 +91,103 @@ def test_both_engines_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "overwrite each other" in diagnose().problems[0]
 
 
-def test_card_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tried(device: Device) -> Provider:
-        return Provider(device.value, device is Device.CPU, "libcudnn.so.9 is missing")
+# ---- cards ----
 
-    monkeypatch.setattr(doctor, "_gpus", lambda: ("NVIDIA Card, 1.2, 24564 MiB",))
-    monkeypatch.setattr(doctor, "_try_device", tried)
-    assert diagnose().problems == ("there is an NVIDIA card, but it can't be used: libcudnn.so.9 is missing",)
+NEW = FakeCard(computing=[(7, 3 << 30)])
+OLD = FakeCard("NVIDIA GeForce GTX 1080", 8 << 30, 0, (6, 1), "GPU-b")
 
 
-def test_library_that_the_loader_misses(monkeypatch: pytest.MonkeyPatch) -> None:
-    def loading(path: str) -> None:
-        raise OSError("libcudart.so.13: cannot open shared object file: No such file or directory")
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Puts a made-up driver and onnxruntime in place; on which devices a graph was tried."""
 
-    monkeypatch.setattr("ctypes.CDLL", loading)
-    assert doctor._missing_library(Path("capi")) == "libcudart.so.13"
+    def put(nvml: FakeNvml, missing: str = "", fails: str = "") -> list[str]:
+        tried: list[str] = []
+
+        def open_graph(where: DeviceId) -> None:
+            tried.append(str(where))
+            if fails and where.device is Device.CUDA:
+                raise DeviceError(fails)
+
+        monkeypatch.setitem(sys.modules, "pynvml", nvml)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        monkeypatch.setattr(doctor, "missing_cuda", lambda cards: cards.reason or missing)
+        monkeypatch.setattr(doctor, "_open_graph", open_graph)
+        return tried
+
+    return put
 
 
-@not_on_windows
-def test_driver_tool_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "nvidia-smi"
-    monkeypatch.setenv("PATH", str(tmp_path))
-    tool.write_text("#!/bin/sh\necho no devices were found\nexit 6\n")
-    tool.chmod(0o755)
-    assert doctor._gpus() == ()
-    tool.write_text("#!/bin/sh\necho 'NVIDIA Card, 1.2, 24564 MiB'\n")
-    assert doctor._gpus() == ("NVIDIA Card, 1.2, 24564 MiB",)
+def row(out: str, name: str) -> str:
+    return next(line[17:] for line in out.splitlines() if line[:16].rstrip() == name)
+
+
+def test_cards_have_a_row_each(cards: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    tried = cards(FakeNvml([OLD, NEW], names={7: "/usr/bin/python3"}))
+    assert cli.main(["doctor"]) == 0  # an old card beside one that works is no problem
+    out = capsys.readouterr().out
+    assert tried == ["cuda:1", "cpu"]
+    assert row(out, "NVIDIA driver") == "580.65.06, for CUDA 13.0 at most"
+    assert row(out, "cuda:0").startswith(
+        "NVIDIA GeForce GTX 1080, compute capability 6.1, 8.0 of 8.0 GiB free; no: cuda:0 (NVIDIA GeForce GTX 1080) has"
+    )
+    assert row(out, "cuda:1") == (
+        "NVIDIA GeForce RTX 4090, compute capability 8.9, 23.0 of 24.0 GiB free, used by python3 (process 7); works: a "
+        "graph was opened on it"
+    )
+    assert row(out, "cuda") == "works: a graph was opened on it"
+    assert cli.main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["driver"] == {"version": "580.65.06", "cuda": "13.0", "is_wsl": False, "reason": ""}
+    assert [each["works"] for each in found["cards"]] == [False, True]
+    assert found["cards"][1]["card"] == {
+        "index": 1, "name": "NVIDIA GeForce RTX 4090", "total": 24 << 30, "free": 23 << 30, "capability": [8, 9],
+        "processes": [{"pid": 7, "name": "python3", "used": 3 << 30}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("missing", "fails"), [("libcudnn.so.9 is missing", ""), ("", "resampler.onnx can't run on cuda:0: CUDA error 2")]
+)
+def test_card_that_cannot_be_used(cards: Callable[..., list[str]], missing: str, fails: str) -> None:
+    cards(FakeNvml([NEW]), missing, fails)
+    found = diagnose()
+    assert found.problems == (f"there is an NVIDIA card, but it can't be used: {missing or fails}",)
+    assert [(each.works, each.detail) for each in found.cards] == [(False, missing or fails)]
+
+
+def test_no_card_is_no_problem(cards: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    cards(FakeNvml(fails=12))
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert row(out, "NVIDIA driver").startswith("no NVIDIA driver was found: if there is a card, install")
+    assert row(out, "cuda").startswith("no: no NVIDIA driver was found")
+
+
+def test_auto_takes_no_card_that_no_graph_could_be_opened_on(
+    cards: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def card_one(wanted: str, target: Device, room: object) -> DeviceChoice:
+        return DeviceChoice(Placement.on(DeviceId(Device.CUDA, 1)), "it is there")
+
+    monkeypatch.setattr(doctor, "choose_device", card_one)
+    cards(FakeNvml([OLD, NEW]), fails="the card's memory is full")
+    found = diagnose()
+    assert (found.auto, found.auto_reason) == ("cpu", "the bundle is built for CUDA, but the card's memory is full")
+    cards(FakeNvml([OLD, NEW]))
+    found = diagnose()
+    assert (found.auto, found.auto_reason) == ("cuda:1", "it is there")
+
+
+def test_wsl_is_said() -> None:
+    assert driver(Driver("580.1", "13.0", True, "")) == (
+        "580.1, for CUDA 13.0 at most; this is WSL, where the driver is Windows' own"
+    )
+    assert driver(
+        Driver(
+            None,
+            None,
+            True,
+            "no NVIDIA driver was found: if there is a card, install its driver in Windows, not in WSL",
+        )
+    ).endswith("in Windows, not in WSL; this is WSL, where the driver is Windows' own")

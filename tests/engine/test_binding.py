@@ -41,9 +41,9 @@ class WatchedBinding:
         self._log.append((name, f"{value.device_name()} {value.data_ptr()}"))
         self._binding.bind_ortvalue_input(name, value)
 
-    def bind_output(self, name: str, device: str) -> None:
+    def bind_output(self, name: str, device: str, index: int = 0) -> None:
         self._log.append((name, device))
-        self._binding.bind_output(name, device)
+        self._binding.bind_output(name, device, index)
 
     def get_outputs(self) -> Any:
         return self._binding.get_outputs()

@@ -42,6 +42,7 @@ class WatchedSession:
     def __init__(self, session: Any) -> None:
         self._session = session
         self.runs: list[dict[str, int]] = []  # bound name -> address
+        self.bindings = 0
         self.interrupt: Literal["before", "after"] | None = None
         self.error: Exception | None = None
 
@@ -49,6 +50,7 @@ class WatchedSession:
         return self._session.get_inputs()
 
     def io_binding(self) -> WatchedBinding:
+        self.bindings += 1
         return WatchedBinding(self._session.io_binding())
 
     def run_with_iobinding(self, binding: WatchedBinding, options: Any = None) -> None:
@@ -353,37 +355,27 @@ def test_the_cache_stays_where_it_is_and_serves_both_graphs(rig: Rig, tiny_bundl
     assert all(first[f"past.{part}"] == first[f"present.{part}"] for part in parts)
 
 
+def test_tokens_share_one_binding_of_the_session_that_runs_them(rig: Rig, tiny_bundle: Path) -> None:
+    """A session that was let go of isn't kept by what was bound for it."""
+    opened: list[WatchedSession] = []
+
+    def opens() -> Any:
+        opened.append(WatchedSession(open_session(tiny_bundle / "decoder.onnx", Device.CPU, 1)))
+        return opened[-1]
+
+    decoder, ids = Decoder(rig.config, opens, Device.CPU, CONTEXT), random_ids(14)
+    decoder.prefill(ids[:8], rig.embed(ids[:8]))
+    first = token_by_token(decoder, rig, ids[8:11])
+    decoder.release()
+    second = token_by_token(decoder, rig, ids[11:])
+    assert [session.bindings for session in opened] == [2, 1]  # one for the prompt
+    assert [len(session.runs) for session in opened] == [4, 3]
+    expected = rig.logits(ids)[8:]
+    np.testing.assert_allclose(np.concatenate([first, second]), expected, rtol=0, atol=REFERENCE_TOLERANCE)
+
+
 def test_a_graph_of_another_shape_than_the_config_is_refused(rig: Rig) -> None:
     session: Any = rig.session
     config = dataclasses.replace(rig.config, num_key_value_heads=10**9)
     with pytest.raises(InputError, match=r"past\.0\.key has the shape .* where the manifest's config says"):
         Decoder(config, lambda: session, Device.CPU, 8).open()
-
-
-# ---- embeddings ----
-
-TABLE = DecoderConfig(vocab_size=4, hidden_size=3)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_rows_of_the_table_are_the_tokens_embeddings(tmp_path: Path, dtype: type[np.floating[Any]]) -> None:
-    values = (np.arange(12) / 8).reshape(4, 3).astype(dtype)
-    np.save(tmp_path / "table.npy", values)
-    rows = EmbeddingTable(tmp_path / "table.npy", TABLE)([3, 0, 3])
-    assert rows.dtype == np.float32
-    np.testing.assert_array_equal(rows, values[[3, 0, 3]].astype(np.float32))
-
-
-def test_what_is_no_such_table_is_refused(tmp_path: Path, tiny_bundle: Path) -> None:
-    path = tmp_path / "table.npy"
-    for array in (np.zeros((4, 4), np.float32), np.zeros((4, 3)), np.zeros((4, 3), ">f4"), np.zeros(12, np.float16)):
-        np.save(path, array)
-        with pytest.raises(InputError, match=r"expected a float table of shape \(4, 3\)"):
-            EmbeddingTable(path, TABLE)
-    np.save(path, np.asarray([{"a": 1}], dtype=object), allow_pickle=True)
-    npz = tmp_path / "table.npz"
-    np.savez(npz, values=np.zeros((4, 3), np.float32))
-    (tmp_path / "empty.npy").touch()
-    for broken in (path, npz, tmp_path / "empty.npy", tmp_path / "missing.npy", tiny_bundle / "manifest.json"):
-        with pytest.raises(InputError, match="this is not a numpy array"):
-            EmbeddingTable(broken, TABLE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,72 +13,12 @@ import pytest
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine import device
 from omnilmm_lite.engine.device import DeviceError, choose_device, graph_errors, import_onnxruntime, open_session
+from omnilmm_lite.engine.placement import DeviceId
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.machine.card import ORDER
+from tests.engine.fake_onnxruntime import CPU, CUDA
+from tests.engine.fake_onnxruntime import install as install
 from tests.paths import ROOT
-
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-
-class FakeOptions:
-    def __init__(self) -> None:
-        self.log_severity_level = 2
-        self.intra_op_num_threads = 0
-        self.entries: dict[str, str] = {}
-
-    def add_session_config_entry(self, key: str, value: str) -> None:
-        self.entries[key] = value
-
-
-class FakeSession:
-    def __init__(self, used: Sequence[str]) -> None:
-        self.used = list(used)
-        self.fallback = True
-
-    def get_providers(self) -> list[str]:
-        return self.used
-
-    def disable_fallback(self) -> None:
-        self.fallback = False
-
-
-class FakeOnnxRuntime:
-    """The part of the module that the runtime uses. `available`: what it is built with; `used`: what a session gets."""
-
-    __version__ = "9.9.9"
-    SessionOptions = FakeOptions
-
-    def __init__(self, available: Sequence[str], used: Sequence[str], error: Exception | None = None) -> None:
-        self.available, self.used, self.error = available, used, error
-        self.calls: list[str] = []
-        self.arguments: dict[str, Any] = {}
-
-    def disable_telemetry_events(self) -> None:
-        self.calls.append("disable_telemetry_events")
-
-    def get_available_providers(self) -> list[str]:
-        return list(self.available)
-
-    def preload_dlls(self) -> None:
-        self.calls.append("preload_dlls")
-        print("Failed to load libcublasLt.so.13")  # the real one says so on stdout
-
-    def InferenceSession(self, path: str, options: FakeOptions, **arguments: Any) -> FakeSession:
-        self.calls.append("InferenceSession")
-        self.arguments = {"path": path, "options": options} | arguments
-        if self.error is not None:
-            raise self.error
-        return FakeSession(self.used)
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def put(available: Sequence[str], used: Sequence[str] = (CPU,), error: Exception | None = None) -> FakeOnnxRuntime:
-        fake = FakeOnnxRuntime(available, used, error)
-        monkeypatch.setitem(sys.modules, "onnxruntime", fake)
-        return fake
-
-    return put
-
 
 # ---- the choice ----
 
@@ -124,7 +63,7 @@ def test_a_bundle_for_the_cpu_does_not_go_onto_a_card(install: Any) -> None:
         choose_device("cuda", Device.CPU)
 
 
-@pytest.mark.parametrize("wanted", ["gpu", "CPU", "", "cuda:1"])
+@pytest.mark.parametrize("wanted", ["gpu", "CPU", "", "cuda:", "cuda:x", "cuda:-1", "cuda,cpu", "cuda,", "0", "cuda:²"])
 def test_unknown_devices_are_refused_with_the_choices(install: Any, wanted: str) -> None:
     install([CPU])
     with pytest.raises(InputError, match="choose auto, cpu or cuda"):
@@ -158,14 +97,24 @@ def test_a_missing_onnxruntime_names_the_extras(monkeypatch: pytest.MonkeyPatch)
         choose_device("auto", Device.CUDA)
 
 
-def test_what_onnxruntime_prints_about_missing_libraries_stays_off_stdout(
+def test_what_onnxruntime_prints_about_missing_libraries_is_said_by_us(
     install: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install([CUDA, CPU])
     choose_device("cuda", Device.CUDA)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "libcublasLt" in captured.err
+    assert capsys.readouterr() == ("", "")
+
+
+def test_cards_are_counted_as_the_driver_does(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA itself would put the fastest first, and a number mean another card than in `doctor`."""
+    install([CUDA, CPU])
+    for before, after in ((None, "PCI_BUS_ID"), ("FASTEST_FIRST", "FASTEST_FIRST")):
+        if before is None:
+            monkeypatch.delenv(ORDER, raising=False)
+        else:
+            monkeypatch.setenv(ORDER, before)
+        choose_device("cuda", Device.CUDA)
+        assert os.environ[ORDER] == after
 
 
 # ---- sessions ----
@@ -198,6 +147,7 @@ def test_a_cuda_session_bounds_its_arena_and_never_falls_back(install: Any) -> N
     assert options["arena_extend_strategy"] == "kSameAsRequested"
     assert (options["cudnn_conv_algo_search"], options["cudnn_conv_use_max_workspace"]) == ("HEURISTIC", "0")
     assert "enable_cuda_graph" not in options
+    assert options["device_id"] == "0"
     assert ort.arguments["enable_fallback"] == 0
     assert session.fallback is False
 
@@ -222,15 +172,35 @@ def test_weights_are_mapped_on_the_cpu_alone(install: Any) -> None:
     assert ort.arguments["options"].entries == {}
 
 
-def test_a_session_that_silently_runs_on_the_cpu_is_refused(install: Any) -> None:
+def test_a_session_goes_onto_the_card_of_its_number(install: Any) -> None:
+    ort = install([CUDA, CPU], used=[CUDA, CPU])
+    open_session(Path("a.onnx"), DeviceId(Device.CUDA, 3))
+    (_, options), _ = ort.arguments["providers"]
+    assert options["device_id"] == "3"
+
+
+def test_onnxruntime_is_silent_while_it_tries_a_card(install: Any) -> None:
+    """Its default logger says in red what we say in one line; whatever happens, it speaks again afterwards."""
+    ort = install([CUDA, CPU], error=RuntimeError("CUDA failure 35: driver too old"))
+    with pytest.raises(DeviceError):
+        open_session(Path("a.onnx"), Device.CUDA)
+    assert ort.calls[-3:] == ["severity 4", "InferenceSession", "severity 2"]
+    ort = install([CUDA, CPU])
+    open_session(Path("a.onnx"), Device.CPU)
+    assert ort.calls[-1] == "InferenceSession"
+    assert "severity 4" not in ort.calls
+
+
+def test_a_session_that_silently_runs_on_the_cpu_is_refused(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     install([CUDA, CPU], used=[CPU])
-    with pytest.raises(DeviceError, match=r"decoder\.onnx was to run on cuda.*CPUExecutionProvider.*9\.9\.9"):
+    with pytest.raises(DeviceError, match=r"decoder\.onnx was to run on cuda:0.*9\.9\.9 chose CPUExecutionProvider"):
         open_session(Path("/bundle/decoder.onnx"), Device.CUDA)
 
+    def load(path: str) -> None:
+        raise OSError("libfoo.so.1: cannot open shared object file: No such file or directory")
 
-def test_a_card_that_fails_is_a_device_error_of_one_line(install: Any) -> None:
-    install([CUDA, CPU], error=RuntimeError("CUDA failure 35: driver too old\nat line 7"))
-    with pytest.raises(DeviceError, match=r"decoder\.onnx can't run on cuda: CUDA failure 35: driver too old$"):
+    monkeypatch.setattr("ctypes.CDLL", load)  # by then it may be asked what it is linked against
+    with pytest.raises(DeviceError, match=r"libfoo\.so\.1 is missing or has the wrong version: install"):
         open_session(Path("/bundle/decoder.onnx"), Device.CUDA)
 
 

@@ -17,6 +17,7 @@ from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.graph_opener import GraphOpener
 from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, interruptible
+from omnilmm_lite.engine.placement import DeviceId, Placement
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -42,7 +43,7 @@ def opener(folder: Path, *, two_graphs: bool = True, mapped: bool = True, time_s
         time_shared=time_shared,
         mapped=(graphs.vision, *((graphs.prefill,) if two_graphs else ())) if mapped else (),
     )
-    return GraphOpener(Bundle(folder, manifest), Device.CPU, 1)
+    return GraphOpener(Bundle(folder, manifest), Placement.on(Device.CPU), 1)
 
 
 def decoder(opener: GraphOpener, *, two_graphs: bool = True) -> Decoder:
@@ -118,3 +119,46 @@ def test_interrupted_work_is_done_beside_the_next_picture(
         encode(pixels(opened))
     encode(pixels(opened))
     assert calls == ["populate vision.onnx.data", "open", "open", "read_ahead decoder.onnx.data"]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_tower_and_decoder_go_where_they_are_placed(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, split: bool
+) -> None:
+    """Two cards: what takes turns on one is loaded on both at the same time. The sessions here are the CPU's."""
+    opened: dict[str, str] = {}
+
+    def remember(path: Path, where: DeviceId, threads: int | None, **options: bool) -> InferenceSession:
+        opened[path.name] = str(where)
+        return open_session(path, Device.CPU, threads)
+
+    monkeypatch.setattr(opening, "open_session", remember)
+    one = opener(tiny_bundle, two_graphs=False, mapped=False)
+    second = DeviceId(Device.CUDA, 1)
+    placed = dataclasses.replace(
+        one, placement=Placement(DeviceId(Device.CUDA), second) if split else Placement.on(second)
+    )
+    held = decoder(placed, two_graphs=False)
+    monkeypatch.setattr(held, "_open_decode", lambda: placed.session("decoder.onnx"))
+    held.open()
+    encode = placed.tower(held)
+    tower = "cuda:0" if split else "cuda:1"
+    assert opened == {"decoder.onnx": "cuda:1", "vision.onnx": tower, "resampler.onnx": tower}
+    assert (held._decode_graph is not None) is split
+    bound: list[tuple[str, int]] = []
+
+    class Tower:
+        """Notes where its output is asked for; an error then ends the run."""
+
+        def io_binding(self) -> Tower:
+            return self
+
+        def bind_cpu_input(self, name: str, value: Array) -> None: ...
+
+        def bind_output(self, name: str, device: str, index: int) -> None:
+            bound.append((device, index))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        encode.func(Tower(), None, pixels(placed), **encode.keywords)  # type: ignore[attr-defined]
+    assert bound == [("cuda", 0 if split else 1)]

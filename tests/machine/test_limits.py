@@ -20,6 +20,7 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.commands.doctor import cores, memory
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine.device import DeviceChoice
+from omnilmm_lite.engine.placement import Placement
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine import threads
 from omnilmm_lite.machine.cores import Cores
@@ -176,7 +177,7 @@ def test_a_limit_below_the_plan_is_said_once(monkeypatch: pytest.MonkeyPatch, ca
 def test_a_card_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     limit_to(monkeypatch, 1, 1)
     options = model.LoadOptions(512, None, False, True)
-    model._check(Bundle.open(TINY), options, DeviceChoice(Device.CUDA, "asked for"))
+    model._check(Bundle.open(TINY), options, DeviceChoice(Placement.on(Device.CUDA), "asked for"))
 
 
 # ---- conversion ----

@@ -13,6 +13,7 @@ import pytest
 import cli
 from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
@@ -103,6 +104,38 @@ def test_longer_prompts_never_take_less() -> None:
             plan = planned(preset, context)
             assert plan.device_most >= plan.device_total
             assert plan.device_total >= planned(preset, context // 2).device_total
+
+
+# ---- packings ----
+
+
+def test_packing_for_fast_kernels_holds_all_weights_twice_while_it_loads() -> None:
+    """At that time there is no tower on the card: with 24gb the peak comes later, with 8gb not."""
+    for name, peak in (("24gb", "all"), ("12gb", "all"), ("8gb", "answer")):
+        preset = PRESETS[name].packed(Packing.FPA_INTB)
+        plan = make_plan(PlannedModel.planned(PUBLISHED, OmniLMMConfig(), preset), 4096)
+        assert plan.largest.name == peak
+        loading = next(phase for phase in plan.phases if phase.name in ("load", "answer"))
+        assert loading.vision == loading.resampler == 0
+        assert loading.workspace > loading.decoder > 4e9
+    assert not judge(plan, 8).fits
+    assert "--preset 8gb without --packing" in judge(plan, 8).text
+    assert judge(plan, 12).fits
+
+
+def test_a_packing_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    usual, fast = (printed(capsys, PUBLISHED, "--preset", "16gb", *more) for more in ((), ("--packing", "fpa-intb")))
+    assert fast["disk"]["data"]["decoder"] / usual["disk"]["data"]["decoder"] == pytest.approx(1.081, abs=1e-3)
+    assert list(fast["phases"]) == ["load", "all"]
+    assert cli.main(["plan", PUBLISHED, "--packing", "fpa-intb"]) == 0
+    assert "cpu-small" in capsys.readouterr().out
+
+
+def test_a_packing_that_can_not_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    refusal = refused(capsys, PUBLISHED, "--preset", "cpu", "--packing", "fpa-intb")
+    assert "--packing fpa-intb: the preset cpu is for the CPU" in refusal
+    assert "24gb, 16gb, 12gb, 8gb" in refusal
+    assert "tiny is packed already" in refused(capsys, "tiny", "--packing", "fpa-intb")
 
 
 # ---- verdicts ----

@@ -17,9 +17,10 @@ from export.graphs.graph import GraphBuilder
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.onnx_file import read_graph
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.presets import PRESETS, Preset
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.bundle.tensor_size import Role, TensorSize, data_bytes
+from omnilmm_lite.bundle.tensor_size import Role, TensorSize, data_bytes, loading_bytes
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import FP32, LinearFormat
@@ -38,22 +39,33 @@ from tests.small_checkpoint import TINY
 INNER = "int8.hadamard.32"  # only where a block of the tower profits from it
 
 
+PLANNED = {**PRESETS, "8gb, fpa-intb": PRESETS["8gb"].packed(Packing.FPA_INTB)}
+
+
 class Rounded(CheckpointWeights):
     """A decoder in 4 bits, without the hour that GPTQ takes: the same sizes."""
+
+    def __init__(self, checkpoint: Checkpoint, packing: Packing) -> None:
+        super().__init__(checkpoint)
+        self.packing = packing
 
     def linear(self, name: str) -> Weight:
         weight = super().linear(name)
         assert isinstance(weight, np.ndarray)
-        return weight if name == "lm_head" else round_to_nearest(weight, bits=4, group_size=128, sym=False)
+        if name == "lm_head":
+            return weight
+        return round_to_nearest(
+            weight, bits=4, group_size=self.packing.group_size, sym=not self.packing.has_zero_points
+        )
 
 
-@pytest.fixture(scope="module", params=PRESETS)
+@pytest.fixture(scope="module", params=PLANNED)
 def converted(
     request: pytest.FixtureRequest, tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Preset, Bundle]:
-    preset = PRESETS[request.param]
-    weights = Rounded(tiny_checkpoint) if preset.quantized else CheckpointWeights(tiny_checkpoint)
-    head = RoundedHead(weights) if preset.quantized and preset.lm_head_bits == 8 else weights
+    preset = PLANNED[request.param]
+    weights = Rounded(tiny_checkpoint, preset.packing) if preset.quantized else CheckpointWeights(tiny_checkpoint)
+    head = RoundedHead(weights, preset.packing) if preset.quantized and preset.lm_head_bits == 8 else weights
     folder = tmp_path_factory.mktemp("planned")
     tower, _ = quantized_tower(tiny_checkpoint, preset, None, folder / "work", Quiet())
     write_bundle(tiny_checkpoint, head, preset, folder / "out", Quiet(), tower=tower)
@@ -103,6 +115,8 @@ def test_the_work_folder_is_what_the_quantizer_asks_for() -> None:
     config = OmniLMMConfig()
     spools = 2 * spool_bytes(config.decoder, disk.CALIBRATION_TOKENS)
     assert disk.decoder_work(config.decoder) == checkpoint_bytes(config.decoder, {}, Layout(4, 128)) + spools
+    finer = checkpoint_bytes(config.decoder, {}, Layout(4, 32)) + spools
+    assert PlannedModel.planned("x", config, PRESETS["16gb"].packed(Packing.FPA_INTB)).disk.work == finer
     assert PlannedModel.planned("x", config, PRESETS["reference"]).disk.work == 0
 
 
@@ -116,6 +130,23 @@ def test_sizes_of_the_full_model_worked_out_on_paper() -> None:
     vision = graph_tensors(config, PRESETS["cpu"]).vision
     codes = sum(each.stored for each in vision if each.name.endswith(".codes"))
     assert codes == 63 * (4 * 1792 * 1792 + 2 * 1792 * 15360)
+
+
+def test_fast_kernels_take_one_layer_worked_out_on_paper() -> None:
+    """218,103,808 weights of 4 bits, a scale of 2 bytes for each 32; 32032 rows of 8 bits; both once more, and the
+    widest of them a third time, while they are packed."""
+    preset = PRESETS["16gb"].packed(Packing.FPA_INTB)
+    decoder = graph_tensors(OmniLMMConfig(), preset).decoder
+    layer = [each for each in decoder if each.name.startswith("model.layers.7.") and "norm" not in each.name]
+    weights = 2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096
+    assert sum(each.stored for each in layer) == weights // 2 + weights // 32 * 2
+    head = 32032 * 4096 + 32032 * 4096 // 32 * 2
+    assert sum(each.stored for each in decoder if each.name.startswith("lm_head")) == head
+    packed = 32 * (weights // 2 + weights // 32 * 2) + head
+    assert loading_bytes(decoder, Device.CUDA, preset.packing) == packed + 32032 * 4096
+    assert loading_bytes(decoder, Device.CUDA) == 0
+    fp16 = graph_tensors(OmniLMMConfig(), PRESETS["24gb"]).decoder
+    assert [each.stored for each in fp16 if each.name.startswith("lm_head")] == [32032 * 4096 * 2]
 
 
 def test_widened_weights_and_scales_count_as_the_engine_holds_them() -> None:
