@@ -15,12 +15,13 @@ from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
 from export.graphs import decoder as decoder_graph
 from export.graphs import vision as vision_graph
-from export.graphs.cuda_operators import check_cuda_graph
+from export.graphs.cuda_operators import check_cuda_graph, check_packing
 from export.graphs.decoder import DecoderWeights, build_decoder
 from export.graphs.prefill import build_prefill
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
 from export.parity.bundle_parity import ParityReport, check_parity, num_steps
+from export.torch_device import TorchDevice
 from export.weights.tower_weights import CheckpointTower, TowerWeights
 from omnilmm_lite import __version__
 from omnilmm_lite.bundle.folder import sha256
@@ -53,11 +54,13 @@ def write_bundle(
     progress: Progress,
     quantization: dict[str, Any] | None = None,
     tower: TowerWeights | None = None,
+    device: TorchDevice = TorchDevice(),  # noqa: B008  # immutable
 ) -> Manifest:
     """Builds, checks and publishes the bundle at `out`. `quantization`: settings and report, for the manifest. `tower`:
-    its weights where they aren't the checkpoint's own.
+    its weights where they aren't the checkpoint's own. `device`: where the reference runs that graphs are held against.
 
-    InputError where `out` is taken, ParityError where a graph is wrong; either leaves nothing at `out`.
+    InputError where `out` is taken, OmniLMMError where a card has no kernel for a node, or not the packing's,
+    ParityError where a graph is wrong; each leaves nothing at `out`.
     """
     check_target(out)
     tower = tower or CheckpointTower(checkpoint)
@@ -65,10 +68,12 @@ def write_bundle(
         _write_tokenizer(checkpoint, folder, progress)
         _write_graphs(checkpoint, tower, weights, preset, folder, progress)
         if preset.target is Device.CUDA:
-            for name in (Graphs().vision, Graphs().resampler, Graphs().decode):
+            for name in (Graphs().vision, Graphs().resampler):
                 check_cuda_graph(folder / name)
+            check_packing(check_cuda_graph(folder / Graphs().decode), preset.packing, Graphs().decode)
         progress.stage("parity with the reference", num_steps(checkpoint, preset))
-        parity = check_parity(checkpoint, tower, weights, folder, preset, progress.step)
+        with device.full_memory_said("parity with the reference"):
+            parity = check_parity(checkpoint, tower, weights, folder, preset, progress.step, device)
         return _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, progress)
 
 
@@ -96,7 +101,15 @@ def _write_graphs(
     progress.step("saved")
     progress.stage("decoder", decoder_graph.num_stages(config.decoder))
     path = folder / graphs.decode
-    for line in build_decoder(config.decoder, weights, path, preset.decoder, preset.accuracy_level):
+    for line in build_decoder(
+        config.decoder,
+        weights,
+        path,
+        preset.decoder,
+        preset.accuracy_level,
+        target=preset.target,
+        packing=preset.packing,
+    ):
         progress.step(line)
     if preset.int8_prefill:
         progress.stage("decoder for prompts", decoder_graph.num_stages(config.decoder))
@@ -147,6 +160,7 @@ def _write_manifest(
         files=tuple(files),
         time_shared=preset.time_shared,
         mapped=preset.mapped,
+        packing=preset.packing,
         source={"folder": checkpoint.folder.resolve().name, "files": source},
         quantization=quantization,
         parity=parity.to_dict(),

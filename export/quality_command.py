@@ -16,6 +16,7 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.quality.options import add_quality_options
 
 if TYPE_CHECKING:
+    from export.torch_device import TorchDevice
     from omnilmm_lite.model import Model
     from omnilmm_lite.quality.compared_model import ComparedModel
     from omnilmm_lite.quality.measure import Measurement
@@ -79,8 +80,25 @@ def _find_original(args: argparse.Namespace) -> Callable[[], ComparedModel]:
     from export.checkpoint.checkpoint import Checkpoint
     from export.parity.checkpoint_model import CheckpointModel
 
-    subject = CheckpointModel(Checkpoint.open(folder))
+    subject = CheckpointModel(Checkpoint.open(folder), _reference_device(args.device))
     return lambda: subject
+
+
+def _reference_device(name: str) -> TorchDevice:
+    """Where a checkpoint runs: where decoders do, or, with a word about it, on the CPU where torch sees no card."""
+    import torch
+
+    from export.torch_device import TorchDevice
+
+    try:
+        device = TorchDevice.find(name.rpartition(",")[2])
+    except InputError as error:
+        if torch.cuda.is_available() or not name.startswith("cuda"):
+            raise
+        print(f"the original's device: cpu ({error})", file=sys.stderr)
+        return TorchDevice()
+    device.prepare()
+    return device
 
 
 def _load_compared(bundle: str, args: argparse.Namespace, device: str) -> Model:
@@ -89,5 +107,5 @@ def _load_compared(bundle: str, args: argparse.Namespace, device: str) -> Model:
 
     model = load(bundle, device=args.device, threads=args.threads)
     if model.device.is_fallback:
-        print(f"{device}: {model.device.device.value} ({model.device.reason})", file=sys.stderr)
+        print(f"{device}: {model.device.placement} ({model.device.reason})", file=sys.stderr)
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,27 @@ from typing import Any
 from export.checkpoint.checkpoint import Checkpoint
 from export.convert import check_target, write_bundle
 from export.graphs.decoder import CheckpointWeights, DecoderWeights
+from export.torch_device import TorchDevice
+from export.weights.decoder_weights import FoldedDecoder
+from export.weights.folded_tower import FoldedTower
+from export.weights.headroom import Headroom
 from omnilmm_lite.bundle.manifest import Manifest
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.console import ConsoleProgress
+from omnilmm_lite.files.owner_lock import sole_owner
+from omnilmm_lite.formats import Float
 from omnilmm_lite.proof import check_operators
+from quantize.calibration.token_sequences import CalibrationLimits
+from quantize.decoder.card_memory import check_card
 from quantize.decoder.gptq_checkpoint import quantize_checkpoint
 from quantize.decoder.options import DecoderOptions
 from quantize.disk import ConversionNeed, used_bytes
 from quantize.folder.origin import take_folder
 from quantize.head import RoundedHead
 from quantize.memory import check_memory
+from quantize.packing import check_decoder
+from quantize.ranges import RangeData, measure_ranges
 from quantize.tower.quantizer import check_tower, quantized_tower
 
 
@@ -34,6 +45,7 @@ class ConversionRequest:
     options: DecoderOptions | None  # how to quantize the decoder; None where it stays as it is or comes from `gptq`
     gptq: Path | None  # a GPTQ folder that the decoder is taken from instead
     calibration: Path | None  # data whose pictures the tower is calibrated on; None: the built-in ones
+    device: TorchDevice = TorchDevice()  # noqa: RUF009  # immutable
 
     def decoder_bytes(self, config: DecoderConfig) -> int | None:
         """About what the decoder's GPTQ checkpoint takes; None where it isn't quantized."""
@@ -45,30 +57,64 @@ class ConversionRequest:
 def convert_checkpoint(request: ConversionRequest, progress: ConsoleProgress) -> Manifest:
     """Makes the bundle at `request.out`, and returns its manifest; `progress` is shown once everything is checked.
 
-    InputError and OmniLMMError for all that would stop it later, before any work; ParityError where a graph is wrong.
+    InputError and OmniLMMError for all that would stop it later, before any work, another run that writes to the same
+    places included; ParityError where a graph is wrong.
     """
-    # What can be known at once, in seconds: hours of work must not end at it.
     check_target(request.out)
+    request.work_dir.parent.mkdir(parents=True, exist_ok=True)  # where its lock lies
+    unlocked: list[str] = []
+    with sole_owner(request.out, unlocked.append), sole_owner(request.work_dir, unlocked.append):
+        return _convert(request, progress, unlocked)
+
+
+def _convert(request: ConversionRequest, progress: ConsoleProgress, notes: Sequence[str]) -> Manifest:
+    # What can be known at once, in seconds: hours of work must not end at it.
+    check_target(request.out)  # again: another run may just have ended
     checkpoint = Checkpoint.open(request.checkpoint)
+    check_decoder(checkpoint.config.decoder, request.preset.packing)
     decoder = request.decoder_bytes(checkpoint.config.decoder)
     need = ConversionNeed.of(checkpoint.config, request.preset, decoder, is_there=request.gptq is not None)
     need.check(request.out, request.work_dir)
     if request.options is not None:
         check_memory(checkpoint.config.decoder, request.work_dir)
     check_tower(checkpoint, request.preset, request.calibration, request.work_dir)
+    check_card(checkpoint.config, request.device, quantizes=request.options is not None)
     check_operators()  # a card's bundle is quantized and compared on this processor, too
 
     with progress:
+        for line in notes:
+            progress.note(line)
         progress.note(need.describe(request.out, request.work_dir))
+        headroom = _headroom(request, checkpoint, progress)  # first: it may refuse, and the decoder takes hours
         weights, report = _decoder_weights(request, checkpoint, progress)
         if request.preset.quantized and request.preset.lm_head_bits == 8:
-            weights = RoundedHead(weights)
+            weights = RoundedHead(weights, request.preset.packing)
         tower, tower_report = quantized_tower(
-            checkpoint, request.preset, request.calibration, request.work_dir, progress
+            checkpoint, request.preset, request.calibration, request.work_dir, progress, request.device
         )
         if tower_report is not None:
             report = {**(report or {}), "tower": tower_report}
-        return write_bundle(checkpoint, weights, request.preset, request.out, progress, report, tower)
+        if headroom is not None:
+            weights, tower = FoldedDecoder(weights, headroom.decoder), FoldedTower(tower, headroom.tower)
+            report = {**(report or {}), "fp16": headroom.to_dict()}
+        return write_bundle(checkpoint, weights, request.preset, request.out, progress, report, tower, request.device)
+
+
+def _headroom(request: ConversionRequest, checkpoint: Checkpoint, progress: ConsoleProgress) -> Headroom | None:
+    """What keeps graphs in fp16 within that format's range; None where no graph is in fp16.
+
+    InputError where nothing can.
+    """
+    preset = request.preset
+    if Float.FP16 not in (preset.vision.compute, preset.resampler.compute, preset.decoder.compute):
+        return None
+    limits = CalibrationLimits() if request.options is None else request.options.limits
+    data = RangeData.read(checkpoint, request.calibration, limits)
+    headroom = Headroom.choose(measure_ranges(checkpoint, data, request.work_dir, progress, request.device))
+    headroom.check_embeddings(checkpoint.tensor("model.embed_tokens.weight"))
+    tower, _ = quantized_tower(checkpoint, preset, request.calibration, request.work_dir, progress, request.device)
+    FoldedTower(tower, headroom.tower).check(checkpoint.config.vision.num_hidden_layers)
+    return headroom
 
 
 def _decoder_weights(
@@ -76,9 +122,9 @@ def _decoder_weights(
 ) -> tuple[DecoderWeights, dict[str, Any] | None]:
     """The decoder as the request wants it, and the report on its quantization."""
     if request.gptq is not None:
-        return take_folder(request.gptq, checkpoint, progress)
+        return take_folder(request.gptq, checkpoint, request.preset.packing, progress)
     if request.options is None:
         return CheckpointWeights(checkpoint), None
-    folder, report = quantize_checkpoint(checkpoint, request.options, request.work_dir, progress)
+    folder, report = quantize_checkpoint(checkpoint, request.options, request.work_dir, progress, request.device)
     progress.note(f"GPTQ checkpoint: {folder.folder}")
     return folder, report

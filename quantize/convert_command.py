@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from export.torch_setup import check_convert_installed, limit_torch_threads
 from omnilmm_lite.errors import InputError
-from quantize.options import add_quantization_options, given_options, parse_options
+from quantize.options import (
+    add_quantization_options,
+    check_packing_options,
+    given_options,
+    parse_options,
+    parse_size,
+)
 
 if TYPE_CHECKING:
     from omnilmm_lite.bundle.presets import Preset
@@ -43,7 +49,9 @@ def convert(args: argparse.Namespace) -> None:
     from quantize.conversion import convert_checkpoint
 
     request = parse_request(args)
-    manifest = convert_checkpoint(request, ConsoleProgress())
+    request.device.prepare()
+    with request.device.full_memory_said("the conversion"):  # where nothing nearer says more
+        manifest = convert_checkpoint(request, ConsoleProgress())
     if args.json:
         print(json.dumps({"bundle": str(request.out), "preset": manifest.preset, "parity": manifest.parity}))
     else:
@@ -52,6 +60,8 @@ def convert(args: argparse.Namespace) -> None:
 
 def parse_request(args: argparse.Namespace) -> ConversionRequest:
     """InputError, naming the option, for one that is out of range or that can't be given beside another."""
+    from export.torch_device import TorchDevice
+    from omnilmm_lite.bundle.packing import Packing
     from omnilmm_lite.bundle.presets import find_preset
     from quantize.conversion import ConversionRequest
 
@@ -60,8 +70,11 @@ def parse_request(args: argparse.Namespace) -> ConversionRequest:
         _check_nothing_given(args, preset)
     if args.lm_head_bits is not None:
         preset = replace(preset, lm_head_bits=args.lm_head_bits)
+    packing = Packing(args.packing)
+    preset = preset.packed(packing)
+    check_packing_options(args, packing)
     if args.gptq is not None:
-        _check_gptq_alone(args, preset)
+        _check_gptq_alone(args)
     out = args.out.resolve()  # `.` and `..` have no name of their own
     return ConversionRequest(
         checkpoint=args.checkpoint,
@@ -71,14 +84,13 @@ def parse_request(args: argparse.Namespace) -> ConversionRequest:
         options=parse_options(args, preset) if preset.quantized and args.gptq is None else None,
         gptq=args.gptq,
         calibration=args.calibration,
+        device=TorchDevice.find(args.device, None if args.vram is None else parse_size(args.vram, "--vram")),
     )
 
 
-def _check_gptq_alone(args: argparse.Namespace, preset: Preset) -> None:
-    from omnilmm_lite.formats import LinearFormat
-
-    of_tower = {"--calibration"} if preset.tower is LinearFormat.INT8 else set()  # its pictures
-    if given := [option for option in given_options(args) if option not in of_tower]:
+def _check_gptq_alone(args: argparse.Namespace) -> None:
+    others = {"--calibration"}  # its pictures: the tower's, and what fp16 has to hold is measured on them
+    if given := [option for option in given_options(args) if option not in others]:
         raise InputError(f"--gptq: {args.gptq} is quantized already; leave out {', '.join(given)}")
 
 

@@ -23,7 +23,6 @@ from quantize.folder.tensors import LINEARS
 
 GB = 1e9
 TOWER = "tower"  # the int8 tower's folder, within the work folder
-PLANNED = Layout(bits=4, group_size=128)  # what `plan` takes every layer to have
 
 
 def packed_bytes(shape: tuple[int, int], layout: Layout) -> int:
@@ -66,7 +65,8 @@ class ConversionNeed:
         whomever."""
         bundle = PlannedModel.planned(preset.name, config, preset).disk.bundle
         if decoder is not None:  # the graph holds the same codes, scales and zero points
-            bundle += decoder - checkpoint_bytes(config.decoder, {}, PLANNED)
+            planned = Layout(4, preset.packing.group_size)  # what `plan` takes every layer to have
+            bundle += decoder - checkpoint_bytes(config.decoder, {}, planned)
         tower = tower_work(config.vision) if preset.tower is LinearFormat.INT8 else 0
         return cls(bundle, 0 if decoder is None or is_there else decoder, tower)
 

@@ -16,12 +16,17 @@ FP32_BYTES = 4
 FIRST_LAYER = "model.layers.0."
 
 
+def layer_bytes(config: DecoderConfig) -> int:
+    """One layer in fp32."""
+    shapes = decoder_keys(config)
+    return FP32_BYTES * sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(FIRST_LAYER))
+
+
 def least_bytes(config: DecoderConfig) -> int:
     """A layer in fp32 twice, the original's and the quantized one; two matrices as large as the widest Hessian. Torch,
     the calibration's sequence and the files' pages come on top (docs/quantization.md)."""
-    layer = sum(math.prod(shape) for name, shape in decoder_keys(config).items() if name.startswith(FIRST_LAYER))
     widest = max(config.hidden_size, config.q_dim, config.intermediate_size)
-    return 2 * FP32_BYTES * (layer + widest * widest)
+    return 2 * (layer_bytes(config) + FP32_BYTES * widest * widest)
 
 
 def check_memory(config: DecoderConfig, work_dir: Path) -> None:

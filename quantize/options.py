@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnilmm_lite.bundle.packing import FLOAT_BITS, Packing
 from omnilmm_lite.errors import InputError
 from quantize.gptq.group_sizes import GROUP_SIZES
 
@@ -18,7 +19,7 @@ UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 
 SETTINGS = ("group_size", "sym", "desc_act", "damp", "image_weight")  # of GPTQSettings
 # All that says how the decoder is quantized; None where it is left open.
-QUANTIZING = ("calibration", "samples", "answer_tokens", "target_size", "device", *SETTINGS)
+QUANTIZING = ("calibration", "samples", "answer_tokens", "target_size", *SETTINGS)
 
 
 def add_quantization_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,12 @@ def add_quantization_options(parser: argparse.ArgumentParser) -> None:
     gptq.add_argument("--damp", type=float, metavar="D", help="share of the Hessian's mean diagonal (0.01)")
     head = "the last layer's bits, rounded: 8 is smaller and faster (default: the preset's, 8 but for 24gb)"
     gptq.add_argument("--lm-head-bits", type=int, choices=(8, 16), help=head)
-    gptq.add_argument("--device", metavar="auto|cpu|cuda", help="where to quantize (default: auto)")
+    packings = "fpa-intb: for a card's fast kernels, groups of 32 without zero points; see docs/gpu.md (blockwise)"
+    choices = [packing.value for packing in Packing]
+    gptq.add_argument("--packing", choices=choices, default=Packing.BLOCKWISE.value, help=packings)
+    device = "where torch computes: what is quantized, and the reference it is held against (default: auto)"
+    gptq.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help=device)
+    gptq.add_argument("--vram", metavar="SIZE", help="how much of a card's memory that may take, such as 8GB (all)")
     taken = "take the decoder from a GPTQ folder that gptqmodel, AutoGPTQ or `convert` made, instead of quantizing it"
     gptq.add_argument("--gptq", type=Path, metavar="FOLDER", help=taken)
     gptq.add_argument("--work-dir", type=Path, metavar="W", help="where finished layers are kept (default: OUT.work)")
@@ -57,7 +63,7 @@ def given_options(args: argparse.Namespace) -> list[str]:
 def parse_options(args: argparse.Namespace, preset: Preset) -> DecoderOptions:
     """How the decoder is to be quantized; InputError, naming the option, for what is out of range."""
     from quantize.calibration.token_sequences import CalibrationLimits
-    from quantize.decoder.options import DecoderOptions, find_device
+    from quantize.decoder.options import DecoderOptions
     from quantize.gptq.settings import GPTQSettings
 
     _check_range(args, "samples", 1, 1_000_000)
@@ -68,23 +74,42 @@ def parse_options(args: argparse.Namespace, preset: Preset) -> DecoderOptions:
     def given(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(args, name)) is not None}
 
+    settings = given(*SETTINGS)
+    if preset.packing is Packing.FPA_INTB:
+        settings |= {"group_size": preset.packing.group_size, "sym": True}
     return DecoderOptions(
         source=args.calibration,
         limits=CalibrationLimits(**given("samples")),
-        settings=GPTQSettings(**given(*SETTINGS)),
+        settings=GPTQSettings(**settings),
         preset=preset,
-        device=find_device(args.device or "auto"),
         target_size=None if args.target_size is None else parse_size(args.target_size),
         **given("answer_tokens"),
     )
 
 
-def parse_size(text: str) -> int:
-    """A size in bytes: "4.2GB" is 4,200,000,000, "4GiB" 4 x 2^30. InputError for anything else."""
+def check_packing_options(args: argparse.Namespace, packing: Packing) -> None:
+    """InputError, naming the option, for one that asks for another format than the packing's."""
+    if packing is Packing.BLOCKWISE:
+        return
+    contrary = {
+        f"--group-size {args.group_size}": args.group_size not in (None, packing.group_size),
+        f"--lm-head-bits {args.lm_head_bits}": args.lm_head_bits == FLOAT_BITS,
+        "--target-size": args.target_size is not None,
+    }
+    for option, is_contrary in contrary.items():
+        if is_contrary:
+            raise InputError(
+                f"{option}: --packing {packing.value} means 4 bits in groups of {packing.group_size} without zero "
+                "points, and the last layer in 8; leave out one of the two"
+            )
+
+
+def parse_size(text: str, option: str = "--target-size") -> int:
+    """A size in bytes: "4.2GB" is 4,200,000,000, "4GiB" 4 x 2^30. InputError, naming `option`, for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MG]?i?B?)", text.strip(), re.IGNORECASE)
     unit = match and UNITS.get(match[2].upper())
     if not match or not unit:
-        raise InputError(f"--target-size: {text!r} is no size; write it like 4.2GB or 4GiB")
+        raise InputError(f"{option}: {text!r} is no size; write it like 4.2GB or 4GiB")
     return int(float(match[1]) * unit)
 
 

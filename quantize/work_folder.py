@@ -15,6 +15,7 @@ from omnilmm_lite.files.json_file import read_json
 DATA = ("checkpoint", "calibration", "calibration_data")  # stand for data: their hashes tell nobody anything
 FORMAT = "work_format"  # the argument that a change of the code changes
 ARGUMENTS = "arguments.json"  # all that the result depends on
+DROPPED = ("device",)  # known to earlier versions: what it changes is the order of sums
 OPTIONS = "options.json"  # what was chosen, which tells a change hours before the arguments are known
 
 
@@ -90,7 +91,7 @@ class WorkFolder:
         write_json(self.path / OPTIONS, options)
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any], names: set[str]) -> None:
-        changed = _changed(before, now, names)
+        changed = _changed(before, now, names - {*DROPPED})
         if changed:
             listed = "; ".join(_difference(name, before, now) for name in changed)
             raise InputError(

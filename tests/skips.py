@@ -13,6 +13,7 @@ import pytest
 EXPECTED = (  # regular expressions
     # no card, and no build for one
     "this onnxruntime is built without CUDA.*",
+    "this torch sees no CUDA card",
     # another system's tests
     "there, programs are asked",
     "nothing is hidden: see tests/other_systems/plugin.py",

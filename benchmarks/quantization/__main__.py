@@ -18,8 +18,18 @@ import torch
 from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Evaluation, Result, Weights
 from benchmarks.quantization.peers import GPTQMODEL_VARIANTS, LLAMACPP_VARIANTS, by_gptqmodel, by_llamacpp
+from benchmarks.quantization.shuffle import shuffled
 from benchmarks.quantization.smollm2 import SmolLM2, gguf_file
-from benchmarks.quantization.variants import GPTQ_VARIANTS, calibration, file_name, quantized, rounded
+from benchmarks.quantization.variants import (
+    GPTQ_VARIANTS,
+    HEAD_VARIANTS,
+    PACKING_VARIANTS,
+    calibration,
+    file_name,
+    quantized,
+    rounded,
+    rounded_head,
+)
 from benchmarks.quantization.wikipedia import token_windows
 from omnilmm_lite.files.durable_file import write_json
 from omnilmm_lite.files.json_file import read_json
@@ -42,9 +52,14 @@ def main() -> None:
     parser.add_argument(
         "--llamacpp", type=Path, metavar="PYTHON", help=environment.format("llama-cpp-python", "peer_llamacpp.py")
     )
+    packings = "instead: the formats of a card's decoder, on the same model with its channels shuffled"
+    parser.add_argument("--packings", action="store_true", help=packings)
     args = parser.parse_args()
     torch.set_num_threads(1)  # threads that wait for each other spin, and that would count as CPU seconds
-    results = run(args.work, args.sequences, args.gptqmodel, args.llamacpp)
+    if args.packings:
+        results = run_packings(args.work, args.sequences)
+    else:
+        results = run(args.work, args.sequences, args.gptqmodel, args.llamacpp)
     table = markdown(results)
     print(table)
     if args.out:
@@ -75,6 +90,20 @@ def run(work: Path, sequences: int, gptqmodel: Path | None, llamacpp: Path | Non
         for name, type_name in LLAMACPP_VARIANTS.items():
             variants[name] = partial(by_llamacpp, llamacpp, gguf_file(), type_name, work / type_name)
     return [_result(name, make, evaluation, work / f"results-{sequences}") for name, make in variants.items()]
+
+
+def run_packings(work: Path, sequences: int) -> list[Result]:
+    """The formats of `PACKING_VARIANTS`, and the last layer alone in 8 bits."""
+    model = shuffled(SmolLM2.open(work / "smollm2"))
+    ids, evaluated = token_windows(model.tokenizer(), max(sequences, EVALUATED), TOKENS)
+    evaluation = Evaluation(model, evaluated[:EVALUATED])
+    data = calibration(model, ids[:sequences])
+    print(f"fp32: perplexity {evaluation.perplexity():.2f}", flush=True)
+    variants: dict[str, Make] = {name: partial(rounded_head, model, *grid) for name, grid in HEAD_VARIANTS.items()}
+    for name, settings in PACKING_VARIANTS.items():
+        folder = work / f"shuffled-{sequences}-{file_name(name)}"
+        variants[name] = partial(quantized, model, data, settings, folder)
+    return [_result(name, make, evaluation, work / f"packings-{sequences}") for name, make in variants.items()]
 
 
 def _result(name: str, make: Make, evaluation: Evaluation, folder: Path) -> Result:

@@ -104,7 +104,7 @@ class Evaluation:
 
 
 def dequantize_folder(folder: Path) -> Weights:
-    """The linear layers of any GPTQ folder, with whatever g_idx, by name; and the bits that each weight takes."""
+    """The linear layers of any GPTQ folder, with whatever g_idx, by name; and the bits that each takes in the graph."""
     tensors: dict[str, Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         tensors |= load_file(file)
@@ -118,7 +118,8 @@ def dequantize_folder(folder: Path) -> Weights:
         dense = np.empty(weight.shape, np.float32)
         dense[:, order] = weight.dequantize()
         weights[f"{name}.weight"] = torch.from_numpy(dense)
-        bits += weight.codes.size * weight.bits + weight.scales.size * (16 + weight.bits)
+        has_zeros = (weight.zeros != 1 << weight.bits - 1).any()  # else the graph leaves them out
+        bits += weight.codes.size * weight.bits + weight.scales.size * (16 + (weight.bits if has_zeros else 0))
         count += weight.codes.size
     return weights, bits / count
 

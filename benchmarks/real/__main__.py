@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--prefill", default=DEFAULT_PREFILL, metavar="N,N", help="lengths (%(default)s)")
     parser.add_argument("--decode-at", default=DEFAULT_DECODE_AT, metavar="N,N", help="context (%(default)s)")
     parser.add_argument("--repeat", type=int, default=DEFAULT_REPEAT, help="runs, and rounds with peers (%(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: one a performance core")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one a core that is worth it")
     parser.add_argument("--presets", metavar="P,P", help=f"which, in which order ({','.join(PRESETS)})")
     made = parser.add_argument_group("made earlier, to spare time and room")
     made.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="by benchmarks.make_checkpoint")

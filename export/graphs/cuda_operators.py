@@ -16,6 +16,7 @@ from onnx import TensorProto
 
 from export.graphs.graph import CONTRIB
 from omnilmm_lite.bundle.layout import NBITS_ROW_MULTIPLE
+from omnilmm_lite.bundle.packing import FPA_INTB_GROUP_SIZE, FPA_INTB_ROW_MULTIPLES, Packing
 from omnilmm_lite.errors import OmniLMMError
 
 SOURCE = "onnxruntime-gpu 1.31.1"
@@ -120,11 +121,13 @@ class CudaReport:
     `on_host`: nodes that work on nothing but shapes. onnxruntime keeps them on the CPU on purpose: that is where shapes
     are, and nothing is copied for them.
     `slow_products`: MatMulNBits nodes whose width `NBITS_ROW_MULTIPLE` doesn't divide.
+    `not_fpa_intb`: MatMulNBits nodes that the kernels of `Packing.FPA_INTB` don't take, each with a reason.
     """
 
     nodes: int
     on_host: tuple[str, ...]
     slow_products: tuple[str, ...]
+    not_fpa_intb: tuple[str, ...]
 
 
 def check_cuda_graph(path: Path) -> CudaReport:
@@ -142,8 +145,21 @@ def check_cuda_graph(path: Path) -> CudaReport:
         elif _works_on_shapes(node, host):
             host.update(node.output)
             on_host.append(node.name)
-    slow = tuple(node.name for node in model.graph.node if _is_slow_product(node))
-    return CudaReport(len(model.graph.node), tuple(on_host), slow)
+    products = [node for node in model.graph.node if node.op_type == "MatMulNBits"]
+    slow = tuple(node.name for node in products if _numbers(node).get("N", 0) % NBITS_ROW_MULTIPLE)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    reasons = ((node.name, _why_not_fpa_intb(node, types, constants)) for node in products)
+    unfit = tuple(f"{name}: {reason}" for name, reason in reasons if reason)
+    return CudaReport(len(model.graph.node), tuple(on_host), slow, unfit)
+
+
+def check_packing(report: CudaReport, packing: Packing, file: str) -> None:
+    """OmniLMMError where a graph has a product that kernels of the packing don't take: it would run, but slowly."""
+    if packing is Packing.FPA_INTB and report.not_fpa_intb:
+        raise OmniLMMError(
+            f"{file}: the kernels of --packing {packing.value} don't take {len(report.not_fpa_intb)} of its products, "
+            f"such as {report.not_fpa_intb[0]}; leave --packing out"
+        )
 
 
 def _known_types(graph: onnx.GraphProto) -> dict[str, int]:
@@ -209,10 +225,31 @@ def _works_on_shapes(node: onnx.NodeProto, host: set[str]) -> bool:
     return node.input[0] in host
 
 
-def _is_slow_product(node: onnx.NodeProto) -> bool:
-    if node.op_type != "MatMulNBits":
-        return False
-    return any(attribute.name == "N" and attribute.i % NBITS_ROW_MULTIPLE for attribute in node.attribute)
+def _numbers(node: onnx.NodeProto) -> dict[str, int]:
+    """The node's attributes that are whole numbers, by name."""
+    return {each.name: int(each.i) for each in node.attribute if each.type == onnx.AttributeProto.INT}
+
+
+def _why_not_fpa_intb(node: onnx.NodeProto, types: Mapping[str, int], constants: set[str]) -> str:
+    """Empty where the wheel's fpA_intB kernels take the product, by what `omnilmm_lite.bundle.packing` quotes."""
+    numbers = _numbers(node)
+    bits, size, rows, columns = (numbers.get(name, 0) for name in ("bits", "block_size", "N", "K"))
+    if bits not in FPA_INTB_ROW_MULTIPLES:
+        return f"{bits} bits, not {' or '.join(map(str, FPA_INTB_ROW_MULTIPLES))}"
+    if size != FPA_INTB_GROUP_SIZE:
+        return f"groups of {size}, not {FPA_INTB_GROUP_SIZE}"
+    if columns % size:
+        return f"{columns} columns, which groups of {size} don't divide"
+    if rows % FPA_INTB_ROW_MULTIPLES[bits]:
+        return f"{rows} rows, which {FPA_INTB_ROW_MULTIPLES[bits]} doesn't divide"
+    for place, name in enumerate(("zero points", "g_idx", "a bias"), start=3):
+        if len(node.input) > place and node.input[place]:
+            return f"it has {name}"
+    if types[node.input[0]] != FP16:
+        return f"activations in {_word(types[node.input[0]])}, not {_word(FP16)}"
+    if not constants.issuperset(node.input[1:3]):
+        return "its weight is computed, not a constant that can be packed"
+    return ""
 
 
 def _word(element_type: int) -> str:

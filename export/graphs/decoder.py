@@ -24,11 +24,14 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
-from export.checkpoint.checkpoint import Checkpoint
 from export.graphs.graph import GraphBuilder, element_type
 from export.reference.model import rope_tables
-from export.weights.weight import Array, QuantizedWeight, Weight
-from omnilmm_lite.bundle.layout import NBITS_ROW_MULTIPLE
+from export.weights.decoder_weights import CheckpointWeights as CheckpointWeights
+from export.weights.decoder_weights import DecoderWeights as DecoderWeights
+from export.weights.decoder_weights import stream_divisor
+from export.weights.weight import QuantizedWeight, Weight
+from omnilmm_lite.bundle.packing import FLOAT_BITS, Packing, head_row_multiple
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
@@ -38,29 +41,6 @@ from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 # int8 activations (MatMulNBits at accuracy level 4): each group of a row is rounded to 1/127 of its largest value.
 TOLERANCE = {FP32: 2e-4, FP32_FROM_FP16: 5e-3, FP16: 3e-2}
 TOLERANCE_INT8_ACTIVATIONS = 1e-1
-
-
-class DecoderWeights(Protocol):
-    """Where the decoder's weights come from: the checkpoint as it stands, or its quantized form."""
-
-    def linear(self, name: str) -> Weight:
-        """The linear layer's weight (out, in), float32 or quantized."""
-
-    def array(self, name: str) -> Array:
-        """Any other tensor, float32."""
-
-
-class CheckpointWeights:
-    """The decoder's weights as the checkpoint has them, in float32."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-
-    def linear(self, name: str) -> Weight:
-        return self._checkpoint.array(f"{name}.weight")
-
-    def array(self, name: str) -> Array:
-        return self._checkpoint.array(name)
 
 
 class Sublayers(Protocol):
@@ -75,11 +55,18 @@ class Sublayers(Protocol):
 
 
 def build_decoder(
-    config: DecoderConfig, weights: DecoderWeights, path: Path, precision: Precision, accuracy_level: int
+    config: DecoderConfig,
+    weights: DecoderWeights,
+    path: Path,
+    precision: Precision,
+    accuracy_level: int,
+    *,
+    target: Device = Device.CPU,
+    packing: Packing = Packing.BLOCKWISE,
 ) -> Iterator[str]:
     """Writes `path` and its data; yields a line after each stage, for progress."""
     with GraphBuilder(path, precision, accuracy_level=accuracy_level) as graph:
-        yield from build_layers(graph, config, weights, FusedSublayers(config, weights))
+        yield from build_layers(graph, config, weights, FusedSublayers(config, weights, target, packing))
 
 
 def build_layers(
@@ -90,6 +77,8 @@ def build_layers(
     rows = graph.input("logits_rows", TensorProto.INT64, ["rows"])
     cache = _cache_inputs(graph, config)
     x = graph.op("Cast", embeddings, to=element_type(graph.precision.compute))
+    if (divisor := stream_divisor(weights)) != 1:
+        x = graph.op("Mul", x, graph.weight("stream.scale", np.asarray(1 / divisor)))
     branch = ""  # the last sublayer's output, not yet added to x
     for i in range(config.num_hidden_layers):
         name = f"model.layers.{i}"
@@ -137,12 +126,12 @@ def _add_norm(
 ) -> tuple[str, str]:
     """(x + branch, RMSNorm of it); without a branch yet, (x, RMSNorm of x)."""
     scale = graph.weight(f"{name}.weight", weights.array(f"{name}.weight"))
+    eps = config.rms_norm_eps / stream_divisor(weights) ** 2
     if not branch:
-        normed = graph.op("SimplifiedLayerNormalization", x, scale, name=name, axis=-1, epsilon=config.rms_norm_eps)
-        return x, normed
+        return x, graph.op("SimplifiedLayerNormalization", x, scale, name=name, axis=-1, epsilon=eps)
     normed, total = f"{name}.out", f"{name}.sum"
     outputs = [normed, "", "", total]
-    graph.node("SkipSimplifiedLayerNormalization", [x, branch, scale], outputs, name, epsilon=config.rms_norm_eps)
+    graph.node("SkipSimplifiedLayerNormalization", [x, branch, scale], outputs, name, epsilon=eps)
     return total, normed
 
 
@@ -152,6 +141,8 @@ class FusedSublayers:
 
     config: DecoderConfig
     weights: DecoderWeights
+    target: Device
+    packing: Packing
 
     def attention(self, graph: GraphBuilder, x: str, cache: list[str], layer: int) -> str:
         name = f"model.layers.{layer}.self_attn"
@@ -170,13 +161,15 @@ class FusedSublayers:
 
     def lm_head(self, graph: GraphBuilder, x: str) -> str:
         head = self.weights.linear("lm_head")
-        if not isinstance(head, QuantizedWeight) or len(head.codes) % NBITS_ROW_MULTIPLE == 0:
+        bits = head.bits if isinstance(head, QuantizedWeight) else FLOAT_BITS
+        multiple = head_row_multiple(bits, self.target, self.packing)
+        if head.shape[0] % multiple == 0:
             return graph.linear(x, head, "lm_head")
         # the vocabulary's 32009 rows would make CUDA write the whole weight out as fp16, token by token (docs/gpu.md)
-        logits = graph.linear(x, pad_rows(head, NBITS_ROW_MULTIPLE), "lm_head")  # (1, rows, padded vocab)
+        logits = graph.linear(x, pad_rows(head, multiple), "lm_head")  # (1, rows, padded vocab)
         first, last, axis = (
             graph.constant(f"lm_head.{name}", np.asarray([value], dtype=np.int64))
-            for name, value in (("first", 0), ("last", len(head.codes)), ("axis", 2))
+            for name, value in (("first", 0), ("last", head.shape[0]), ("axis", 2))
         )
         return graph.op("Slice", logits, first, last, axis)
 
@@ -201,14 +194,19 @@ def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache
     return f"{name}.out"
 
 
-def pad_rows(weight: QuantizedWeight, multiple: int) -> QuantizedWeight:
+def pad_rows(weight: Weight, multiple: int) -> Weight:
     """The weight (out, in) with rows of zeros appended until `multiple` divides the number of rows."""
-    rows = ((0, -len(weight.codes) % multiple), (0, 0))
+    rows = ((0, -weight.shape[0] % multiple), (0, 0))
+    if not isinstance(weight, QuantizedWeight):
+        return np.pad(weight, rows)
+    # a weight without zero points stays one: its new rows have the middle of the range as well
+    middle = 1 << (weight.bits - 1)
+    zero = middle if (weight.zeros == middle).all() else 0
     return dataclasses.replace(
         weight,
         codes=np.pad(weight.codes, rows),
         scales=np.pad(weight.scales, rows),
-        zeros=np.pad(weight.zeros, rows),
+        zeros=np.pad(weight.zeros, rows, constant_values=zero),
     )
 
 

@@ -20,6 +20,7 @@ from onnx import TensorProto
 from export.graphs.graph import GraphBuilder, element_type
 from export.graphs.int8_layers import column, int8_linear, int8_product, round_rows
 from export.reference.model import resample_grid
+from export.weights.folded_tower import norm_divisor
 from export.weights.int8 import Int8Linear
 from export.weights.tower_weights import PREFIX, TowerWeights
 from omnilmm_lite.config import VisionConfig
@@ -123,7 +124,7 @@ def _bias(graph: GraphBuilder, weights: TowerWeights, name: str) -> str:
 
 def _layer_norm(graph: GraphBuilder, config: VisionConfig, weights: TowerWeights, x: str, name: str) -> str:
     scale, bias = weights.array(f"{name}.weight"), weights.array(f"{name}.bias")
-    return graph.layer_norm(x, scale, bias, config.layer_norm_eps, name)
+    return graph.layer_norm(x, scale, bias, config.layer_norm_eps / norm_divisor(weights, name) ** 2, name)
 
 
 def _drop_cls(graph: GraphBuilder, x: str, config: VisionConfig) -> str:

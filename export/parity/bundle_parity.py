@@ -3,7 +3,8 @@
 The reference runs in fp32 with one block or layer in memory at a time. A quantized graph is compared with its own
 weights, dequantized, or for the tower in int8 with what integers give, block by block. So the tolerance catches
 mistakes in the graph and not the loss of quantization. That loss is measured beside it: the distance between the
-quantized and the original decoder's distributions, and between the towers' patches.
+quantized and the original decoder's distributions, and between the towers' patches. Graphs in fp16 run node by node,
+so that every value is rounded as on a card; where powers of two are folded in, the weights without them are compared.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from export.parity.decoder_parity import Dequantized, Replacement, RoundedPrompt
 from export.parity.segments import open_segments, run_segments
 from export.reference.layerwise import layerwise_model
 from export.reference.model import OmniLMM
+from export.torch_device import TorchDevice
+from export.weights.decoder_weights import FoldedDecoder
+from export.weights.folded_tower import FoldedTower
 from export.weights.tower_weights import TowerWeights, layerwise_tower
 from export.weights.weight import Array
 from omnilmm_lite.bundle.manifest import PREFILL, Graphs
@@ -37,7 +41,7 @@ from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, VisionConfig
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.formats import LinearFormat
+from omnilmm_lite.formats import Float, LinearFormat, Precision
 from omnilmm_lite.picture.noise import noise_picture
 from omnilmm_lite.picture.preprocess import preprocess
 from omnilmm_lite.quality.statistics import kl_divergence
@@ -99,48 +103,60 @@ def check_parity(
     folder: Path,
     preset: Preset,
     on_step: Callable[[str], None],
+    device: TorchDevice = TorchDevice(),  # noqa: B008  # immutable
 ) -> ParityReport:
     """Checks the three graphs in `folder`, on the CPU; ParityError at the first that is off.
 
+    The reference runs on `device`, but for what is compared with integers.
+
     `on_step` is called after each segment of the tower, the resampler and each decoder layer of the reference.
     """
+    tower = tower.weights if isinstance(tower, FoldedTower) else tower
+    weights = weights.weights if isinstance(weights, FoldedDecoder) else weights
     graphs, results, side = Graphs(), {}, checkpoint.config.vision.image_size
-    reference = layerwise_model(checkpoint)
+    reference, place = layerwise_model(checkpoint, device.device), device.device
     pixels = preprocess(noise_picture(side, side), checkpoint.config.vision)
 
-    patches = reference.model.vision_tower(torch.from_numpy(pixels)).numpy()  # (1, patches, kv_dim)
+    patches = reference.model.vision_tower(torch.from_numpy(pixels).to(place)).cpu().numpy()  # (1, patches, kv_dim)
     path = folder / graphs.vision
     if tower.format is LinearFormat.INT8:
         found, results["vision"] = run_int8_tower(tower, checkpoint.config.vision, path, pixels, on_step)
     else:
-        found = run_segments(path, {"pixel_values": pixels}, lambda: on_step("vision"))["patches"]
+        feeds, node_by_node = {"pixel_values": pixels}, _is_fp16(preset.vision)
+        found = run_segments(path, feeds, lambda: on_step("vision"), node_by_node=node_by_node)["patches"]
         own = _dequantized_patches(tower, checkpoint.config.vision, pixels, patches)
         results["vision"] = compare(path.name, found, own, vision_graph.TOLERANCE[preset.vision])
     quantized = tower.format is not LinearFormat.FLOAT
     tower_quality = Cosines.between(torch.from_numpy(found), torch.from_numpy(patches)) if quantized else None
 
-    features = reference.model.resampler(torch.from_numpy(patches)).numpy()  # (1, queries, hidden)
-    found = run_segments(folder / graphs.resampler, {"patches": patches})["features"]
+    features = reference.model.resampler(torch.from_numpy(patches).to(place)).cpu().numpy()  # (1, queries, hidden)
+    path, node_by_node = folder / graphs.resampler, _is_fp16(preset.resampler)
+    found = run_segments(path, {"patches": patches}, node_by_node=node_by_node)["features"]
     results["resampler"] = compare(graphs.resampler, found, features, resampler_graph.TOLERANCE[preset.resampler])
     on_step("resampler")
 
     results["embeddings"] = _compare_embeddings(checkpoint, folder / graphs.embeddings)
     tokenizer = Tokenizer(folder / graphs.tokenizer)
     ids = encode_chat(tokenizer, [{"role": "user", "content": QUESTION}], checkpoint.config, image=True)
-    embeddings = reference.embed(torch.tensor([ids]), torch.from_numpy(features))  # (1, tokens, hidden)
+    embeddings = reference.embed(
+        torch.tensor([ids], device=place), torch.from_numpy(features).to(place)
+    )  # (1, tokens, hidden)
     forms: dict[str, Replacement] = {"original": lambda name: None}
     if preset.quantized:
         forms["decoder"] = Dequantized(weights)
     expected = decoder_logits(reference, forms, embeddings, on_step)
     quality = compare_distributions(expected["original"], expected["decoder"]) if preset.quantized else None
 
-    rows = embeddings[0].numpy()
-    found = run_decoder(checkpoint.config.decoder, folder / graphs.decode, rows)
+    rows = embeddings[0].cpu().numpy()
+    path, node_by_node = folder / graphs.decode, _is_fp16(preset.decoder)
+    found = run_decoder(checkpoint.config.decoder, path, rows, node_by_node=node_by_node)
     own_weights = expected.get("decoder", expected["original"])
     results["decoder"] = compare(graphs.decode, found, own_weights, _tolerance(preset))
     prefill_quality = None
     if preset.int8_prefill:
-        found, results["prefill"] = run_int8_prefill(reference, weights, folder / PREFILL, rows, on_step)
+        found, results["prefill"] = run_int8_prefill(
+            layerwise_model(checkpoint), weights, folder / PREFILL, rows, on_step
+        )
         prefill_quality = compare_distributions(expected["original"], found)
     return ParityReport(results, quality, prefill_quality, tower_quality)
 
@@ -150,6 +166,10 @@ def num_steps(checkpoint: Checkpoint, preset: Preset) -> int:
     blocks, layers = checkpoint.config.vision.num_hidden_layers, checkpoint.config.decoder.num_hidden_layers
     # before the tower's blocks are the patches, behind them the last norm; behind the prompts' layers is lm_head
     return (blocks + 2) + 1 + layers + (layers + 1 if preset.int8_prefill else 0)
+
+
+def _is_fp16(precision: Precision) -> bool:
+    return precision.compute is Float.FP16
 
 
 def _tolerance(preset: Preset) -> float:
@@ -246,13 +266,15 @@ def _residual(values: Mapping[str, Array]) -> NDArray[np.float32]:
     return total
 
 
-def run_decoder(config: DecoderConfig, path: Path, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_decoder(
+    config: DecoderConfig, path: Path, embeddings: NDArray[np.float32], *, node_by_node: bool = False
+) -> NDArray[np.float32]:
     """A decoder graph's logits (tokens, vocab) for (tokens, hidden): all but one token at once, the last by itself.
     Each layer is loaded once, for both."""
     tokens = len(embeddings)
     shape = (1, config.num_key_value_heads, tokens, config.head_dim)
     prompt, last = _decoder_feeds(embeddings[:-1], tokens - 1), _decoder_feeds(embeddings[-1:], tokens)
-    for segment in open_segments(path):
+    for segment in open_segments(path, node_by_node=node_by_node):
         past = {name: np.zeros(shape, dtype) for name, dtype in segment.inputs.items() if name.startswith("past.")}
         prompt = segment.run(prompt | past)
         last = segment.run(last | {name: prompt.pop(name.replace("past", "present")) for name in past})

@@ -47,11 +47,12 @@ class RoundedPrompts:
 def decoder_logits(
     reference: OmniLMM, forms: Mapping[str, Replacement], embeddings: Tensor, on_step: Callable[[str], None]
 ) -> dict[str, Array]:
-    """Logits (tokens, vocab) of each form, in one pass over the checkpoint's layers; embeddings (1, tokens, hidden)."""
+    """Logits (tokens, vocab) of each form, in one pass over the checkpoint's layers; embeddings (1, tokens, hidden)
+    lie where the reference does."""
     config = reference.config.decoder
-    tokens = embeddings.shape[1]
-    cos, sin = rope_tables(config, torch.arange(tokens))
-    mask = causal_mask(tokens, config.sliding_window)
+    tokens, device = embeddings.shape[1], embeddings.device
+    cos, sin = rope_tables(config, torch.arange(tokens, device=device))
+    mask = causal_mask(tokens, config.sliding_window, device)
     hidden = dict.fromkeys(forms, embeddings)
     for i, layer in enumerate(reference.model.layers):
         for form, replacement in forms.items():
@@ -60,8 +61,8 @@ def decoder_logits(
         on_step(f"decoder layer {i + 1}/{config.num_hidden_layers}")
     logits = {}
     for form, replacement in forms.items():
-        head = replacement("lm_head") or reference.lm_head
-        logits[form] = head(reference.model.norm(hidden[form]))[0].numpy()
+        head = (replacement("lm_head") or reference.lm_head).to(device)
+        logits[form] = head(reference.model.norm(hidden[form]))[0].cpu().numpy()
     return logits
 
 
@@ -84,7 +85,7 @@ def _replaced(layer: nn.Module, prefix: str, replacement: Replacement) -> Iterat
     own = {path: module for path, module in layer.named_modules() if isinstance(module, nn.Linear)}
     for path in own:
         if (module := replacement(prefix + path)) is not None:
-            layer.set_submodule(path, module)
+            layer.set_submodule(path, module.to(own[path].weight.device))
     try:
         yield
     finally:

@@ -29,26 +29,35 @@ class LayerwiseModules(Generic[Module]):
     prefix: str  # the modules stand at prefix.0, prefix.1, ...
     count: int
     build: Callable[[], Module]
+    device: torch.device | None = None  # where they are put; None: left where the source makes them
 
     def __iter__(self) -> Iterator[Module]:
         for index in range(self.count):
-            yield load_module(self.checkpoint, f"{self.prefix}.{index}", self.build)
+            yield load_module(self.checkpoint, f"{self.prefix}.{index}", self.build, self.device)
 
 
-def load_module(checkpoint: ModuleSource, prefix: str, build: Callable[[], Module]) -> Module:
-    """One float32 reference module in eval mode, without the time and memory of a random initialisation."""
+def load_module(
+    checkpoint: ModuleSource, prefix: str, build: Callable[[], Module], device: torch.device | None = None
+) -> Module:
+    """One float32 reference module in eval mode, on `device`, without the time and memory of a random initialisation.
+
+    Without a `device` it stays where the source makes it: a checkpoint on the CPU.
+    """
     with torch.device("meta"):
         module = build()
-    return checkpoint.module(module, prefix).eval().requires_grad_(False)
+    filled = checkpoint.module(module, prefix).eval().requires_grad_(False)
+    return filled if device is None else filled.to(device)
 
 
-def layerwise_model(checkpoint: Checkpoint) -> OmniLMM:
-    """The reference model in float32; only the vision blocks and the decoder layers are loaded while they run."""
+def layerwise_model(checkpoint: Checkpoint, device: torch.device | None = None) -> OmniLMM:
+    """The reference model in float32, on `device` or the CPU; only the vision blocks and the decoder layers are loaded
+    while they run."""
     config = checkpoint.config
+    vision, decoder = config.vision, config.decoder
     blocks = LayerwiseModules[VisionBlock](
-        checkpoint, "model.vision_tower.blocks", config.vision.num_hidden_layers, lambda: VisionBlock(config.vision)
+        checkpoint, "model.vision_tower.blocks", vision.num_hidden_layers, lambda: VisionBlock(vision), device
     )
     layers = LayerwiseModules[DecoderLayer](
-        checkpoint, "model.layers", config.decoder.num_hidden_layers, lambda: DecoderLayer(config.decoder)
+        checkpoint, "model.layers", decoder.num_hidden_layers, lambda: DecoderLayer(decoder), device
     )
-    return load_module(checkpoint, "", lambda: OmniLMM(config, blocks=blocks, layers=layers))
+    return load_module(checkpoint, "", lambda: OmniLMM(config, blocks=blocks, layers=layers), device)

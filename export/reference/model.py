@@ -201,9 +201,10 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
-def causal_mask(tokens: int, sliding_window: int | None = None) -> Tensor:
+def causal_mask(tokens: int, sliding_window: int | None = None, device: torch.device | None = None) -> Tensor:
     """True where a token (row) may look: (tokens, tokens)."""
-    distance = torch.arange(tokens)[:, None] - torch.arange(tokens)
+    places = torch.arange(tokens, device=device)
+    distance = places[:, None] - places
     mask = distance >= 0
     return mask if sliding_window is None else mask & (distance < sliding_window)
 
@@ -349,9 +350,9 @@ class OmniLMM(nn.Module):
         """
         tokens = embeddings.shape[1]
         if positions is None:
-            positions = torch.arange(tokens)[None]
+            positions = torch.arange(tokens, device=embeddings.device)[None]
         if mask is None:
-            mask = causal_mask(tokens, self.config.decoder.sliding_window)
+            mask = causal_mask(tokens, self.config.decoder.sliding_window, embeddings.device)
         cos, sin = (table[:, None] for table in rope_tables(self.config.decoder, positions))  # (batch, 1, tokens, ...)
         x = embeddings
         for layer in self.model.layers:
@@ -368,7 +369,7 @@ class OmniLMM(nn.Module):
         features = None if pixels is None else self.encode_image(pixels)
         answer: list[int] = []
         while len(answer) < max_new_tokens:
-            logits = self(torch.tensor([ids + answer]), features)
+            logits = self(torch.tensor([ids + answer], device=self.lm_head.weight.device), features)
             token = int(logits[0, -1].argmax())
             if token == self.config.tokens.eos:
                 break

@@ -32,18 +32,21 @@ def stack_pixels(images: Iterable[Image], config: VisionConfig) -> Tensor:
 
 
 @torch.inference_mode()
-def encode_pictures(checkpoint: Checkpoint, pictures: Sequence[Path]) -> Tensor:
+def encode_pictures(checkpoint: Checkpoint, pictures: Sequence[Path], device: torch.device | None = None) -> Tensor:
     """Features of one batch, float32 (pictures, queries, hidden), with one block of the tower in memory at a time.
+
+    They are computed on `device`, or on the CPU, and lie on the CPU.
 
     InputError for a picture that can't be read.
     """
     config = checkpoint.config
-    pixels = stack_pixels(map(load_image, pictures), config.vision)
+    vision = config.vision
+    pixels = stack_pixels(map(load_image, pictures), vision).to(device)
     blocks = LayerwiseModules[VisionBlock](
-        checkpoint, "model.vision_tower.blocks", config.vision.num_hidden_layers, lambda: VisionBlock(config.vision)
+        checkpoint, "model.vision_tower.blocks", vision.num_hidden_layers, lambda: VisionBlock(vision), device
     )
-    tower = load_module(checkpoint, "model.vision_tower", lambda: VisionTower(config.vision, blocks))
+    tower = load_module(checkpoint, "model.vision_tower", lambda: VisionTower(vision, blocks), device)
     patches = tower(pixels)  # (pictures, patches, kv_dim)
-    resampler = load_module(checkpoint, "model.resampler", lambda: Resampler(config.resampler, config.vision.grid))
+    resampler = load_module(checkpoint, "model.resampler", lambda: Resampler(config.resampler, vision.grid), device)
     features: Tensor = resampler(patches)
-    return features
+    return features.cpu()

@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.checkpoint.safetensors_file import write_tensors
+from export.checkpoint.safetensors_file import write_checked_tensors
 from export.reference.pictures import encode_pictures, picture_batches
+from export.torch_device import TorchDevice
+from omnilmm_lite.files.checked_file import is_usable
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from quantize.calibration.token_sequences import TokenSequence
 
@@ -49,13 +51,19 @@ class Calibration:
 
 
 @torch.inference_mode()
-def embed_sequences(checkpoint: Checkpoint, sequences: Sequence[TokenSequence], cache: Path) -> Calibration:
+def embed_sequences(
+    checkpoint: Checkpoint,
+    sequences: Sequence[TokenSequence],
+    cache: Path,
+    device: TorchDevice = TorchDevice(),  # noqa: B008  # immutable
+) -> Calibration:
     """Looks the tokens up and runs the pictures through the reference tower and resampler, one block in memory.
 
-    Pictures' features are kept in the folder `cache`, since they take the tower minutes: an interrupted run finds
-    them again. InputError for a picture that can't be read.
+    `device` is where the pictures run; all that comes out lies on the CPU. Pictures' features are kept in the folder
+    `cache`, since they take the tower minutes: an interrupted run finds them again.
+    InputError for a picture that can't be read.
     """
-    features = _picture_features(checkpoint, sequences, cache)
+    features = _picture_features(checkpoint, sequences, cache, device)
     digest = hashlib.sha256()
     embedded = []
     for sequence in sequences:
@@ -82,7 +90,7 @@ def _embed(checkpoint: Checkpoint, ids: Sequence[int], is_image: Tensor, feature
 
 
 def _picture_features(
-    checkpoint: Checkpoint, sequences: Sequence[TokenSequence], cache: Path
+    checkpoint: Checkpoint, sequences: Sequence[TokenSequence], cache: Path, device: TorchDevice
 ) -> dict[Path, tuple[str, Tensor]]:
     """Each picture's pixel hash and features (queries, hidden)."""
     paths = dict.fromkeys(sequence.image for sequence in sequences if sequence.image is not None)
@@ -93,8 +101,10 @@ def _picture_features(
         batch = [hashes[picture] for picture in pictures]
         key = hashlib.sha256("".join([checkpoint.fingerprint(), *batch]).encode()).hexdigest()
         file = cache / f"pictures-{key[:16]}.safetensors"
-        if not file.is_file():
+        if not is_usable(file):
             cache.mkdir(parents=True, exist_ok=True)
-            write_tensors(file, {"features": encode_pictures(checkpoint, pictures).numpy()})
+            with device.full_memory_said("the calibration's pictures"):
+                encoded = encode_pictures(checkpoint, pictures, device.device)
+            write_checked_tensors(file, {"features": encoded.numpy()})
         features |= zip(batch, load_file(file)["features"], strict=True)
     return {path: (digest, features[digest]) for path, digest in hashes.items()}

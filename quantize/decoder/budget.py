@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from omnilmm_lite.bundle.packing import head_row_multiple, padded
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
@@ -53,7 +54,8 @@ def _packed_bytes(shape: Shape, layout: Layout, preset: Preset) -> int:
 def plain_bytes(config: DecoderConfig, preset: Preset) -> int:
     """Bytes of what the decoder's file holds besides the units: norms, rotary tables, lm_head."""
     shapes = decoder_keys(config)
-    head = shapes["lm_head.weight"]
+    rows, columns = shapes["lm_head.weight"]
+    head = padded(rows, head_row_multiple(preset.lm_head_bits, preset.target, preset.packing)), columns
     norms = sum(math.prod(shape) for name, shape in shapes.items() if name.endswith("norm.weight"))
     stored, computed = (part.numpy.itemsize for part in (preset.decoder.storage, preset.decoder.compute))
     tables = config.max_position_embeddings * config.head_dim * computed

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
+from export.torch_device import TorchDevice
 from omnilmm_lite.files.durable_file import write_json
 from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.picture.reading import load_image, pixel_hash
@@ -32,13 +36,21 @@ from quantize.folder.read import GPTQFolder, read_gptq_folder
 from quantize.folder.write import REPORT_FILE
 from quantize.work_folder import WorkFolder
 
+# Stands in the names of kept files for the device that made them, which doesn't matter: earlier versions named theirs.
+NAMED_DEVICE = torch.device("cpu")
+
 
 def quantize_checkpoint(
-    checkpoint: Checkpoint, options: DecoderOptions, work_dir: Path, progress: Progress
+    checkpoint: Checkpoint,
+    options: DecoderOptions,
+    work_dir: Path,
+    progress: Progress,
+    device: TorchDevice = TorchDevice(),  # noqa: B008  # immutable
 ) -> tuple[GPTQFolder, dict[str, Any]]:
     """The decoder's GPTQ checkpoint, made or completed in `work_dir`, and the report on it.
 
-    InputError, before any work, for options that `work_dir` holds a run with others of.
+    InputError, before any work, for options that `work_dir` holds a run with others of. `device` is where it is
+    computed; a run may go on on another one.
     """
     config = checkpoint.config
     check_group_sizes(config.decoder, [options.settings.group_size])
@@ -50,21 +62,23 @@ def quantize_checkpoint(
     work.check_options(chosen)
 
     progress.stage("calibration data", 1)
-    calibration = embed_sequences(checkpoint, sequences, work_dir / "pictures")
+    calibration = embed_sequences(checkpoint, sequences, work_dir / "pictures", device)
     progress.step(f"{len(sequences)} sequences")
     if options.answer_tokens and any(sequence.is_open for sequence in sequences):
-        sequences = _answered(checkpoint, sequences, calibration, options, work_dir, progress)
-        calibration = embed_sequences(checkpoint, sequences, work_dir / "pictures")
+        sequences = _answered(checkpoint, sequences, calibration, options, work_dir, progress, device)
+        calibration = embed_sequences(checkpoint, sequences, work_dir / "pictures", device)
     layouts = {}
     if options.target_size is not None:
-        layouts = _spend(checkpoint, calibration, options, options.target_size, work, progress)
-    job = QuantizationJob(checkpoint, calibration, options.settings, layouts, options.device)
+        layouts = _spend(checkpoint, calibration, options, options.target_size, work, progress, device)
+    job = QuantizationJob(checkpoint, calibration, options.settings, layouts, device)
     check_job(job)
     work.check_arguments(job.arguments())
     work.remember_options(chosen)
     room = f"{job.needed_bytes() / GB:.1f} GB in {work_dir}"
     progress.stage(f"GPTQ, which needs {room}", config.decoder.num_hidden_layers * sum(map(len, STAGES)))
-    folder = quantize_decoder(job, work_dir, lambda report: progress.step(_line(report)))
+    folder = quantize_decoder(
+        job, work_dir, lambda report: progress.step(_line(report)), lambda line: print(line, file=sys.stderr)
+    )
     return read_gptq_folder(folder, config.decoder), read_json(folder / REPORT_FILE)
 
 
@@ -76,7 +90,6 @@ def _chosen(checkpoint: Checkpoint, sequences: Sequence[TokenSequence], options:
     return {
         "work_format": WORK_FORMAT,
         "checkpoint": checkpoint.fingerprint(),
-        "device": options.device.type,
         "calibration_data": hashlib.sha256(repr(data).encode()).hexdigest(),
         "samples": len(sequences),  # not the limit: a higher one than the data reaches changes nothing
         "answer_tokens": options.answer_tokens if any(sequence.is_open for sequence in sequences) else 0,
@@ -92,19 +105,21 @@ def _answered(
     options: DecoderOptions,
     work_dir: Path,
     progress: Progress,
+    device: TorchDevice,
 ) -> list[TokenSequence]:
     """The sequences, the open ones with the model's own answers; each batch of answers is kept in the work folder."""
     openings = [
         embedded for embedded, sequence in zip(calibration.sequences, sequences, strict=True) if sequence.is_open
     ]
     batches = answer_batches(checkpoint.config.decoder, openings, options.answer_tokens)
-    key = _key(checkpoint, calibration, options.answer_tokens, options.device)
+    key = _key(checkpoint, calibration, options.answer_tokens, NAMED_DEVICE)
     progress.stage("answers for calibration", len(batches) * options.answer_tokens)
     answers: list[list[int]] = []
     for number, batch in enumerate(batches):
         file = work_dir / f"answers-{key}-{number:02}.json"
         if not file.is_file():
-            written = write_answers(checkpoint, batch, options.answer_tokens, options.device, progress.step)
+            with device.full_memory_said("answers for calibration"):
+                written = write_answers(checkpoint, batch, options.answer_tokens, device, progress.step)
             write_json(file, {"answers": written})
         answers += read_json(file)["answers"]
     following = iter(answers)
@@ -123,6 +138,7 @@ def _spend(
     size: int,
     work: WorkFolder,
     progress: Progress,
+    device: TorchDevice,
 ) -> dict[str, Layout]:
     """Layouts for the whole decoder within `size` bytes.
 
@@ -130,9 +146,9 @@ def _spend(
     size, but quantizing anew would cost hours.
     """
     config = checkpoint.config.decoder
-    file = work.path / f"layouts-{_key(checkpoint, calibration, options.settings, options.device, size)}.json"
+    file = work.path / f"layouts-{_key(checkpoint, calibration, options.settings, NAMED_DEVICE, size)}.json"
     if not (work.has_begun and file.is_file()):
-        damages = _damages(checkpoint, calibration, options, work, progress)
+        damages = _damages(checkpoint, calibration, options, work, progress, device)
         choices = build_choices(config, damages, options.preset)
         layouts = spend(choices, size - plain_bytes(config, options.preset))
         chosen = {name: asdict(layout) for name, layout in layouts.items()}
@@ -141,15 +157,20 @@ def _spend(
 
 
 def _damages(
-    checkpoint: Checkpoint, calibration: Calibration, options: DecoderOptions, work: WorkFolder, progress: Progress
+    checkpoint: Checkpoint,
+    calibration: Calibration,
+    options: DecoderOptions,
+    work: WorkFolder,
+    progress: Progress,
+    device: TorchDevice,
 ) -> dict[Unit, dict[Layout, float]]:
     """Each unit's damage in nats by layout: measured, or read from the work folder where an earlier run has left it."""
-    settings, device = options.settings, options.device
-    older = work.path / f"sensitivity-{_key(checkpoint, calibration, settings, options.preset, device)}.json"
+    settings = options.settings
+    older = work.path / f"sensitivity-{_key(checkpoint, calibration, settings, options.preset, NAMED_DEVICE)}.json"
     if work.has_begun and older.is_file():  # by a version that measured on other tokens: go on with its layouts
         return parse_damages(read_json(older))
     base = Layout(settings.bits, settings.group_size)
-    file = work.path / f"sensitivity-{_key(checkpoint, calibration, base, settings.sym, device, TOKENS)}.json"
+    file = work.path / f"sensitivity-{_key(checkpoint, calibration, base, settings.sym, NAMED_DEVICE, TOKENS)}.json"
     states = file.with_suffix(".partial")
     for folder in work.path.glob("sensitivity-*.partial"):
         if file.is_file() or folder != states:  # done, or of a run with other options: gigabytes

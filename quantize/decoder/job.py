@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
+from export.torch_device import TorchDevice
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 from quantize.calibration.decoder_source import DecoderSource
@@ -28,7 +27,7 @@ class QuantizationJob:
     calibration: Calibration
     settings: GPTQSettings
     layouts: Mapping[str, Layout] = field(default_factory=dict)
-    device: torch.device = torch.device("cpu")  # noqa: RUF009  # immutable
+    device: TorchDevice = TorchDevice()  # noqa: RUF009  # immutable
 
     @property
     def decoder(self) -> DecoderConfig:
@@ -45,12 +44,11 @@ class QuantizationJob:
         return checkpoint_bytes(self.decoder, self.layouts, default) + 2 * spool_bytes(self.decoder, tokens)
 
     def arguments(self) -> dict[str, Any]:
-        """All that the result depends on."""
+        """All that the result depends on, but for the order of sums, which the device decides."""
         return {
             "work_format": WORK_FORMAT,
             "checkpoint": self.source.fingerprint(),
             "calibration": self.calibration.fingerprint,
-            "device": self.device.type,
             "mixed": {name: f"{layout.bits} bits / {layout.group_size}" for name, layout in self.layouts.items()},
             **self.settings.to_dict(),
         }

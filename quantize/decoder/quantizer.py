@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from export.checkpoint.safetensors_file import write_tensors
+from export.checkpoint.safetensors_file import write_checked_tensors, write_tensors
 from export.reference.layerwise import load_module
 from export.reference.model import DecoderLayer
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.checked_file import is_usable, remove_checked
 from omnilmm_lite.files.durable_file import write_json
 from omnilmm_lite.files.json_file import read_json
 from quantize.calibration.decoder_source import DecoderSource
+from quantize.decoder.card_memory import states_bytes, step_bytes
 from quantize.decoder.correction import correct_weights
 from quantize.decoder.input_statistics import InputStatistics, kept_aside
 from quantize.decoder.job import QuantizationJob, check_job
@@ -49,10 +51,16 @@ REPORT_ROWS = 1024  # of a weight, evenly spaced; up to twice as many where they
 OnProjection = Callable[[ProjectionReport], None]
 
 
-def quantize_decoder(job: QuantizationJob, work_dir: Path, progress: OnProjection | None = None) -> Path:
+def quantize_decoder(
+    job: QuantizationJob,
+    work_dir: Path,
+    progress: OnProjection | None = None,
+    on_repair: Callable[[str], None] = lambda line: None,
+) -> Path:
     """Quantizes every linear layer of the decoder but lm_head and returns the GPTQ folder, within `work_dir`.
 
-    `progress` is called after each of the seven projections of every layer, also for those that an earlier run did.
+    `progress` is called after each of the seven projections of every layer, also for those that an earlier run did;
+    `on_repair` gets a line for whatever of an earlier run is damaged, and therefore made again.
     InputError where `work_dir` holds a run with other arguments, naming them, and where a layer can't be quantized;
     OmniLMMError where the disk has no room, before any work if that can be seen.
     """
@@ -65,7 +73,7 @@ def quantize_decoder(job: QuantizationJob, work_dir: Path, progress: OnProjectio
         return work.gptq
     check_room(work_dir, job.needed_bytes() - _used(work_dir))
     with full_disk_said(work_dir), torch.inference_mode():
-        reports = _DecoderRun(job, work, progress).run()
+        reports = _DecoderRun(job, work, progress, on_repair).run()
         write_tensors(work.plain, {name: _half(job.source, name) for name in PLAIN})
         shards = [work.plain, *(work.tensors(index) for index in range(job.decoder.num_hidden_layers))]
         report = report_json(reports, job.settings.to_dict())
@@ -77,49 +85,81 @@ def quantize_decoder(job: QuantizationJob, work_dir: Path, progress: OnProjectio
 class _DecoderRun:
     """One run of it, which begins where an earlier run in the same folder ended."""
 
-    def __init__(self, job: QuantizationJob, work: WorkFolder, progress: OnProjection | None) -> None:
-        self.job, self.work, self.progress = job, work, progress
+    def __init__(
+        self,
+        job: QuantizationJob,
+        work: WorkFolder,
+        progress: OnProjection | None,
+        on_repair: Callable[[str], None],
+    ) -> None:
+        self.job, self.work, self.progress, self.on_repair = job, work, progress, on_repair
         samples = job.calibration.sequences
         lengths = [len(sample.is_image) for sample in samples]
         corrected = job.settings.error_correction
         self.aside = kept_aside([sample.tokens for sample in samples]) if corrected else {}
         self.weights = [torch.where(sample.is_image, job.settings.image_weight, 1.0) for sample in samples]
+        needed = step_bytes(job.decoder, max(lengths)) + states_bytes(job.decoder, sum(lengths))
+        held = job.device.free_bytes() >= needed  # never on the CPU
         self.original, self.quantized = (
-            StateFiles(work.path, name, job.decoder, lengths, job.device) for name in ("original", "quantized")
+            StateFiles(work.path, name, job.decoder, lengths, job.device.device, held=held)
+            for name in ("original", "quantized")
         )
 
     def run(self) -> list[ProjectionReport]:
         count = self.job.decoder.num_hidden_layers
-        finished = sum(self.work.tensors(index).is_file() for index in range(count))  # always the first ones
+        finished = self._sound_layers(count)
         reports = [report for index in range(finished) for report in self._finished(index)]
         for index in range(self._enter(finished) if finished < count else count, count):
-            original, quantized = self._load(index), self._load(index)
-            with self.original.enter(original, index) as expected, self.quantized.enter(quantized, index) as found:
-                if index < finished:  # what it puts out was lost
-                    _load_quantized(quantized, f"model.layers.{index}", self.work.tensors(index))
-                    expected.finish()
-                    found.finish()
-                else:
-                    reports += self._quantize_layer(expected, found, index)
+            with self.job.device.full_memory_said(f"model.layers.{index}"):
+                reports += self._pass_layer(index, is_finished=index < finished)
             for states in (self.original, self.quantized):
                 states.remove(index)
         for states in (self.original, self.quantized):
             states.remove(count)
         return reports
 
+    def _pass_layer(self, index: int, *, is_finished: bool) -> list[ProjectionReport]:
+        """Takes all sequences through a layer, which is quantized on the way unless it was before."""
+        original, quantized = self._load(index), self._load(index)
+        with self.original.enter(original, index) as expected, self.quantized.enter(quantized, index) as found:
+            if not is_finished:
+                return self._quantize_layer(expected, found, index)
+            _load_quantized(quantized, f"model.layers.{index}", self.work.tensors(index))  # what it puts out was lost
+            expected.finish()
+            found.finish()
+            return []
+
     def _finished(self, index: int) -> list[ProjectionReport]:
         return _replay(parse_projections(read_json(self.work.report(index))), self.progress)
 
     def _load(self, index: int) -> DecoderLayer:
-        return load_module(self.job.source, f"model.layers.{index}", lambda: DecoderLayer(self.job.decoder)).to(
-            self.job.device
-        )
+        name, decoder = f"model.layers.{index}", self.job.decoder
+        return load_module(self.job.source, name, lambda: DecoderLayer(decoder), self.job.device.device)
+
+    def _sound_layers(self, count: int) -> int:
+        """How many layers, from the first on, are finished and undamaged. Later ones, which were fitted to a damaged
+        one, are removed."""
+        sound = 0
+        while sound < count and is_usable(self.work.tensors(sound)):
+            sound += 1
+        later = [index for index in range(sound, count) if self.work.tensors(index).is_file()]
+        for index in later:
+            remove_checked(self.work.tensors(index))
+        if later:
+            self.on_repair(f"{self.work.tensors(later[0])}: the file is damaged; quantizing again from layer {sound}")
+        return sound
 
     def _enter(self, wanted: int) -> int:
-        """The last layer, `wanted` at most, whose input is on disk for both decoders; else 0, whose input it writes."""
+        """The last layer, `wanted` at most, whose input is on disk, undamaged, for both decoders; else 0, whose input
+        it writes."""
+        both = (self.original, self.quantized)
         for index in range(wanted, -1, -1):
-            if self.original.reached(index) and self.quantized.reached(index):
+            if all(states.reached(index) for states in both):
                 return index
+            if all(states.has_file(index) for states in both):
+                self.on_repair(f"{self.work.path}: what enters layer {index} is damaged; computing it again")
+            for states in both:
+                states.remove(index)
         for states in (self.original, self.quantized):
             states.start(sample.embed() for sample in self.job.calibration.sequences)
         return 0
@@ -153,7 +193,7 @@ class _DecoderRun:
         norms = {f"{name}.{norm}.weight": _half(job.source, f"{name}.{norm}.weight") for norm in NORMS}
         linears = [linear_tensors(f"{name}.{part}", weight) for part, weight in quantized.items()]
         write_json(self.work.report(index), report_json(reports, job.settings.to_dict()))
-        write_tensors(
+        write_checked_tensors(
             self.work.tensors(index), {key: value for part in (*linears, norms) for key, value in part.items()}
         )
         return reports

@@ -60,7 +60,7 @@ def measure_damages(
     """
     folder.mkdir(parents=True, exist_ok=True)
     measurement = _Measurement(job, folder, on_step)
-    with full_disk_said(folder):
+    with full_disk_said(folder), job.device.full_memory_said("the layers' sensitivity"):
         check_room(folder, measurement.needed_bytes() - used_bytes(folder))
         return measurement.run()
 
@@ -69,7 +69,7 @@ class _Measurement:
     """One run of it, which begins where an earlier run in the same folder ended."""
 
     def __init__(self, job: QuantizationJob, folder: Path, on_step: Callable[[str], None]) -> None:
-        self.source, self.config, self.device = job.source, job.decoder, job.device
+        self.source, self.config, self.device = job.source, job.decoder, job.device.device
         self.settings, self.base = job.settings, Layout(job.settings.bits, job.settings.group_size)
         self.folder, self.on_step = folder, on_step
         self.samples = _evenly_spaced(job.calibration.sequences)
@@ -95,7 +95,7 @@ class _Measurement:
 
     def _pass_layer(self, index: int) -> None:
         """Takes every trial through a layer, and begins those that change it."""
-        layer = load_module(self.source, f"model.layers.{index}", lambda: DecoderLayer(self.config)).to(self.device)
+        layer = load_module(self.source, f"model.layers.{index}", lambda: DecoderLayer(self.config), self.device)
         if not index:
             embedded = (sample.embed() for sample in self.samples)
             self._write(ORIGINAL, 0, embedded)
@@ -207,5 +207,5 @@ def _run(layer: DecoderLayer, state: Tensor, config: DecoderConfig) -> Tensor:
     """(1, tokens, hidden) -> the same shape."""
     tokens = state.shape[1]
     cos, sin = rope_tables(config, torch.arange(tokens, device=state.device))  # (tokens, head_dim / 2)
-    output: Tensor = layer(state, cos, sin, causal_mask(tokens, config.sliding_window).to(state.device))
+    output: Tensor = layer(state, cos, sin, causal_mask(tokens, config.sliding_window, state.device))
     return output

@@ -77,7 +77,7 @@ class LayerRun:
             x = self._attention_input(index)
             positions = torch.arange(x.shape[1], device=x.device)
             cos, sin = rope_tables(self.config, positions)  # (tokens, head_dim / 2)
-            mask = causal_mask(x.shape[1], self.config.sliding_window).to(x.device)
+            mask = causal_mask(x.shape[1], self.config.sliding_window, x.device)
             context = self.layer.self_attn.attend(x, cos, sin, mask)  # (1, tokens, q_dim)
             self.scratch.write(index, context)
             yield Passage(context[0], self.states.read(index)[0])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from export.checkpoint.checkpoint import Checkpoint
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.bundle.folder import sha256
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.progress import Progress
@@ -30,16 +31,37 @@ SHIFT_TOLERANCE = 0.3
 Step = Callable[[str], None]
 
 
-def take_folder(path: Path, checkpoint: Checkpoint, progress: Progress) -> tuple[GPTQFolder, dict[str, Any]]:
+def take_folder(
+    path: Path, checkpoint: Checkpoint, packing: Packing, progress: Progress
+) -> tuple[GPTQFolder, dict[str, Any]]:
     """Opens a GPTQ folder of the checkpoint's decoder; also returns what the manifest says about it.
 
-    InputError where it can't be used or was made from another model.
+    InputError where it can't be used, wasn't made for the packing, or was made from another model.
     """
     folder = read_gptq_folder(path, checkpoint.config.decoder)
+    check_packing(folder, packing)
     progress.stage("GPTQ folder: is it this model's?", num_steps(checkpoint))
     check_origin(folder, checkpoint, progress.step)
     progress.stage("GPTQ folder: hashes", 1 + len(folder.files))
     return folder, describe(folder, progress.step)
+
+
+def check_packing(folder: GPTQFolder, packing: Packing) -> None:
+    """InputError where a layer of the folder isn't quantized as the packing's kernels take it: it is never repacked.
+
+    Reads headers, and where groups have the right size the zero points.
+    """
+    if packing is Packing.BLOCKWISE:
+        return
+    for name, layout in folder.layouts.items():
+        found = "" if layout.group_size == packing.group_size else f"groups of {layout.group_size}"
+        if not found and folder.has_zero_points(name):
+            found = "zero points"
+        if found:
+            raise InputError(
+                f"{folder.folder}: {name} has {found}, and --packing {packing.value} needs groups of "
+                f"{packing.group_size} without zero points (sym): quantize with that option, or leave it out"
+            )
 
 
 def check_origin(folder: GPTQFolder, checkpoint: Checkpoint, on_step: Step) -> None:

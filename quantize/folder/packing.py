@@ -101,6 +101,13 @@ def unpack(
     )
 
 
+def none_stored(bits: int, zero_format: ZeroFormat) -> np.int32:
+    """The word of qzeros that stands for groups without zero points: the middle of the range in every field."""
+    middle = ONES[bits] << np.uint32(bits - 1)
+    word: np.uint32 = middle - ONES[bits] if zero_format is ZeroFormat.V1 else middle
+    return word.view(np.int32)
+
+
 def packed_layout(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
     """What the shapes of a layer's four tensors say; InputError where they don't fit each other or can't be used."""
     ranks = {part: len(shapes[part]) for part in PARTS}

@@ -20,7 +20,16 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.json_file import read_json, shown
 from omnilmm_lite.files.printable import printable
 from omnilmm_lite.keys import decoder_keys, is_harmless_extra
-from quantize.folder.packing import PARTS, SUPPORTED_BITS, Layout, ZeroFormat, contiguous_order, cut_groups, unpack
+from quantize.folder.packing import (
+    PARTS,
+    SUPPORTED_BITS,
+    Layout,
+    ZeroFormat,
+    contiguous_order,
+    cut_groups,
+    none_stored,
+    unpack,
+)
 from quantize.folder.tensors import (
     DOWN,
     LINEARS,
@@ -75,6 +84,12 @@ class GPTQFolder:
         if array.shape != self._shapes[name]:
             raise InputError(f"{self.folder}: {name} has the shape {array.shape}, not {self._shapes[name]}")
         return array
+
+    def has_zero_points(self, name: str) -> bool:
+        """Whether any group of a quantized layer has another than the middle of its range, which is none."""
+        layout = self.layouts[name]
+        words = read_tensor(self._stored, f"{name}.qzeros")
+        return bool((words != none_stored(layout.bits, self.zero_format)).any())
 
     def stored(self, name: str) -> QuantizedWeight | NDArray[np.float32]:
         """The same with the outputs as the checkpoint has them, and the inputs as `input_orders` says."""

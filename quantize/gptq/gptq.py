@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from export.weights.pairs import within_pair
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
 from quantize.gptq.cholesky import damped_cholesky, factoring_dtype, invert_triangle
@@ -182,15 +183,19 @@ class _Problem:
         unfinished = _Unfinished(
             work=self.weight.T[order].contiguous(),  # a column of the weight is a contiguous row here
             errors=torch.empty(columns, rows, device=device),
-            codes=torch.full((columns, rows), scheme.middle, dtype=torch.uint8, device=device),
+            steps=torch.zeros(columns, rows, device=device),
             grids=grids,
+            lowest=-grids.zero,
+            highest=grids.max_code - grids.zero,
             places=order.tolist(),
         )
         self._round(unfinished, scheme, 0, columns)
+        by_group = unfinished.steps.unflatten(0, (-1, self.group_size))  # (groups, group_size, out)
+        codes = by_group.add_(grids.zero[:, None]).to(torch.uint8).flatten(0, 1)  # (in, out)
         reached = torch.empty_like(unfinished.work)
         reached[order] = unfinished.work
         loss = unfinished.errors.square_().sum(0)
-        return _Rounding(unfinished.codes.T, grids.scale.T, grids.zero.T, reached.T, loss)
+        return _Rounding(codes.T, grids.scale.T, grids.zero.T, reached.T, loss)
 
     def _round(self, unfinished: _Unfinished, scheme: GridScheme, start: int, stop: int) -> None:
         """Columns `start` to `stop`, which all earlier ones have corrected: first one half, then the other."""
@@ -212,13 +217,17 @@ class _Problem:
         if not self.columns.static_groups and column % self.group_size == 0:
             chosen = self.choose_grids(work[column : column + self.group_size].T, column, scheme)
             grids.scale[group], grids.zero[group] = chosen.scale[0], chosen.zero[0]
-        grid = Grid(grids.scale[group], grids.zero[group], scheme.max_code)
-        code = grid.encode(work[column])  # (out,)
-        if scheme.limit_pairs and place ^ 1 < len(unfinished.codes):
-            code = scheme.beside(code, unfinished.codes[place ^ 1])
-        unfinished.codes[place] = code
+            unfinished.lowest[group] = -chosen.zero[0]
+            unfinished.highest[group] = scheme.max_code - chosen.zero[0]
+        # `Grid.encode` and `decode`, with the zero point left out of both: this runs for each column of each weight,
+        # and on a card every operator costs as much as another.
+        scale, steps = grids.scale[group], unfinished.steps[place]  # (out,)
+        nearest = torch.div(work[column], scale).round_()
+        torch.clamp(nearest, unfinished.lowest[group], unfinished.highest[group], out=steps)
+        if scheme.limit_pairs and place ^ 1 < len(unfinished.steps):
+            steps.copy_(within_pair(steps, unfinished.steps[place ^ 1]))
         row = self.columns.factor[column]
-        error = torch.div(work[column] - grid.decode(code), row[column], out=unfinished.errors[column])
+        error = torch.div(work[column] - steps * scale, row[column], out=unfinished.errors[column])
         work[column + 1 : stop].addr_(row[column + 1 : stop], error, alpha=-1)
 
     def choose_grids(self, weight: Tensor, first: int, scheme: GridScheme) -> Grid:
@@ -237,12 +246,14 @@ class _Problem:
 
 @dataclass(frozen=True)
 class _Unfinished:
-    """What is filled in, column by column in the order of rounding; `codes` in the original one."""
+    """What is filled in, column by column in the order of rounding; `steps` in the original one."""
 
     work: Tensor  # (in, out): what the columns have become
     errors: Tensor  # (in, out): each one's rounding error over its factor's diagonal
-    codes: Tensor  # uint8 (in, out), the middle one where a column isn't rounded yet
+    steps: Tensor  # (in, out): codes less their zero points, whole numbers; zero where a column isn't rounded yet
     grids: Grid  # (groups, out)
+    lowest: Tensor  # (groups, out): the least that a step may be
+    highest: Tensor
     places: Sequence[int]  # where each column stands in the weight
 
 

@@ -17,7 +17,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from export.weights.pairs import largest_pair, within_pair
+from export.weights.pairs import largest_pair
 from omnilmm_lite.bundle.layout import PAIR_SUM
 
 # The smallest fp16 number above zero: a group of (next to) nothing but zeros still needs a scale to divide by.
@@ -29,6 +29,8 @@ REFINEMENTS = 3
 # Elements searched at once: a dozen temporaries of this size stay within a core's cache, and torch doesn't split them
 # over threads, which wait for each other longer than they work.
 CHUNK_ELEMENTS = 1 << 15
+# On a card each operator costs microseconds, however little it does.
+CARD_CHUNK_ELEMENTS = 1 << 23
 
 
 class GridMethod(Enum):
@@ -53,10 +55,6 @@ class GridScheme:
     def middle(self) -> int:
         """The zero point of symmetric grids."""
         return 1 << (self.bits - 1)
-
-    def beside(self, code: Tensor, neighbour: Tensor) -> Tensor:
-        """`code`, limited by its pair's other code, which is the zero point as long as it isn't known."""
-        return within_pair(code - self.middle, neighbour.to(code.dtype) - self.middle) + self.middle
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,8 @@ def choose_grid(weight: Tensor, importance: Tensor, scheme: GridScheme) -> Grid:
     """
     if scheme.method is GridMethod.MIN_MAX:
         return _min_max(weight, scheme)
-    rows = max(1, CHUNK_ELEMENTS // weight.shape[1])
+    elements = CHUNK_ELEMENTS if weight.device.type == "cpu" else CARD_CHUNK_ELEMENTS
+    rows = max(1, elements // weight.shape[1])
     importance = importance.expand_as(weight)
     parts = [
         _search(part, part_importance, scheme)

@@ -22,8 +22,13 @@ VALUE_ROTATION = 16  # folded into the layers around attention
 WORTH_ROTATING = 1.6
 
 
-def quantize_block(block: VisionBlock, statistics: BlockStatistics, divisors: Tensor) -> Int8Block:
-    """GPTQ where the Hessian is small, rounding to nearest at fc2. The block is left as it is."""
+def quantize_block(
+    block: VisionBlock, statistics: BlockStatistics, divisors: Tensor, device: torch.device | None = None
+) -> Int8Block:
+    """GPTQ where the Hessian is small, rounding to nearest at fc2. The block is left as it is.
+
+    All tensors lie on the CPU; GPTQ runs on `device`, or there as well.
+    """
     attention, mlp = block.attn, block.mlp
     hidden = len(divisors)
     stream = widest_block(hidden, STREAM_ROTATION)
@@ -33,9 +38,9 @@ def quantize_block(block: VisionBlock, statistics: BlockStatistics, divisors: Te
     folded = divisors * divisors[:, None]
     mixed = rotate(rotate(statistics.proj, values).T, values)
     linears = {
-        "attn.qkv": gptq_linear(torch.cat([q, k, v]), statistics.qkv / folded, rotation=stream),
-        "attn.proj": gptq_linear(proj, mixed),
-        "mlp.fc1": gptq_linear(mlp.fc1.weight * divisors, statistics.fc1 / folded, rotation=stream),
+        "attn.qkv": gptq_linear(torch.cat([q, k, v]), statistics.qkv / folded, rotation=stream, device=device),
+        "attn.proj": gptq_linear(proj, mixed, device=device),
+        "mlp.fc1": gptq_linear(mlp.fc1.weight * divisors, statistics.fc1 / folded, rotation=stream, device=device),
         "mlp.fc2": Int8Linear.round(mlp.fc2.weight, grid=AFTER_GELU),
     }
     return Int8Block(linears, v_bias)

@@ -23,14 +23,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from export.checkpoint.checkpoint import Checkpoint
-from export.checkpoint.safetensors_file import write_tensors
+from export.checkpoint.safetensors_file import write_checked_tensors
 from export.parity.cosines import Cosines
 from export.reference.layerwise import ModuleSource, load_module
 from export.reference.model import VisionBlock, VisionTower
 from export.reference.pictures import stack_pixels
+from export.torch_device import TorchDevice
 from export.weights.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.checked_file import is_usable, remove_checked
 from omnilmm_lite.files.durable_file import write_json
 from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.formats import LinearFormat
@@ -51,14 +53,19 @@ OUTDATED_FORMATS = (1, 2)  # their codes overflow on processors without VNNI: ma
 
 
 def quantized_tower(
-    checkpoint: Checkpoint, preset: Preset, calibration: Path | None, work_dir: Path, progress: Progress
+    checkpoint: Checkpoint,
+    preset: Preset,
+    calibration: Path | None,
+    work_dir: Path,
+    progress: Progress,
+    device: TorchDevice = TorchDevice(),  # noqa: B008  # immutable
 ) -> tuple[TowerWeights, dict[str, Any] | None]:
     """The tower as the preset wants it, and a report on it where it was calibrated.
 
     `calibration`: the decoder's data; its pictures are taken, or the built-in ones where it has none.
     """
     if preset.tower is LinearFormat.INT8:
-        return quantize_tower(checkpoint, calibration_pictures(calibration), work_dir, progress)
+        return quantize_tower(checkpoint, calibration_pictures(calibration), work_dir, progress, device)
     tower = RoundedTower(checkpoint) if preset.tower is LinearFormat.BITS8 else CheckpointTower(checkpoint)
     return tower, None
 
@@ -71,9 +78,15 @@ def check_tower(checkpoint: Checkpoint, preset: Preset, calibration: Path | None
 
 
 def quantize_tower(
-    checkpoint: Checkpoint, pictures: Sequence[Path], work_dir: Path, progress: Progress
+    checkpoint: Checkpoint,
+    pictures: Sequence[Path],
+    work_dir: Path,
+    progress: Progress,
+    device: TorchDevice = TorchDevice(),  # noqa: B008  # immutable
 ) -> tuple[Int8Tower, dict[str, Any]]:
     """The tower in int8, made or completed in `work_dir`, where its blocks stay, and the report on it.
+
+    The pictures and GPTQ run on `device`, all else on the CPU; a run may go on on another device.
 
     InputError for a picture that can't be read, and where `work_dir` holds a tower of another checkpoint or other
     pictures; OmniLMMError where the disk has no room.
@@ -88,8 +101,8 @@ def quantize_tower(
         why = " (again: an earlier version's int8 was wrong on some processors)"
     needed = tower_work(config, len(images))
     check_room(folder, needed - sum(file.stat().st_size for file in folder.iterdir()))
-    run = _TowerRun(checkpoint, folder, progress)
-    with full_disk_said(folder), torch.inference_mode():
+    run = _TowerRun(checkpoint, folder, progress, device)
+    with full_disk_said(folder), device.full_memory_said("the vision tower"), torch.inference_mode():
         progress.stage(f"vision tower's calibration, which needs {needed / GB:.1f} GB in {folder}{why}", run.count)
         divisors = run.observe(stack_pixels(images, config))
         progress.stage("vision tower in 8-bit integers", run.count)
@@ -111,47 +124,49 @@ def _arguments(checkpoint: Checkpoint, images: Sequence[Image]) -> dict[str, Any
 class _TowerRun:
     """One run of it, which begins where an earlier run in the same folder ended."""
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, progress: Progress) -> None:
-        self.checkpoint, self.folder, self.progress = checkpoint, folder, progress
+    def __init__(self, checkpoint: Checkpoint, folder: Path, progress: Progress, device: TorchDevice) -> None:
+        self.checkpoint, self.folder, self.progress, self.device = checkpoint, folder, progress, device.device
         self.config = checkpoint.config.vision
         self.count = self.config.num_hidden_layers
 
     def observe(self, pixels: Tensor) -> Tensor:
         """Leaves every block's statistics in the folder; returns the residual stream's divisors, float32 (hidden,)."""
         file, states_file = (self.folder / f"{name}.safetensors" for name in ("divisors", "states"))
-        if file.is_file():
+        if is_usable(file) and all(map(self._has_statistics, range(self.count))):
             for index in range(self.count):
                 self.progress.step(f"block {index + 1}/{self.count}")
             return load_file(file)["divisors"]
         first, states = self._enter(states_file, pixels)
         for index in range(self.count):
             if index >= first:
-                statistics = BlockStatistics.gather(self._load(self.checkpoint, index), states)
-                write_tensors(self._statistics(index), statistics.to_tensors())
-                write_tensors(states_file, {"states": states.numpy(), "entering": np.asarray(index + 1)})
+                block = self._load(self.checkpoint, index, self.device)
+                statistics = BlockStatistics.gather(block, states)
+                write_checked_tensors(self._statistics(index), statistics.to_tensors())
+                write_checked_tensors(states_file, {"states": states.cpu().numpy(), "entering": np.asarray(index + 1)})
             self.progress.step(f"block {index + 1}/{self.count}")
         loudness = [load_file(self._statistics(index))["loudness"] for index in range(self.count)]
         divisors = residual_divisors(torch.cat(loudness))
-        write_tensors(file, {"divisors": divisors.numpy()})
-        states_file.unlink(missing_ok=True)
+        write_checked_tensors(file, {"divisors": divisors.numpy()})
+        remove_checked(states_file)
         return divisors
 
     def _enter(self, file: Path, pixels: Tensor) -> tuple[int, Tensor]:
         """The first block without statistics, and the hidden states (pictures, tokens, hidden) that enter it."""
-        if file.is_file():
+        if is_usable(file) and all(map(self._has_statistics, range(int(load_file(file)["entering"])))):
             tensors = load_file(file)
-            return int(tensors["entering"]), tensors["states"].clone()  # not the file's map: it is written over
-        shell = load_module(self.checkpoint, PREFIX, lambda: VisionTower(self.config, blocks=()))
-        return 0, shell.embed(pixels)
+            # a copy of its own, not the file's map: it is written over
+            return int(tensors["entering"]), tensors["states"].to(self.device, copy=True)
+        shell = load_module(self.checkpoint, PREFIX, lambda: VisionTower(self.config, blocks=()), self.device)
+        return 0, shell.embed(pixels.to(self.device))
 
     def round(self, index: int, divisors: Tensor) -> dict[str, Any]:
         """Leaves the int8 block in the folder, in place of its statistics; returns the report on it."""
         file, report_file = self._block(index), self._block(index).with_suffix(".json")
-        if not file.is_file():
+        if not is_usable(file):
             chosen, damage = self._quantize(index, divisors)
             write_json(report_file, asdict(damage) | {"fc2_rotation": chosen.linears["mlp.fc2"].rotation})
-            write_tensors(file, chosen.to_tensors())
-        self._statistics(index).unlink(missing_ok=True)
+            write_checked_tensors(file, chosen.to_tensors())
+        remove_checked(self._statistics(index))
         report = read_json(report_file)
         self.progress.step(f"block {index + 1}/{self.count}: worst token's cosine {report['worst_cosine']:.4f}")
         return report
@@ -162,18 +177,22 @@ class _TowerRun:
         exact = self._load(self.checkpoint, index)
         statistics = BlockStatistics.from_tensors(load_file(self._statistics(index)))
         try:
-            quantized = quantize_block(exact, statistics, divisors)
+            quantized = quantize_block(exact, statistics, divisors, self.device)
         except InputError as error:
             raise InputError(f"{PREFIX}.blocks.{index} can't be quantized: {error}") from error
         tower = Int8Tower(self.checkpoint, divisors.numpy(), lambda _: quantized)
         emulated = self._load(TowerModules(tower), index)
         return choose_inner(exact, emulated, quantized, statistics.probe, divisors)
 
+    def _has_statistics(self, index: int) -> bool:
+        """Or the block, which is rounded already and needs them no more."""
+        return is_usable(self._statistics(index)) or is_usable(self._block(index))
+
     def read(self, index: int) -> Int8Block:
         return Int8Block.read(self._block(index))
 
-    def _load(self, source: ModuleSource, index: int) -> VisionBlock:
-        return load_module(source, f"{PREFIX}.blocks.{index}", partial(VisionBlock, self.config))
+    def _load(self, source: ModuleSource, index: int, device: torch.device | None = None) -> VisionBlock:
+        return load_module(source, f"{PREFIX}.blocks.{index}", partial(VisionBlock, self.config), device)
 
     def _statistics(self, index: int) -> Path:
         return self.folder / f"statistics-{index:03}.safetensors"

@@ -26,10 +26,13 @@ class BlockStatistics:
 
     @classmethod
     def gather(cls, block: VisionBlock, states: Tensor) -> BlockStatistics:
-        """Takes `states` (pictures, tokens, hidden) through the block, in place, one picture at a time."""
-        hidden = states.shape[-1]
-        qkv, proj, fc1 = (torch.zeros(hidden, hidden) for _ in range(3))
-        loudness = torch.zeros(2, hidden)
+        """Takes `states` (pictures, tokens, hidden) through the block, in place, one picture at a time, where both lie.
+
+        The statistics lie there as well.
+        """
+        hidden, device = states.shape[-1], states.device
+        qkv, proj, fc1 = (torch.zeros(hidden, hidden, device=device) for _ in range(3))
+        loudness = torch.zeros(2, hidden, device=device)
         probe = states[:1].clone()
         for state in states:  # (tokens, hidden)
             _add(qkv, loudness[0], state)
@@ -46,7 +49,7 @@ class BlockStatistics:
         return cls(**tensors)
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
-        return {name: tensor.numpy() for name, tensor in vars(self).items()}
+        return {name: tensor.cpu().numpy() for name, tensor in vars(self).items()}
 
 
 def _add(hessian: Tensor, loudness: Tensor, inputs: Tensor) -> None:

@@ -12,13 +12,22 @@ import pytest
 from onnx import TensorProto, helper
 
 import cli
-from export.graphs.cuda_operators import KERNELS, SOURCE, Kernel, check_cuda_graph
+from export.checkpoint.checkpoint import Checkpoint
+from export.convert import write_bundle
+from export.graphs.cuda_operators import KERNELS, SOURCE, Kernel, check_cuda_graph, check_packing
+from export.graphs.decoder import CheckpointWeights
 from export.graphs.graph import CONTRIB, OPSET
+from export.weights.weight import Weight
 from omnilmm_lite.bundle.manifest import Graphs
+from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.device import import_onnxruntime
 from omnilmm_lite.errors import OmniLMMError
+from quantize.folder.tensors import LINEARS
+from quantize.gptq.gptq import round_to_nearest
+from quantize.head import RoundedHead
+from tests.conftest import Quiet
 from tests.small_checkpoint import TINY, write_checkpoint
 
 FP16, FP32, FP64 = TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE
@@ -108,6 +117,55 @@ def test_every_node_of_a_cuda_preset_has_a_kernel(checkpoint: Path, tmp_path: Pa
         assert report.slow_products == ()
     decoder = check_cuda_graph(tmp_path / "out" / graphs.decode)
     assert decoder.on_host == ()
+
+
+class Symmetric(CheckpointWeights):
+    """A decoder in 4 bits without zero points, in groups of 32 but for one layer, in groups of 128."""
+
+    def __init__(self, checkpoint: Checkpoint, coarser: str = "") -> None:
+        super().__init__(checkpoint)
+        self.coarser = coarser
+
+    def linear(self, name: str) -> Weight:
+        if not name.endswith(LINEARS):
+            return self.array(f"{name}.weight")
+        return round_to_nearest(self.array(f"{name}.weight"), group_size=128 if name == self.coarser else 32, sym=True)
+
+
+def test_fast_kernels_take_every_product_of_their_packing(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    preset = PRESETS["12gb"].packed(Packing.FPA_INTB)
+    weights = RoundedHead(Symmetric(tiny_checkpoint), preset.packing)
+    manifest = write_bundle(tiny_checkpoint, weights, preset, tmp_path / "out", Quiet())
+    assert manifest.packing is Packing.FPA_INTB
+    report = check_cuda_graph(tmp_path / "out" / Graphs().decode)
+    assert report.not_fpa_intb == report.slow_products == ()
+    graph = onnx.load(tmp_path / "out" / Graphs().decode, load_external_data=False).graph
+    products = [each for each in graph.node if each.op_type == "MatMulNBits"]
+    assert len(products) == 4 * TINY.decoder.num_hidden_layers + 1
+    (head,) = (each for each in graph.initializer if each.name == "lm_head.qweight")
+    assert list(head.dims) == [32032, 128 // 32, 32]  # 32009 rows, filled up
+
+
+def test_a_bundle_whose_product_they_do_not_take_is_refused(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """It would run, slowly, and look like one that is fast."""
+    preset = PRESETS["12gb"].packed(Packing.FPA_INTB)
+    weights = RoundedHead(Symmetric(tiny_checkpoint, "model.layers.1.mlp.down_proj"), preset.packing)
+    expected = (
+        r"^decoder\.onnx: the kernels of --packing fpa-intb don't take 1 of its products, such as "
+        r"model\.layers\.1\.mlp\.down_proj/matmul: groups of 128, not 32; leave --packing out$"
+    )
+    with pytest.raises(OmniLMMError, match=expected):
+        write_bundle(tiny_checkpoint, weights, preset, tmp_path / "out", Quiet())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_fp16_last_layer_starts_each_row_at_an_even_address(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    write_bundle(tiny_checkpoint, Symmetric(tiny_checkpoint), PRESETS["24gb"], tmp_path / "out", Quiet())
+    model = onnx.load(tmp_path / "out" / Graphs().decode, load_external_data=False)
+    (head,) = (each for each in model.graph.initializer if each.name == "lm_head.weight")
+    assert list(head.dims) == [128, 32032]
+    (logits,) = (each for each in model.graph.output if each.name == "logits")
+    assert logits.type.tensor_type.shape.dim[2].dim_value == 32009
 
 
 # ---- graphs that must not pass, and what is said of others ----
@@ -211,3 +269,59 @@ def test_a_product_that_would_be_written_out_for_every_token_is_listed(tmp_path:
     product = node("MatMulNBits", "x w s", domain=CONTRIB, N=width, K=128, bits=8, block_size=128)
     graph = write_graph(tmp_path / "g.onnx", [product], {"x": FP16, "w": UINT8, "s": FP16})
     assert check_cuda_graph(graph).slow_products == (("the node",) if slow else ())
+
+
+# ---- what the fast kernels take ----
+
+FITTING = {"N": 64, "K": 64, "bits": 4, "block_size": 32}
+
+
+def write_product(
+    path: Path,
+    numbers: Mapping[str, int],
+    inputs: str = "x w s",
+    activations: int = FP16,
+    constants: Sequence[str] = ("w", "s"),
+) -> Path:
+    """A graph with one product: FITTING but for `numbers`; of its inputs, `constants` are such."""
+    attributes: dict[str, Any] = {**FITTING, **numbers}
+    product = node("MatMulNBits", inputs, domain=CONTRIB, **attributes)
+    types = {"x": activations, "w": UINT8, "s": activations, "z": UINT8, "g": UINT8, "b": UINT8}
+    write_graph(path, [product], {name: each for name, each in types.items() if name not in constants})
+    model = onnx.load(path)
+    model.graph.initializer.extend(helper.make_tensor(name, types[name], [0], []) for name in constants)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("numbers", [{}, {"bits": 8, "N": 32}, {"N": 28672, "K": 4096}, {"bits": 8, "N": 32032}])
+def test_a_product_that_fast_kernels_take(tmp_path: Path, numbers: dict[str, int]) -> None:
+    report = check_cuda_graph(write_product(tmp_path / "g.onnx", numbers))
+    assert report.not_fpa_intb == ()
+    check_packing(report, Packing.FPA_INTB, "g.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"numbers": {"bits": 2}}, "2 bits, not 4 or 8"),
+        ({"numbers": {"block_size": 128, "K": 128}}, "groups of 128, not 32"),
+        ({"numbers": {"block_size": 16}}, "groups of 16, not 32"),
+        ({"numbers": {"K": 80}}, "80 columns, which groups of 32 don't divide"),
+        ({"numbers": {"N": 32}}, "32 rows, which 64 doesn't divide"),
+        ({"numbers": {"bits": 8, "N": 32016}}, "32016 rows, which 32 doesn't divide"),
+        ({"inputs": "x w s z"}, "it has zero points"),
+        ({"inputs": "x w s - g"}, "it has g_idx"),
+        ({"inputs": "x w s - - b"}, "it has a bias"),
+        ({"activations": FP32}, "activations in float, not float16"),
+        ({"constants": ("s",)}, "its weight is computed, not a constant that can be packed"),
+        ({"constants": ("w",)}, "its weight is computed, not a constant that can be packed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_product_that_fast_kernels_do_not_take(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    report = check_cuda_graph(write_product(tmp_path / "g.onnx", **{"numbers": {}, **change}))
+    assert report.not_fpa_intb == (f"the node: {reason}",)
+    with pytest.raises(OmniLMMError, match=reason):
+        check_packing(report, Packing.FPA_INTB, "g.onnx")
+    check_packing(report, Packing.BLOCKWISE, "g.onnx")  # all others run it

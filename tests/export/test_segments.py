@@ -157,6 +157,64 @@ def test_fp16_graphs_differ_by_their_rounding(checkpoint: Checkpoint, tmp_path: 
         assert np.abs(found - expected).max() <= FP16_ROUNDING * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("picture_count", [1, 2])
+def test_node_by_node_gives_the_same_tower(checkpoint: Checkpoint, tmp_path: Path, picture_count: int) -> None:
+    """In fp32 to the last digits, as nothing is fused across nodes; seams and what crosses them stay."""
+    path = tmp_path / "vision.onnx"
+    exhaust(build_vision(DEEPER.vision, CheckpointTower(checkpoint), path, FP32))
+    feeds = {"pixel_values": normal(picture_count, 3, 112, 112)}
+    segments = 0
+
+    def count() -> None:
+        nonlocal segments
+        segments += 1
+
+    found = run_segments(path, feeds, count, node_by_node=True)
+    assert list(found) == ["patches"]
+    np.testing.assert_allclose(found["patches"], run_whole(path, feeds)["patches"], atol=1e-5)
+    assert segments == 1 + DEEPER.vision.num_hidden_layers + 1
+
+
+def test_node_by_node_fp16_graphs_differ_by_their_rounding(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    decoder, resampler = tmp_path / "decoder.onnx", tmp_path / "resampler.onnx"
+    exhaust(build_decoder(DEEPER.decoder, FourBits(CheckpointWeights(checkpoint)), decoder, FP16, 0))
+    build_resampler(checkpoint, resampler, FP16)
+    embeddings, feeds = normal(TOKENS, DEEPER.decoder.hidden_size), {"patches": normal(1, 64, 112)}
+    pairs = [
+        (run_decoder(DEEPER.decoder, decoder, embeddings, node_by_node=True), run_decoder_whole(decoder, embeddings)),
+        (run_segments(resampler, feeds, node_by_node=True)["features"], run_whole(resampler, feeds)["features"]),
+    ]
+    for found, expected in pairs:
+        assert np.abs(found - expected).max() <= FP16_ROUNDING * np.abs(expected).max()
+
+
+# ---- overflow ----
+
+
+@pytest.mark.parametrize(("loudest", "quiet_again"), [("MatMul", 5625), ("Add", 5626.5)])
+def test_an_overflow_that_a_run_hides_shows_node_by_node(tmp_path: Path, loudest: str, quiet_again: float) -> None:
+    """A product of 300 x 300 = 90,000, or 300 x 150 + 45,024 = 90,024; what follows divides either by 16."""
+    path = tmp_path / "loud.onnx"
+    with GraphBuilder(path, FP16) as graph:
+        x = graph.op("Cast", graph.input("x", TensorProto.FLOAT, [1, 1]), to=TensorProto.FLOAT16)
+        if loudest == "MatMul":
+            loud = graph.op("MatMul", x, graph.weight("w", np.full((1, 1), 300.0)), name="loud")
+        else:
+            product = graph.op("MatMul", x, graph.weight("w", np.full((1, 1), 150.0)))
+            loud = graph.op("Add", product, graph.weight("b", np.full(1, 45_024.0)), name="loud")
+        quiet = graph.op("Mul", loud, graph.weight("sixteenth", np.full(1, 1 / 16)))
+        graph.output("y", quiet, TensorProto.FLOAT, [1, 1])
+        graph.save()
+    feeds = {"x": np.full((1, 1), 300.0, dtype=np.float32)}
+    assert run_whole(path, feeds)["y"] == quiet_again  # as no card would answer, which keeps it in fp16 between the two
+    assert run_segments(path, feeds)["y"] == quiet_again
+    with pytest.raises(OmniLMMError, match=r"loud\.onnx, segment 1, node loud: gives infinity"):
+        run_segments(path, feeds, node_by_node=True)
+    quieter = {"x": np.full((1, 1), 100.0, dtype=np.float32)}
+    found = run_segments(path, quieter, node_by_node=True)["y"]
+    assert found == pytest.approx(run_whole(path, quieter)["y"], rel=2**-11)
+
+
 # ---- what is loaded ----
 
 
@@ -189,7 +247,7 @@ def test_the_session_is_freed_where_the_loop_is_left(checkpoint: Checkpoint, tmp
     path = tmp_path / "vision.onnx"
     exhaust(build_vision(DEEPER.vision, CheckpointTower(checkpoint), path, FP32))
     segments = open_segments(path)
-    session = weakref.ref(next(segments)._session)
+    session = weakref.ref(next(segments)._runs[0].session)
     del segments
     assert session() is None
 
@@ -221,7 +279,7 @@ def test_values_live_as_long_as_a_piece_reads_them(tmp_path: Path) -> None:
         values = segment.run(values)
         held.append(set(values))
         types.append(dict(segment.inputs))
-        shapes.append({tuple(item.shape) for item in segment._session.get_inputs()})
+        shapes.append({tuple(item.shape) for item in segment._runs[0].session.get_inputs()})
     assert held == [{"x", "sum", "Cast_1"}, {"sum", "Cast_1", "Mul_1"}, {"sum", "y"}]
     assert types[2] == {"Mul_1": np.float32, "Cast_1": np.float16}
     assert shapes == [{("batch", 2)}] * 3  # what onnxruntime fuses depends on the shapes that it knows

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -65,7 +64,7 @@ def test_an_error_gives_it_back(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there, programs are asked")
 def test_a_killed_run_has_it_no_more(tmp_path: Path) -> None:
     with another_run(tmp_path / "out") as first:
-        first.send_signal(signal.SIGKILL)
+        first.kill()
         first.wait()
         assert lock_path(tmp_path / "out").is_file()  # what it left
         with sole_owner(tmp_path / "out"):

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 import cli
 from export.checkpoint.checkpoint import Checkpoint
@@ -54,7 +53,7 @@ def test_a_conversion_takes_less_than_three_times_its_bundle(preset: Preset) -> 
 def test_what_options_say_of_the_decoder() -> None:
     def size(**given: Any) -> int:
         settings = GPTQSettings(group_size=given.pop("group_size", 128))
-        options = DecoderOptions(None, CalibrationLimits(), settings, PRESETS["cpu"], torch.device("cpu"), **given)
+        options = DecoderOptions(None, CalibrationLimits(), settings, PRESETS["cpu"], **given)
         return options.checkpoint_bytes(FULL.decoder)
 
     assert size() == pytest.approx(DECODER, rel=0.01)

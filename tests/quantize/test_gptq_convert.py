@@ -140,7 +140,6 @@ def test_zero_points_in_the_other_format(checkpoint: Checkpoint, tmp_path: Path)
         (["--no-desc-act", "--sym", "--damp", "0.01"], "leave out --sym, --desc-act, --damp"),
         (["--samples", "128", "--calibration", "pictures"], "leave out --samples"),  # the tower takes the pictures
         (["--preset", "cpu-small", "--answer-tokens", "0"], "leave out --answer-tokens"),
-        (["--preset", "24gb", "--calibration", "pictures"], "leave out --calibration"),
     ],
 )
 def test_options_that_contradict_it(

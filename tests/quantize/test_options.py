@@ -27,3 +27,8 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InputError, match=r"--target-size: .* is no size; write it like 4\.2GB or 4GiB"):
         parse_size(text)
+
+
+def test_a_size_is_refused_by_its_options_name() -> None:
+    with pytest.raises(InputError, match=r"^--vram: 'much' is no size"):
+        parse_size("much", "--vram")

@@ -12,11 +12,12 @@ from torch import Tensor
 from export.checkpoint.checkpoint import Checkpoint
 from export.reference.layerwise import load_module
 from export.reference.model import OmniLMM
+from export.torch_device import TorchDevice
 from quantize.calibration import answer_writer
 from quantize.calibration.answer_writer import answer_batches, write_answers
 from quantize.calibration.embedded_sequences import EmbeddedSequence
 
-CPU = torch.device("cpu")
+CPU = TorchDevice()
 
 
 def constant(tensor: Tensor) -> Tensor:

@@ -42,8 +42,7 @@ def options(tmp_path: Path) -> DecoderOptions:
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(question) + "\n" for question in questions))
     settings = GPTQSettings(group_size=64)
-    cpu = torch.device("cpu")
-    return DecoderOptions(data, CalibrationLimits(samples=4), settings, find_preset("cpu"), cpu, answer_tokens=2)
+    return DecoderOptions(data, CalibrationLimits(samples=4), settings, find_preset("cpu"), answer_tokens=2)
 
 
 def target(preset: str) -> int:
@@ -73,7 +72,6 @@ def test_a_changed_option_is_named_before_any_work(
         r"\(target_size: not given there, 5 here\)": replace(options, target_size=5),
         r"\(damp: 0.01 there, 0.02 here\)": replace(options, settings=replace(options.settings, damp=0.02)),
         r"\(calibration_data: other data\)": replace(options, source=other),
-        r"\(device: cpu there, cuda here\)": replace(options, device=torch.device("cuda")),
     }
     monkeypatch.setattr(gptq_checkpoint, "embed_sequences", None)  # what comes next
     for message, changed in changes.items():
@@ -137,7 +135,7 @@ def test_a_target_of_an_older_version_goes_on(
     key = gptq_checkpoint._key
 
     def old_key(checkpoint: Checkpoint, calibration: Any, *arguments: object) -> str:
-        if arguments == (options.settings, options.preset, options.device):
+        if arguments == (options.settings, options.preset, torch.device("cpu")):
             keys.append(key(checkpoint, calibration, *arguments))
         return key(checkpoint, calibration, *arguments)
 

@@ -82,9 +82,9 @@ def test_finished_layers_are_not_run_again(
     """Killed in the last layer: the first isn't loaded any more, and what is on disk stays near one set a trial."""
     loaded: list[str] = []
 
-    def loading(source: Any, name: str, build: Callable[[], Any]) -> Any:
+    def loading(source: Any, name: str, build: Callable[[], Any], device: torch.device) -> Any:
         loaded.append(name)
-        return load_module(source, name, build)
+        return load_module(source, name, build, device)
 
     def killing(line: str) -> None:
         if line.startswith("layer 1: 2"):

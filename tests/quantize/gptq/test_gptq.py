@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.errors import InputError
 from quantize.gptq import cholesky
-from quantize.gptq.gptq import Columns, proxy_loss, quantize_weight, round_to_nearest
-from quantize.gptq.grid import GridMethod
+from quantize.gptq.gptq import Columns, _Problem, proxy_loss, quantize_weight, round_to_nearest
+from quantize.gptq.grid import Grid, GridMethod, GridScheme
 
 Array64 = NDArray[np.float64]
 GROUP_SIZES = (32, 64, 128, -1)
@@ -154,6 +154,22 @@ def test_what_is_stored_is_what_was_used(sym: bool, method: GridMethod) -> None:
         assert (quantized.zeros == 8).all()
     first = (quantized.codes[3, 200] - float(quantized.zeros[3, 1])) * quantized.scales[3, 1]
     assert quantized.dequantize()[3, 200] == first
+
+
+@pytest.mark.parametrize("desc_act", [False, True])
+@pytest.mark.parametrize("group_size", [64, 256])
+@pytest.mark.parametrize("scheme", [GridScheme(4, sym=False), GridScheme(4, sym=True), GridScheme(8, sym=False)])
+def test_each_code_is_the_grids_nearest_to_what_its_column_had_become(
+    scheme: GridScheme, group_size: int, desc_act: bool
+) -> None:
+    """To the bit: the loop over columns writes `Grid.encode` in fewer operators."""
+    weight, hessian = problem(4)
+    columns = Columns.of(hessian, desc_act=desc_act, damp=0.01)
+    rounding = _Problem(weight, columns, group_size).solve(scheme, weight)
+    scale, zero = (part.repeat_interleave(group_size, 1) for part in (rounding.scale, rounding.zero))  # (out, in)
+    assert torch.equal(rounding.codes.float(), Grid(scale, zero, scheme.max_code).encode(rounding.reached))
+    assert rounding.codes.min() == 0
+    assert rounding.codes.max() == scheme.max_code
 
 
 @pytest.mark.parametrize("desc_act", [False, True])
