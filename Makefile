@@ -55,6 +55,20 @@ REAL_WORK ?= benchmark-work/real
 bench-real: .venv/benchmarks.stamp
 	$(BIN)/python -m benchmarks.real --work $(REAL_WORK) $(if $(PEERS),--peers $(PEERS)) $(REAL)
 
+# Settles on a machine with an NVIDIA card what no other can, in about eight minutes: docs/gpu.md. There it makes an
+# environment of its own, since onnxruntime-gpu and onnxruntime can't share one; CARD_PYTHON=PYTHON takes one that has
+# everything. Without a card it runs what needs none. CARD="--stages speed" gives options.
+.PHONY: check-card
+CARD_WORK ?= benchmark-work/card
+CARD_STAMP := $(if $(shell command -v nvidia-smi),.venv-card/stamp,.venv/dev.stamp)
+check-card: $(if $(CARD_PYTHON),,$(CARD_STAMP))
+	$(or $(CARD_PYTHON),$(dir $(CARD_STAMP))bin/python) -m benchmarks.card --work $(CARD_WORK) $(CARD)
+
+.venv-card/stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-card
+	.venv-card/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[gpu,convert]' mistral-common
+	touch $@
+
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

@@ -1,0 +1,1 @@
+"""`make check-card`: what nobody has seen of the CUDA path, settled on a machine with a card."""

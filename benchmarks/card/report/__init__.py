@@ -1,0 +1,1 @@
+"""What is made of the results: goals, tables, a section for docs/gpu.md."""

@@ -1,0 +1,1 @@
+"""What is measured, a file a stage; `benchmarks.card.stage` lists them in their order."""
