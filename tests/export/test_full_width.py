@@ -1,7 +1,8 @@
-"""The way of the real model at its full width: two tower blocks and two decoder layers of random weights.
+"""The way of the real model at its full width: a tower block and a decoder layer of random weights.
 
 Small models hide what only wide ones have: rows longer than a block of the kernels, padding, files beyond what a
-message may hold, the memory that one layer takes. It takes minutes on two cores and 8 GB of disk, which are given back.
+message may hold, the memory that one layer takes. It takes minutes on two cores and gigabytes of disk, which are given
+back. `make test-slow` does it with two blocks and two layers.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import pytest
 from benchmarks.real import child
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.presets import find_preset
+from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.formats import LinearFormat
+from tests.paths import ROOT
 
-BLOCKS, LAYERS = 2, 2
+DEPTHS = (1, pytest.param(2, marks=pytest.mark.slow))  # blocks of the tower, and layers of the decoder
 PICTURE, QUESTION = "examples/pictures/cat.png", "What is this?"
 NEW_TOKENS = 4
 FORMS: dict[str, tuple[str, ...]] = {"safetensors": (), "bin": ("--bin",)}  # and how to make it
@@ -42,6 +45,7 @@ def ran(log: Path, *words: object) -> child.Finished:
 
 @dataclass(frozen=True)
 class Conversion:
+    depth: int
     checkpoint: Path
     preset: str
     bundle: Path
@@ -54,11 +58,17 @@ class Conversion:
         return found
 
 
+@pytest.fixture(scope="module", params=DEPTHS)
+def depth(request: pytest.FixtureRequest) -> int:
+    found: int = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def work(depth: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkpoint in both forms and its decoder, rounded; gone at the end: pytest keeps folders of earlier runs."""
     folder = tmp_path_factory.mktemp("full-width")
-    sizes = ("--layers", LAYERS, "--blocks", BLOCKS, "--seed", 0)
+    sizes = ("--layers", depth, "--blocks", depth, "--seed", 0)
     try:
         with ThreadPoolExecutor(len(FORMS)) as pool:  # numbers are drawn on one core
             made = [
@@ -76,13 +86,17 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module", params=TRIED)
-def converted(request: pytest.FixtureRequest, work: Path) -> Iterator[Conversion]:
+def converted(request: pytest.FixtureRequest, depth: int, work: Path) -> Iterator[Conversion]:
     """One bundle at a time is on the disk."""
     preset, checkpoint, out = request.param, work / TRIED[request.param], work / "bundle"
-    options = ("--preset", preset, "--gptq", work / "gptq", "--work-dir", work / "work")
+    options = ["--preset", preset, "--gptq", work / "gptq", "--work-dir", work / "work"]
+    if find_preset(preset).target is Device.CUDA:  # the CPU's tower has all pictures of the built-in data
+        chat = {"image": str(ROOT / PICTURE), "question": QUESTION, "answer": "A cat."}
+        (work / "chats.jsonl").write_text(json.dumps(chat) + "\n", encoding="utf-8")
+        options += ["--calibration", work / "chats.jsonl"]
     try:
         done = ran(work / "convert.log", "cli", "convert", checkpoint, out, *options)
-        yield Conversion(checkpoint, preset, out, done.peak_rss_bytes)
+        yield Conversion(depth, checkpoint, preset, out, done.peak_rss_bytes)
     finally:
         shutil.rmtree(out, ignore_errors=True)
 
@@ -113,7 +127,8 @@ def test_the_plan_is_what_was_made(converted: Conversion) -> None:
     plan = converted.json("plan", converted.checkpoint, "--preset", converted.preset)
     bundle = Bundle.open(converted.bundle)
     sizes = {entry.path: entry.size for entry in bundle.manifest.files}
-    left_out = BLOCKS * INNER_BYTES if find_preset(converted.preset).tower is LinearFormat.INT8 else 0
+    is_int8 = find_preset(converted.preset).tower is LinearFormat.INT8
+    left_out = converted.depth * INNER_BYTES if is_int8 else 0
     for part, planned in plan["disk"]["data"].items():
         found = sizes.get(f"{part}.onnx.data", 0)
         assert 0 <= planned - found <= (left_out if part == "vision" else 0), part
