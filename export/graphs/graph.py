@@ -107,6 +107,8 @@ class GraphBuilder:
         with np.errstate(over="ignore"):
             converted = array.astype(self.precision.storage.numpy)
         if not np.isfinite(converted).all():
+            if not np.isfinite(array).all():  # no precision has room for that
+                raise InputError(f"{name} holds numbers that aren't finite: the checkpoint is damaged; get it anew")
             raise InputError(f"{name} holds values beyond {self.precision.storage.value}: take --preset reference")
         stored = self.constant(name, converted)
         if self.precision.storage is self.precision.compute:

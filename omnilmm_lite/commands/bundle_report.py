@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,8 @@ def print_conversion(manifest: Manifest, out: Path) -> None:
     console.print(f"{out}: {size / 1e6:,.1f} MB, preset {manifest.preset}")
     _print_parity(console, manifest)
     _print_quantization(console, manifest.quantization or {})
-    console.print(f"try it: omnilmm-lite run PICTURE --model {out} -p 'What is this?'")
+    command = shlex.join(["omnilmm-lite", "run", "PICTURE", "--model", str(out), "-p", "What is this?"])
+    console.print(f"try it: {command}")
 
 
 def _print_parity(console: Console, manifest: Manifest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -189,4 +190,11 @@ def test_a_conversion_is_shown_with_its_paths_as_they_are(
     print_conversion(Bundle.open(tiny_bundle).manifest, Path(ODD_NAME))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{ODD_NAME}: ")
-    assert f" --model {ODD_NAME} " in lines[-1]
+    assert ODD_NAME in shlex.split(lines[-1].removeprefix("try it: "))
+
+
+def test_what_it_says_to_try_is_what_a_shell_reads(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_conversion(Bundle.open(tiny_bundle).manifest, Path("/x/a b [red] (1) it's"))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("try it: ")]
+    words = shlex.split(line.removeprefix("try it: "))
+    assert words == ["omnilmm-lite", "run", "PICTURE", "--model", "/x/a b [red] (1) it's", "-p", "What is this?"]

@@ -17,7 +17,7 @@ from export.graphs import decoder as decoder_graph
 from export.graphs import resampler as resampler_graph
 from export.graphs import vision as vision_graph
 from export.graphs.decoder import CheckpointWeights, build_decoder, stack
-from export.graphs.graph import CONTRIB
+from export.graphs.graph import CONTRIB, GraphBuilder
 from export.graphs.resampler import build_resampler
 from export.graphs.vision import build_vision
 from export.reference.layerwise import layerwise_model
@@ -27,7 +27,7 @@ from export.weights.weight import QuantizedWeight, Weight
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
-from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 from quantize.gptq.gptq import round_to_nearest
 from tests.small_checkpoint import TINY, Form, write_checkpoint
@@ -239,3 +239,14 @@ def test_decoder_never_passes_group_indices(checkpoint: Checkpoint, tmp_path: Pa
     nodes = [node for node in onnx.load(path, load_external_data=False).graph.node if node.op_type == "MatMulNBits"]
     assert len(nodes) == 4 * checkpoint.config.decoder.num_hidden_layers  # qkv, o, gate and up, down
     assert all(node.domain == CONTRIB and len(node.input) == 4 for node in nodes)
+
+
+@pytest.mark.parametrize(("value", "precision", "advice"), [
+    (np.nan, FP32, "damaged"), (np.inf, FP16, "damaged"), (-np.inf, FP32_FROM_FP16, "damaged"),
+    (1e5, FP16, "--preset reference"), (1e5, FP32_FROM_FP16, "--preset reference"),
+])  # fmt: skip
+def test_a_weight_that_no_format_holds(value: float, precision: Precision, advice: str, tmp_path: Path) -> None:
+    """`reference` is no way out where even fp32 has no such number."""
+    with GraphBuilder(tmp_path / "x.onnx", precision) as graph, pytest.raises(InputError, match=advice) as caught:
+        graph.weight("a.weight", np.asarray([1.0, value], np.float32))
+    assert str(caught.value).startswith("a.weight holds ")
