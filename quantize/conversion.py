@@ -18,6 +18,7 @@ from omnilmm_lite.bundle.manifest import Manifest
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.console import ConsoleProgress
+from omnilmm_lite.files.durable_file import remove_unfinished
 from omnilmm_lite.files.owner_lock import sole_owner
 from omnilmm_lite.formats import Float
 from omnilmm_lite.proof import check_operators
@@ -70,6 +71,7 @@ def convert_checkpoint(request: ConversionRequest, progress: ConsoleProgress) ->
 def _convert(request: ConversionRequest, progress: ConsoleProgress, notes: Sequence[str]) -> Manifest:
     # What can be known at once, in seconds: hours of work must not end at it.
     check_target(request.out)  # again: another run may just have ended
+    remove_unfinished(request.work_dir)
     checkpoint = Checkpoint.open(request.checkpoint)
     check_decoder(checkpoint.config.decoder, request.preset.packing)
     decoder = request.decoder_bytes(checkpoint.config.decoder)

@@ -56,7 +56,8 @@ def killed(task: Task, clean: Clean, rng: random.Random) -> Trial:
                 process.kill()
                 process.communicate()
                 hits += 1
-        return Trial(hits, _faults(task, folder, clean, *_wait(process)))
+        # it may have been killed between giving the bundle its name and its own end
+        return Trial(hits, _faults(task, folder, clean, *_wait(process), again=hits > 0))
 
 
 def twice(task: Task, clean: Clean, rng: random.Random) -> Trial:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+UNFINISHED = re.compile(r"\.\d+-[0-9a-f]{16}\.partial")  # the names that `_new_file` gives
 WAITS_S = (0.1, 0.3, 1.0, 3.0, 10.0)  # between two tries to move a file, on Windows
 
 
@@ -61,6 +63,13 @@ def durable_folder(path: Path) -> Iterator[Path]:
         _sync(path.absolute().parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what `write_durably` left in `folder` and below where it was killed. For who has the folder alone."""
+    for path in folder.rglob(".*.partial"):
+        if UNFINISHED.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def move_into_place(source: Path, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from omnilmm_lite.files.durable_file import (
     WAITS_S,
     durable_folder,
     move_into_place,
+    remove_unfinished,
     write_durably,
     write_json,
     write_text,
@@ -108,3 +110,23 @@ def test_what_stays_refused_is_an_error(
     with pytest.raises(PermissionError):
         move_into_place(tmp_path / "new", tmp_path / "old")
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "tower").mkdir()
+    kept = [".12-short.partial", "12-0123456789abcdef.partial", ".original-output.partial", "block.safetensors"]
+    for name in kept:
+        (tmp_path / "tower" / name).write_bytes(b"x")
+    with pytest.raises(KeyboardInterrupt):
+        write_durably(tmp_path / "tower" / "whole", killed)
+    left = [path for path in (tmp_path / "tower").iterdir() if path.name not in kept]
+    assert len(left) == 1
+    remove_unfinished(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "tower").iterdir()) == sorted(kept)
+    remove_unfinished(tmp_path / "none")
+
+
+def killed(partial: Path) -> None:
+    """As SIGKILL would: what clears up behind it finds nothing."""
+    shutil.copyfile(partial, partial.with_name(f".1{partial.name[1:]}"))
+    raise KeyboardInterrupt
