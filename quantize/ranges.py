@@ -37,6 +37,7 @@ from export.reference.model import (
 from export.reference.pictures import picture_batches, stack_pixels
 from export.reference.range_observer import RangeObserver
 from export.torch_device import TorchDevice
+from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.checked_file import is_sound, remove_checked
 from omnilmm_lite.files.durable_file import write_json
 from omnilmm_lite.files.json_file import read_json
@@ -118,6 +119,18 @@ def measure_ranges(
     return ranges
 
 
+def _seen_before(folder: Path) -> dict[str, float]:
+    """What an earlier run has written down. Where that is lost, so is what it was seen on: passed blocks and layers
+    would never be looked at again."""
+    file = folder / LARGEST
+    try:
+        return parse_largest(read_json(file).get("largest"), str(file))
+    except InputError:
+        for other in folder.iterdir():
+            other.unlink()
+        return {}
+
+
 class _RangeRun:
     """One run of it. What was seen is written down before what it was seen on is replaced: a block that was
     interrupted between the two is run again, and gives the same."""
@@ -125,10 +138,7 @@ class _RangeRun:
     def __init__(self, checkpoint: Checkpoint, folder: Path, progress: Progress, device: torch.device) -> None:
         self.checkpoint, self.folder, self.progress, self.device = checkpoint, folder, progress, device
         self.config = checkpoint.config
-        file = folder / LARGEST
-        self.observer = RangeObserver(
-            parse_largest(read_json(file).get("largest"), str(file)) if file.is_file() else {}
-        )
+        self.observer = RangeObserver(_seen_before(folder))
 
     def measure_tower(self, data: RangeData) -> None:
         """Leaves every batch's features in the folder."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from omnilmm_lite.files.checked_file import write_checksum
@@ -31,5 +34,11 @@ def write_checked_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> No
 
 def _save(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    # Loaders refuse files without this one key; the library writes further ones in no fixed order.
-    save_file(contiguous, path, metadata={"format": "pt"})
+    try:
+        # Loaders refuse files without this one key; the library writes further ones in no fixed order.
+        save_file(contiguous, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # a full disk is an error of its own there, with the number in its text
+        if (match := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        number = int(match[1])
+        raise OSError(number, os.strerror(number), str(path)) from error

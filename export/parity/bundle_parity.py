@@ -108,7 +108,6 @@ def check_parity(
     """Checks the three graphs in `folder`, on the CPU; ParityError at the first that is off.
 
     The reference runs on `device`, but for what is compared with integers.
-
     `on_step` is called after each segment of the tower, the resampler and each decoder layer of the reference.
     """
     tower = tower.weights if isinstance(tower, FoldedTower) else tower
@@ -122,10 +121,8 @@ def check_parity(
     if tower.format is LinearFormat.INT8:
         found, results["vision"] = run_int8_tower(tower, checkpoint.config.vision, path, pixels, on_step)
     else:
-        feeds, node_by_node = {"pixel_values": pixels}, _is_fp16(preset.vision)
-        found = run_segments(path, feeds, lambda: on_step("vision"), node_by_node=node_by_node)["patches"]
         own = _dequantized_patches(tower, checkpoint.config.vision, pixels, patches)
-        results["vision"] = compare(path.name, found, own, vision_graph.TOLERANCE[preset.vision])
+        found, results["vision"] = _run_tower(preset.vision, path, pixels, own, on_step)
     quantized = tower.format is not LinearFormat.FLOAT
     tower_quality = Cosines.between(torch.from_numpy(found), torch.from_numpy(patches)) if quantized else None
 
@@ -210,6 +207,19 @@ def _compare_embeddings(checkpoint: Checkpoint, path: Path) -> Parity:
     ids = [*range(0, config.vocab_size, EMBEDDING_STRIDE), config.vocab_size - 1]
     expected = checkpoint.tensor("model.embed_tokens.weight")[ids].float().numpy()
     return compare(path.name, EmbeddingTable(path, config)(ids), expected, EMBEDDING_TOLERANCE)
+
+
+def _run_tower(
+    precision: Precision,
+    path: Path,
+    pixels: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    on_step: Callable[[str], None],
+) -> tuple[NDArray[np.float32], Parity]:
+    """The graph's patches, and their largest difference from those expected."""
+    feeds, node_by_node = {"pixel_values": pixels}, _is_fp16(precision)
+    found = run_segments(path, feeds, lambda: on_step("vision"), node_by_node=node_by_node)["patches"]
+    return found, compare(path.name, found, expected, vision_graph.TOLERANCE[precision])
 
 
 def run_int8_tower(

@@ -53,11 +53,14 @@ class FoldedTower:
         return array / np.float32(divisor)
 
     def check(self, blocks: int) -> None:
-        """InputError where fp16 can't hold a folded layer of one of the `blocks`: what `linear` would raise later."""
-        layers = (f"{PREFIX}.blocks.{index}.{part}" for index in range(blocks) for part in (*BRANCHES, *READERS))
-        for name in layers:
-            if self._divisor(name) != 1:
-                self.linear(name)
+        """InputError where fp16 can't hold a folded weight of one of the `blocks`, or of the patches' layer before
+        them: what `linear` and `array` would raise later."""
+        names = [f"{PREFIX}.blocks.{index}" for index in range(blocks)]
+        for layer in (f"{name}.{part}" for name in names for part in (*BRANCHES, *READERS)):
+            if self._divisor(layer) != 1:
+                self.linear(layer)
+        for stem in (*(f"{name}.{norm}" for name in names for norm in NORMED), f"{PREFIX}.patch_embed.proj"):
+            self.array(f"{stem}.weight")
 
     def norm_divisor(self, norm: str) -> float:
         """What the input of the norm of this name is divided by."""

@@ -9,6 +9,7 @@ killed goes on there and ends with the same bytes.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
-from export.checkpoint.safetensors_file import write_checked_tensors, write_tensors
+from export.checkpoint.safetensors_file import write_checked_tensors
 from export.reference.layerwise import load_module
 from export.reference.model import DecoderLayer
 from export.weights.weight import QuantizedWeight
@@ -68,14 +69,17 @@ def quantize_decoder(
     work_dir.mkdir(parents=True, exist_ok=True)
     work = WorkFolder(work_dir)
     work.check_arguments(job.arguments())
+    shards = [work.plain, *(work.tensors(index) for index in range(job.decoder.num_hidden_layers))]
     if work.gptq.is_dir():
-        _replay(parse_projections(read_json(work.gptq / REPORT_FILE)), progress)
-        return work.gptq
+        if not any(file.is_file() and not is_usable(file) for file in shards):
+            _replay(parse_projections(read_json(work.gptq / REPORT_FILE)), progress)
+            return work.gptq
+        on_repair(f"{work.gptq}: a file that it is made of is damaged; putting it together again")
+        shutil.rmtree(work.gptq)
     check_room(work_dir, job.needed_bytes() - _used(work_dir))
     with full_disk_said(work_dir), torch.inference_mode():
         reports = _DecoderRun(job, work, progress, on_repair).run()
-        write_tensors(work.plain, {name: _half(job.source, name) for name in PLAIN})
-        shards = [work.plain, *(work.tensors(index) for index in range(job.decoder.num_hidden_layers))]
+        write_checked_tensors(work.plain, {name: _half(job.source, name) for name in PLAIN})
         report = report_json(reports, job.settings.to_dict())
         tokenizer = [file for file in (work_dir / TOKENIZER_FILE,) if file.is_file()]
         write_gptq_folder(work.gptq, shards, job.decoder, job.source.config.tokens, job.settings, report, tokenizer)
@@ -114,8 +118,9 @@ class _DecoderRun:
                 reports += self._pass_layer(index, is_finished=index < finished)
             for states in (self.original, self.quantized):
                 states.remove(index)
-        for states in (self.original, self.quantized):
-            states.remove(count)
+        for index in range(count + 1):  # earlier ones, too: a run may have been killed while it removed them
+            for states in (self.original, self.quantized):
+                states.remove(index)
         return reports
 
     def _pass_layer(self, index: int, *, is_finished: bool) -> list[ProjectionReport]:
@@ -138,7 +143,7 @@ class _DecoderRun:
 
     def _sound_layers(self, count: int) -> int:
         """How many layers, from the first on, are finished and undamaged. Later ones, which were fitted to a damaged
-        one, are removed."""
+        one, are removed, and so are the states behind it."""
         sound = 0
         while sound < count and is_usable(self.work.tensors(sound)):
             sound += 1
@@ -146,7 +151,11 @@ class _DecoderRun:
         for index in later:
             remove_checked(self.work.tensors(index))
         if later:
-            self.on_repair(f"{self.work.tensors(later[0])}: the file is damaged; quantizing again from layer {sound}")
+            for index in range(sound + 1, count + 1):
+                for states in (self.original, self.quantized):
+                    states.remove(index)
+            file = self.work.tensors(sound)
+            self.on_repair(f"{file}: the file is damaged or lost; quantizing again from layer {sound}")
         return sound
 
     def _enter(self, wanted: int) -> int:
@@ -156,8 +165,8 @@ class _DecoderRun:
         for index in range(wanted, -1, -1):
             if all(states.reached(index) for states in both):
                 return index
-            if all(states.has_file(index) for states in both):
-                self.on_repair(f"{self.work.path}: what enters layer {index} is damaged; computing it again")
+            if any(states.is_damaged(index) for states in both):
+                self.on_repair(f"{self.work.path}: what enters layer {index} is damaged or too old; computing it again")
             for states in both:
                 states.remove(index)
         for states in (self.original, self.quantized):

@@ -40,9 +40,9 @@ class StateFiles:
         """Whether the file with what enters this layer is there, whole and undamaged."""
         return is_sound(self._path(layer))
 
-    def has_file(self, layer: int) -> bool:
-        """Whether there is such a file at all."""
-        return self._path(layer).is_file()
+    def is_damaged(self, layer: int) -> bool:
+        """Whether there is such a file, but not as it was written, or without a checksum, as older versions left it."""
+        return self._path(layer).is_file() and not is_sound(self._path(layer))
 
     def start(self, embeddings: Iterable[Tensor]) -> None:
         """Writes what enters layer 0: each sequence's embeddings, float32 (1, tokens, hidden)."""

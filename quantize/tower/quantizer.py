@@ -10,7 +10,8 @@ stream, 1e-4 of it each, is far smaller than the difference between two pictures
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -65,7 +66,10 @@ def quantized_tower(
     `calibration`: the decoder's data; its pictures are taken, or the built-in ones where it has none.
     """
     if preset.tower is LinearFormat.INT8:
-        return quantize_tower(checkpoint, calibration_pictures(calibration), work_dir, progress, device)
+        pictures = calibration_pictures(calibration)
+        return quantize_tower(
+            checkpoint, pictures, work_dir, progress, device, on_repair=lambda line: print(line, file=sys.stderr)
+        )
     tower = RoundedTower(checkpoint) if preset.tower is LinearFormat.BITS8 else CheckpointTower(checkpoint)
     return tower, None
 
@@ -83,10 +87,13 @@ def quantize_tower(
     work_dir: Path,
     progress: Progress,
     device: TorchDevice = TorchDevice(),  # noqa: B008  # immutable
+    *,
+    on_repair: Callable[[str], None] = lambda line: None,
 ) -> tuple[Int8Tower, dict[str, Any]]:
     """The tower in int8, made or completed in `work_dir`, where its blocks stay, and the report on it.
 
-    The pictures and GPTQ run on `device`, all else on the CPU; a run may go on on another device.
+    The pictures and GPTQ run on `device`, all else on the CPU; a run may go on on another device. `on_repair` gets a
+    line for each file of an earlier run that is damaged, and therefore made again.
 
     InputError for a picture that can't be read, and where `work_dir` holds a tower of another checkpoint or other
     pictures; OmniLMMError where the disk has no room.
@@ -101,7 +108,7 @@ def quantize_tower(
         why = " (again: an earlier version's int8 was wrong on some processors)"
     needed = tower_work(config, len(images))
     check_room(folder, needed - sum(file.stat().st_size for file in folder.iterdir()))
-    run = _TowerRun(checkpoint, folder, progress, device)
+    run = _TowerRun(checkpoint, folder, progress, device, on_repair)
     with full_disk_said(folder), device.full_memory_said("the vision tower"), torch.inference_mode():
         progress.stage(f"vision tower's calibration, which needs {needed / GB:.1f} GB in {folder}{why}", run.count)
         divisors = run.observe(stack_pixels(images, config))
@@ -124,15 +131,23 @@ def _arguments(checkpoint: Checkpoint, images: Sequence[Image]) -> dict[str, Any
 class _TowerRun:
     """One run of it, which begins where an earlier run in the same folder ended."""
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, progress: Progress, device: TorchDevice) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        folder: Path,
+        progress: Progress,
+        device: TorchDevice,
+        on_repair: Callable[[str], None],
+    ) -> None:
         self.checkpoint, self.folder, self.progress, self.device = checkpoint, folder, progress, device.device
+        self.on_repair = on_repair
         self.config = checkpoint.config.vision
         self.count = self.config.num_hidden_layers
 
     def observe(self, pixels: Tensor) -> Tensor:
         """Leaves every block's statistics in the folder; returns the residual stream's divisors, float32 (hidden,)."""
         file, states_file = (self.folder / f"{name}.safetensors" for name in ("divisors", "states"))
-        if is_usable(file) and all(map(self._has_statistics, range(self.count))):
+        if self._is_usable(file) and all(map(self._has_statistics, range(self.count))):
             for index in range(self.count):
                 self.progress.step(f"block {index + 1}/{self.count}")
             return load_file(file)["divisors"]
@@ -152,7 +167,7 @@ class _TowerRun:
 
     def _enter(self, file: Path, pixels: Tensor) -> tuple[int, Tensor]:
         """The first block without statistics, and the hidden states (pictures, tokens, hidden) that enter it."""
-        if is_usable(file) and all(map(self._has_statistics, range(int(load_file(file)["entering"])))):
+        if self._is_usable(file) and all(map(self._has_statistics, range(int(load_file(file)["entering"])))):
             tensors = load_file(file)
             # a copy of its own, not the file's map: it is written over
             return int(tensors["entering"]), tensors["states"].to(self.device, copy=True)
@@ -162,7 +177,7 @@ class _TowerRun:
     def round(self, index: int, divisors: Tensor) -> dict[str, Any]:
         """Leaves the int8 block in the folder, in place of its statistics; returns the report on it."""
         file, report_file = self._block(index), self._block(index).with_suffix(".json")
-        if not is_usable(file):
+        if not self._is_usable(file):
             chosen, damage = self._quantize(index, divisors)
             write_json(report_file, asdict(damage) | {"fc2_rotation": chosen.linears["mlp.fc2"].rotation})
             write_checked_tensors(file, chosen.to_tensors())
@@ -186,7 +201,16 @@ class _TowerRun:
 
     def _has_statistics(self, index: int) -> bool:
         """Or the block, which is rounded already and needs them no more."""
-        return is_usable(self._statistics(index)) or is_usable(self._block(index))
+        return self._is_usable(self._statistics(index)) or self._is_usable(self._block(index))
+
+    def _is_usable(self, file: Path) -> bool:
+        """Whether the file can be gone on with. A damaged one is said, once, since it is removed."""
+        if is_usable(file):
+            return True
+        if file.is_file():
+            self.on_repair(f"{file}: the file is damaged; making it again")
+            remove_checked(file)
+        return False
 
     def read(self, index: int) -> Int8Block:
         return Int8Block.read(self._block(index))

@@ -324,6 +324,10 @@ def test_a_towers_layers_are_looked_at_before_any_graph(checkpoint: Checkpoint) 
     faint.check(blocks=1)
     with pytest.raises(InputError, match=r"^model\.vision_tower\.blocks\.1\.mlp\.fc2: "):
         faint.check(blocks=2)
+    stream = FoldedTower(LoudStream(checkpoint), TowerFolding(2.0**30))  # what reads it takes that, what writes it not
+    for blocks, name in ((1, "blocks.0.norm1"), (0, "patch_embed.proj")):
+        with pytest.raises(InputError, match=rf"^{TOWER}\.{name}\.weight: "):
+            stream.check(blocks)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -143,6 +143,21 @@ def test_a_run_killed_anywhere_ends_with_the_same(
         assert [path.name for path in work.iterdir()] == [RESULT]
 
 
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"largest": {"lm_head": "much"}}'])
+def test_blocks_are_run_again_where_what_they_showed_is_lost(
+    content: bytes | None, tiny_checkpoint: Checkpoint, measured: ActivationRanges, tmp_path: Path
+) -> None:
+    """Killed between the decoder's two layers: the tower's numbers stand in that file alone."""
+    with pytest.raises(KeyboardInterrupt):
+        measure(tiny_checkpoint, tmp_path, Counting(5))
+    (file,) = tmp_path.glob(f"ranges-*/{LARGEST}")
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    assert measure(tiny_checkpoint, tmp_path) == measured
+
+
 def batches_of_two(pictures: list[Path]) -> Iterator[list[Path]]:
     return (pictures[start : start + 2] for start in range(0, len(pictures), 2))
 

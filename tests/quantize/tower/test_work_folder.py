@@ -53,6 +53,30 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(
     assert not any(name.startswith(("statistics", "states")) for name in names)  # gigabytes that nobody needs again
 
 
+@pytest.mark.parametrize(
+    ("at", "name"),
+    [(1, "statistics-000"), (1, "states"), (2, "divisors"), (3, "block-000"), (3, "statistics-001"), (4, "block-001")],
+)
+def test_a_damaged_file_is_made_again_and_said(
+    at: int, name: str, tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path
+) -> None:
+    """One bit of one byte, in a run that was interrupted at its `at`-th step."""
+    quantize_tower(tiny_checkpoint, pictures, tmp_path / "whole", Quiet())
+    with pytest.raises(KeyboardInterrupt):
+        quantize_tower(tiny_checkpoint, pictures, tmp_path / "killed", Interrupting(at))
+    if name == "divisors":  # written behind the second step, or before the third
+        with pytest.raises(KeyboardInterrupt):
+            quantize_tower(tiny_checkpoint, pictures, tmp_path / "killed", Interrupting(3))
+    file = tmp_path / "killed" / TOWER / f"{name}.safetensors"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    lines: list[str] = []
+    quantize_tower(tiny_checkpoint, pictures, tmp_path / "killed", Quiet(), on_repair=lines.append)
+    assert lines == [f"{file}: the file is damaged; making it again"]
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
 def test_other_pictures_and_other_checkpoints_are_refused(
     tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path
 ) -> None:
