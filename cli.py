@@ -7,9 +7,17 @@ quantize/convert_command.py. Heavy imports happen inside the command, so that `-
 from __future__ import annotations
 
 import signal
+import threading
+
+
+def _raises_interrupts() -> bool:
+    """Whether Ctrl-C is Python's KeyboardInterrupt, not ignored nor somebody else's, and may be changed here."""
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    return is_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
 
 # Until everything is imported, Ctrl-C ends the process without a word: nothing can be lost yet.
-RAISES = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, nor somebody else's
+RAISES = _raises_interrupts()
 if RAISES:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -19,7 +27,6 @@ import io
 import os
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Sequence
 
@@ -91,8 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _import_numpy() -> None:
     """Which every command needs, and which makes an ImportError of its own of a Ctrl-C that it meets."""
-    in_main_thread = threading.current_thread() is threading.main_thread()  # the only one that may change it
-    raises = in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    raises = _raises_interrupts()
     if raises:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     import numpy  # noqa: F401

@@ -17,7 +17,7 @@ def memory_in_use(run: Run) -> int:
         return footprint.anonymous
     try:
         return used_bytes(0)
-    except (ImportError, OSError):  # without nvidia-ml-py the driver's tool is asked, which is slower
+    except OSError:  # without nvidia-ml-py the driver's tool is asked, which is slower
         cards = read_cards().found
     if not cards:
         raise OmniLMMError("the NVIDIA driver doesn't tell how much of the card's memory is in use")

@@ -63,14 +63,14 @@ def name_cards(cards: Sequence[Card]) -> str:
     return ", ".join(f"{DeviceId(Device.CUDA, card.index)} is {card.name}" for card in cards)
 
 
-def explain(line: str) -> str:
-    """What onnxruntime said of an error, with what to do where it is one of CUDA's own."""
-    match = re.search(r"CUDA (?:failure|error) (\d+)", line)
+def explain(text: str) -> str:
+    """A line on what to do where onnxruntime's words tell of an error of CUDA's own; else the same words."""
+    match = re.search(r"CUDA (?:failure|error) (\d+)", text)
     if match and (meaning := FAILURES.get(int(match[1]))):
         return f"CUDA error {match[1]}: {meaning}"
-    if match := re.search(r"Failed to allocate memory for requested buffer of size (\d+)", line):
+    if match := re.search(r"Failed to allocate memory for requested buffer of size (\d+)", text):
         return f"the memory is full, {int(match[1]) / MIB:,.0f} MiB more were asked for: {ADVICE}"
-    return line
+    return text
 
 
 def count_cards_as_the_driver() -> None:

@@ -210,7 +210,7 @@ def _load_errors(path: Path, where: DeviceId) -> Iterator[None]:
         yield
     except Exception as error:  # onnxruntime's exceptions share no base class
         if where.device is not Device.CPU:
-            raise DeviceError(f"{path.name} can't run on {where}: {explain(_first_line(error))}") from error
+            raise DeviceError(f"{path.name} can't run on {where}: {_explained(error)}") from error
         raise OmniLMMError(
             f"{path}: onnxruntime can't load this graph: {_first_line(error)}; `omnilmm-lite inspect --verify` says "
             "whether the bundle is whole"
@@ -245,7 +245,7 @@ def graph_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # as above: no base class
-        line = explain(_first_line(error))
+        line = _explained(error)
         raise OmniLMMError(f"{what}: onnxruntime failed while running it: {line}") from error
 
 
@@ -285,6 +285,13 @@ def missing_cuda(cards: Cards) -> str:
     """Why CUDA can't be used, or an empty string; CUDA's libraries are loaded then."""
     count_cards_as_the_driver()
     return missing_for_cuda(import_onnxruntime(), cards)
+
+
+def _explained(error: Exception) -> str:
+    """CUDA's own errors may stand in any line of what onnxruntime says."""
+    text = str(error)
+    found = explain(text)
+    return _first_line(error) if found == text else found
 
 
 def _first_line(error: Exception) -> str:

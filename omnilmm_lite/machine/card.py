@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,7 +20,8 @@ from omnilmm_lite.machine.system_file import ROOT, read_text
 
 ORDER, VISIBLE = "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"
 PCI_ORDER = "PCI_BUS_ID"
-TOOL_QUERY = "name,memory.total,memory.free,driver_version,compute_cap"
+PART = "MIG-"  # how names of parts of a card begin
+TOOL_QUERY = "uuid,name,memory.total,memory.free,driver_version,compute_cap"
 TOOL_SECONDS = 10  # a driver that hangs must not hang us
 MIB = 1 << 20
 
@@ -91,12 +92,14 @@ def read_cards(root: Path = ROOT) -> Cards:
 
 
 def used_bytes(index: int) -> int:
-    """What is in use of a card now, by all programs together. OSError where the driver doesn't answer.
+    """What is in use of a card now, by all programs together. OSError where nothing tells it.
 
     Unlike `read_cards` it leaves the driver's library open, to be asked hundreds of times a second.
     """
-    import pynvml
-
+    try:
+        import pynvml
+    except ImportError:
+        raise OSError("only nvidia-ml-py tells what a card has in use: install omnilmm-lite[gpu]") from None
     try:
         pynvml.nvmlInit()
         return int(pynvml.nvmlDeviceGetMemoryInfo(_visible(pynvml)[index]).used)
@@ -105,15 +108,19 @@ def used_bytes(index: int) -> int:
 
 
 def _read(pynvml: Any, wsl: bool) -> Cards:
-    cards = tuple(_card(pynvml, index, handle) for index, handle in enumerate(_visible(pynvml)))
     version = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())  # 13000 is 13.0
-    return Cards(
-        found=cards,
-        driver=str(pynvml.nvmlSystemGetDriverVersion()),
-        cuda=(version // 1000, version % 1000 // 10),
-        reason="" if cards else _none_visible(),
-        is_wsl=wsl,
-    )
+    driver, cuda = str(pynvml.nvmlSystemGetDriverVersion()), (version // 1000, version % 1000 // 10)
+    unknown = Cards((), driver, cuda, _parts_chosen(), is_known=False, is_wsl=wsl)
+    if unknown.reason:
+        return unknown
+    try:
+        cards = tuple(_card(pynvml, index, handle) for index, handle in enumerate(_visible(pynvml)))
+    except pynvml.NVMLError as error:
+        if error.value != pynvml.NVML_ERROR_NOT_SUPPORTED:
+            raise
+        # cards that share the machine's memory, as GB10 does
+        return replace(unknown, reason="the NVIDIA driver doesn't tell how much memory its card has")
+    return Cards(cards, driver, cuda, "" if cards else _none_visible(), is_wsl=wsl)
 
 
 def _card(pynvml: Any, index: int, handle: Any) -> Card:
@@ -138,20 +145,34 @@ def _processes(pynvml: Any, handle: Any) -> Iterator[CardProcess]:
 def _visible(pynvml: Any) -> list[Any]:
     """Handles of the cards that CUDA would count, in its order."""
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    if VISIBLE not in os.environ:
+        return handles
+    return [handles[number] for number in _chosen([str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles])]
+
+
+def _chosen(names: Sequence[str]) -> list[int]:
+    """Which of the cards of these names, "GPU-8932f937-...", CUDA would count, in its order."""
     chosen = os.environ.get(VISIBLE)
     if chosen is None:
-        return handles
-    names = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-    found = []
+        return list(range(len(names)))
+    found: list[int] = []
     for entry in (part.strip() for part in chosen.split(",")):
         if re.fullmatch(r"[0-9]{1,9}", entry):
-            numbers = [int(entry)] if int(entry) < len(handles) else []
+            numbers = [int(entry)] if int(entry) < len(names) else []
         else:  # the beginning of a name such as GPU-8932f937 is enough
             numbers = [index for index, name in enumerate(names) if entry and name.startswith(entry)]
         if len(numbers) != 1:  # CUDA leaves out whatever comes behind a wrong entry, too
             break
-        found.append(handles[numbers[0]])
+        found.append(numbers[0])
     return found
+
+
+def _parts_chosen() -> str:
+    """What to say where CUDA is to use parts of cards, whose memory nothing here asks for; else an empty string."""
+    chosen = os.environ.get(VISIBLE, "")
+    if not any(entry.strip().startswith(PART) for entry in chosen.split(",")):
+        return ""
+    return f"{VISIBLE} is {chosen!r}: parts of a card, whose memory isn't looked at"
 
 
 def _none_visible() -> str:
@@ -180,7 +201,7 @@ def _no_driver(code: int, wsl: bool, pynvml: Any) -> str:
 
 def _by_tool(wsl: bool) -> Cards:
     """What the driver's own tool says; nothing is known where it is missing."""
-    unknown = Cards(reason="no NVIDIA driver was found", is_known=False, is_wsl=wsl)
+    unknown = Cards(reason=_parts_chosen() or "no NVIDIA driver was found", is_known=False, is_wsl=wsl)
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return unknown
@@ -189,14 +210,12 @@ def _by_tool(wsl: bool) -> Cards:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return unknown
-    if done.returncode != 0:
+    row = re.compile(r"(\S+), (.+), (\d+), (\d+), ([\d.]+), (\d+)\.(\d+)")
+    rows = [match.groups() if (match := row.fullmatch(line.strip())) else () for line in done.stdout.splitlines()]
+    if done.returncode != 0 or not rows or not all(rows) or _parts_chosen():
         return unknown
-    cards: list[Card] = []
-    driver = None
-    for line in done.stdout.splitlines():
-        fields = re.fullmatch(r"(.+), (\d+), (\d+), ([\d.]+), (\d+)\.(\d+)", line.strip())
-        if fields is None:
-            return unknown
-        name, total, free, driver, major, minor = fields.groups()
-        cards.append(Card(len(cards), name, int(total) * MIB, int(free) * MIB, (int(major), int(minor))))
-    return Cards(tuple(cards), driver, None, "" if cards else unknown.reason, is_known=bool(cards), is_wsl=wsl)
+    cards = []
+    for index, number in enumerate(_chosen([each[0] for each in rows])):
+        _, name, total, free, _, major, minor = rows[number]
+        cards.append(Card(index, name, int(total) * MIB, int(free) * MIB, (int(major), int(minor))))
+    return Cards(tuple(cards), rows[0][4], None, "" if cards else _none_visible(), is_wsl=wsl)

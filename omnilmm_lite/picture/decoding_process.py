@@ -5,6 +5,7 @@ A decoder in C can't be stopped, and what it took stays with the process; a cras
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,7 +21,8 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.picture.decoding_worker import CPU_SECONDS, HASH_BYTES, REPLY, REQUEST, Reply
 
 WALL_SECONDS = 120.0  # where the machine is busy; and on Windows, where nothing counts a process's seconds
-COMMAND = [sys.executable, "-m", "omnilmm_lite.picture.decoding_worker"]
+# -P: else modules would be looked for in the folder where the server was started, before all others
+COMMAND = [sys.executable, "-P", "-m", "omnilmm_lite.picture.decoding_worker"]
 
 
 class DecodingProcess:
@@ -28,24 +30,28 @@ class DecodingProcess:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ended = False  # it is to get no further picture, whether it has died already or not
+        self._lock = threading.Lock()
 
     def prepare(self, file: bytes, config: VisionConfig) -> tuple[str, npt.NDArray[np.float32]]:
         """The pixel hash of the picture in `file` (see `pixel_hash`), and the tower's input, float32 (1, 3, image_size,
         image_size).
 
         InputError where `load_image` refuses it, where it takes too long or the decoder breaks down; OmniLMMError where
-        the memory isn't enough, and where `kill` was called meanwhile.
+        the memory isn't enough, no process can be started, and where `kill` was called meanwhile.
         """
-        process = self._process = self._running()
-        late = threading.Timer(WALL_SECONDS, process.kill)
+        process = self._running()
+        late = threading.Timer(WALL_SECONDS, self._end, [process])
         late.start()
         try:
             kind, body = _ask(process, file, config.image_size)
-        except (OSError, EOFError):  # it has died
-            process.kill()
+        except (OSError, EOFError, ValueError):  # it has died; ValueError: and was closed
+            self._end(process)
             raise _death(process) from None
         finally:
             late.cancel()
+            if self._is_ended:
+                _clear_away(process)
         if kind is Reply.REFUSED:
             raise InputError(body.decode())
         if kind is Reply.FAILED:
@@ -55,28 +61,56 @@ class DecodingProcess:
 
     def start(self) -> None:
         """Has the process ready before the first picture comes."""
-        self._process = self._running()
+        self._running()
 
     def kill(self) -> None:
         """Ends the process, from any thread: `prepare` then fails."""
-        if self._process is not None:
-            self._process.kill()
+        if (process := self._process) is not None:
+            self._end(process)
 
     def close(self) -> None:
         """Ends the process for good."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if (process := self._process) is not None:
+            self._end(process)
+            _clear_away(process)
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
+        with self._lock:
+            if self._process is not None and (self._is_ended or self._process.poll() is not None):
+                _clear_away(self._process)
+                self._process = None
+            if self._process is None:
+                self._process, self._is_ended = _start(), False
             return self._process
-        # one thread: OpenBLAS would take address space for each core, and nothing here uses it
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Where it had just finished a picture, it would die of the next one only."""
+        with self._lock:
+            self._is_ended |= self._process is process
+        process.kill()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    # one thread: OpenBLAS would take address space for each core, and nothing here uses it
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    try:
         # a session of its own, else a Ctrl-C at the keyboard would end it with a traceback
         return subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
         )
+    except OSError as error:
+        why = error.strerror or error
+        raise OmniLMMError(f"picture: the process that decodes can't be started ({why}); end other programs") from error
+
+
+def _clear_away(process: subprocess.Popen[bytes]) -> None:
+    """Leaves neither a zombie nor an open pipe of a process that has died, or is about to."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was still to be written is of no use
+                pipe.close()
 
 
 def _ask(process: subprocess.Popen[bytes], file: bytes, side: int) -> tuple[Reply, bytes]:

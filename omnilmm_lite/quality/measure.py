@@ -50,7 +50,7 @@ def measure(
         with_answer=sum(sample.answer_start is not None and not sample.is_unanswered for sample in chosen),
         answers_written_by=writer,
     )
-    device = model.device.device.value
+    device = str(model.device.placement)
     original = base.name if base.name != subject.name else f"{base.name} (original)"
     report = build_report(comparison, subject.name, original, device, facts, base.tokenizer, base.config)
     return Measurement(report, comparison, model.bundle.manifest.quantization)

@@ -67,8 +67,9 @@ class Server:
     checker: RequestChecker
     access: Access
     started_at: int = dataclasses.field(default_factory=lambda: int(time.time()))
-    # One thread, as there is one process that decodes pictures, and a decoded one may fill a quarter of a gigabyte.
     _checking: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "check"))
+    # One thread, as there is one process that decodes pictures, and a decoded one may fill a quarter of a gigabyte.
+    _decoding: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "decode"))
     _fetching: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(FETCHED_AT_ONCE, "fetch"))
 
     def app(self) -> ASGIApp:
@@ -101,7 +102,7 @@ class Server:
         return JSONResponse({
             "status": "ok",
             "model": self.checker.name,
-            "device": {"device": model.device.device.value, "reason": model.device.reason},
+            "device": {"device": str(model.device.placement), "reason": model.device.reason},
             "memory": {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes()},
             "queue": {"running": int(engine.is_running), "waiting": engine.waiting, "limit": engine.limit},
             "context": model.text.decoder.context,
@@ -140,7 +141,7 @@ class Server:
             await send({"type": "http.response.body", "body": b""})
 
     async def _checked(self, body: bytes) -> tuple[ChatRequest, Task]:
-        """ApiError says what is wrong with it. Nobody's check waits for a picture of somebody else's to be fetched."""
+        """ApiError says what is wrong with it. Nobody's check waits for somebody else's picture."""
         checker = self.checker
         run = asyncio.get_running_loop().run_in_executor
         request, task = await run(self._checking, checker.read, body)
@@ -159,7 +160,7 @@ class Server:
                 return self.checker.prepare(file)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._checking, prepare)
+            return await asyncio.get_running_loop().run_in_executor(self._decoding, prepare)
         finally:
             interrupt.set()
 

@@ -143,6 +143,7 @@ class Connection(H11Protocol):
     # ---- timers ----
 
     def _start(self, timer: _Timer, seconds: float, action: Callable[..., None], *args: Any) -> None:
+        self._stop(timer)
         self._timers[timer] = self.loop.call_later(seconds, action, *args)
 
     def _stop(self, timer: _Timer) -> None:

@@ -213,7 +213,7 @@ class Session:
         self.screen.rows(
             [
                 ("model", f"{manifest.name}, preset {manifest.preset}"),
-                ("device", f"{choice.device.value}: {choice.reason}"),
+                ("device", f"{choice.placement}: {choice.reason}"),
                 ("memory", "unknown" if peak is None else f"{peak / 2**30:.2f} GiB at most until now"),
                 ("context", f"{self.context_used} of {self.context} tokens used"),
                 ("picture", picture),

@@ -13,7 +13,9 @@ from omnilmm_lite.bench.comparison.comparison import Row, Unit
 from omnilmm_lite.bench.measure import Loading
 from omnilmm_lite.bench.settings import Settings
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.engine.device import choose_device
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.device import DeviceChoice, choose_device
+from omnilmm_lite.engine.placement import DeviceId, Placement
 from tests.conftest import Quiet
 
 QUICK = ("--threads", "1", "--repeat", "2", "--new-tokens", "3", "--prefill", "5", "--decode-at", "4")
@@ -72,6 +74,11 @@ def test_the_bundles_take_turns_and_so_does_beginning(monkeypatch: pytest.Monkey
     (row,) = found.rows
     assert row.model == (4.0, 5.0, 8.0)
     assert row.against == (3.0, 6.0, 7.0)
+
+
+def test_cards_are_told_by_their_numbers() -> None:
+    two = Placement(DeviceId(Device.CUDA, 1), DeviceId(Device.CUDA, 0))
+    assert turns._subject(Bundle.find("tiny"), DeviceChoice(two, "asked for")).device == "cuda:1,cuda:0"
 
 
 def test_only_what_both_have_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

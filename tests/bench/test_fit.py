@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import json
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.device import DeviceChoice, choose_device
 from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.machine.card import Card
+from omnilmm_lite.machine.card import Card, Cards
 from omnilmm_lite.model import LoadOptions, Model
 from tests.machine.fake_nvml import FakeCard, FakeNvml
 
@@ -55,6 +56,7 @@ class FakeCudart:
 
     def cudaSetDevice(self, index: ctypes.c_int) -> int:
         self.calls.append(f"set {index.value}")
+        self.context = CONTEXT  # since CUDA 12
         return 0
 
     def cudaFree(self, pointer: ctypes.c_void_p | None) -> int:
@@ -238,6 +240,18 @@ def test_what_cannot_be_measured_is_one_line(
     assert said in complaint[0]
 
 
+@pytest.mark.usefixtures("bundle")
+def test_without_nvidia_ml_py_nothing_can_be_measured(
+    on_card: Callable[..., FakeCudart], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_card()
+    cards = Cards((Card(0, "NVIDIA A", LARGE, LARGE, (9, 0)),))  # as the driver's own tool tells
+    monkeypatch.setattr(measure_fit, "read_cards", lambda: cards)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    _, err = bench(capsys, "--vram", "24", "--device", "cuda", code=2)
+    assert "--vram: only nvidia-ml-py tells what a card has in use: install omnilmm-lite[gpu]" in err
+
+
 # ---- the parts ----
 
 
@@ -287,6 +301,29 @@ def test_a_peak_between_two_notes_is_seen() -> None:
         assert watch.note("first").peak == 80
         assert watch.note("second").peak == 5
     assert (watch.peak, [each.used for each in watch.footprints]) == (80, [5, 5])
+
+
+def test_a_look_that_takes_long_leaves_the_next_stage_its_own_peak() -> None:
+    answers = iter([90, 5])
+    looking, may_end, looks_again = threading.Event(), threading.Event(), threading.Event()
+
+    def used() -> int:
+        if threading.current_thread() is threading.main_thread():
+            return 5
+        answer = next(answers, None)
+        if answer == 5:
+            looking.set()
+            may_end.wait()
+        elif answer is None:
+            looks_again.set()
+        return answer or 5
+
+    with MemoryWatch(used, base=0) as watch:
+        looking.wait()
+        threading.Timer(0.05, may_end.set).start()
+        assert watch.note("first").peak == 90
+        looks_again.wait()
+        assert watch.note("second").peak == 5
 
 
 def test_a_driver_that_is_busy_for_a_moment_is_asked_again() -> None:

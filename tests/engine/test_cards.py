@@ -149,6 +149,7 @@ def test_room_is_asked_for_before_a_card_is_taken(install: Any) -> None:
         ("CUDA failure 2: out of memory ; GPU=0 ; hostname=h", "CUDA error 2: the card's memory is full: end other"),
         ("CUDA failure 209: no kernel image is available", "CUDA error 209: the card is too old, or too new"),
         ("Failed to allocate memory for requested buffer of size 5242880", "the memory is full, 5 MiB more were asked"),
+        ("Non-zero status code: \nCUDA failure 2: out of memory", "CUDA error 2: the card's memory is full: end other"),
         ("CUDA failure 4242: new ; GPU=0", "CUDA failure 4242: new ; GPU=0"),
         ("anything else", "anything else"),
     ],

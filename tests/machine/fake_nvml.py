@@ -18,6 +18,7 @@ class FakeCard:
     uuid: str = "GPU-a"
     computing: Sequence[tuple[int, int | None]] = ()  # process, bytes
     drawing: Sequence[tuple[int, int | None]] | None = ()  # None: not supported
+    shares_memory: bool = False  # with the machine: its own isn't told
 
 
 class NVMLError(Exception):
@@ -42,6 +43,7 @@ class FakeNvml:
     opened: int = 0
 
     NVMLError = NVMLError
+    NVML_ERROR_NOT_SUPPORTED = 3
     NVML_ERROR_NO_PERMISSION = 4
     NVML_ERROR_DRIVER_NOT_LOADED = 9
     NVML_ERROR_LIBRARY_NOT_FOUND = 12
@@ -74,6 +76,8 @@ class FakeNvml:
         return handle.name
 
     def nvmlDeviceGetMemoryInfo(self, handle: FakeCard) -> SimpleNamespace:
+        if handle.shares_memory:
+            raise NVMLError(self.NVML_ERROR_NOT_SUPPORTED)
         used = handle.used if self.on_use is None else self.on_use(handle)
         return SimpleNamespace(total=handle.total, free=handle.total - used, used=used)
 

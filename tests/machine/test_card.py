@@ -118,6 +118,25 @@ def test_cards_are_those_that_cuda_would_count(
         assert found.reason == f"no NVIDIA card may be used: CUDA_VISIBLE_DEVICES is {visible!r}; unset it"
 
 
+@pytest.mark.parametrize(
+    ("visible", "shares", "said"),
+    [
+        ("MIG-c7384736-a75d-5afc-978f-d2f1294409fd", False, "parts of a card, whose memory isn't looked at"),
+        (None, True, "the NVIDIA driver doesn't tell how much memory its card has"),
+    ],
+)
+def test_cards_that_cannot_be_asked_are_unknown_and_not_missing(
+    install: Install, monkeypatch: pytest.MonkeyPatch, visible: str | None, shares: bool, said: str
+) -> None:
+    """CUDA may use them nonetheless: a session will say."""
+    install(FakeNvml([FakeCard(shares_memory=shares)]))
+    if visible is not None:
+        monkeypatch.setenv(card.VISIBLE, visible)
+    found = read_cards()
+    assert (found.found, found.is_known, found.driver, found.cuda) == ((), False, "580.65.06", (13, 0))
+    assert said in found.reason
+
+
 def test_a_driver_without_a_card(install: Install) -> None:
     install(FakeNvml([]))
     assert read_cards().reason.startswith("the NVIDIA driver is there, but it finds no card: ")
@@ -142,16 +161,18 @@ def test_without_library_and_tool_nothing_is_known(monkeypatch: pytest.MonkeyPat
     without_library(monkeypatch, tmp_path)
     found = read_cards()
     assert (found.found, found.is_known, found.reason) == ((), False, "no NVIDIA driver was found")
+    with pytest.raises(OSError, match=r"install omnilmm-lite\[gpu\]"):
+        used_bytes(0)
 
 
 @not_on_windows
 @pytest.mark.parametrize(
     ("script", "names"),
     [
-        ("echo 'NVIDIA Card, one, 24564, 24000, 580.65.06, 8.9'; echo 'B, 8192, 8000, 580.65.06, 6.1'",
+        ("echo 'GPU-a, NVIDIA Card, one, 24564, 24000, 580.65.06, 8.9'; echo 'GPU-b, B, 8192, 8000, 580.65.06, 6.1'",
          ["NVIDIA Card, one", "B"]),
         ("echo no devices were found; exit 6", []),
-        ("echo 'NVIDIA Card, [N/A], 24000, 580.65.06, 8.9'", []),
+        ("echo 'GPU-a, NVIDIA Card, [N/A], 24000, 580.65.06, 8.9'", []),
         ("exit 0", []),
     ],
 )  # fmt: skip
@@ -159,6 +180,7 @@ def test_without_library_the_drivers_tool_is_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, names: list[str]
 ) -> None:
     without_library(monkeypatch, tmp_path)
+    monkeypatch.delenv(card.VISIBLE, raising=False)
     tool = tmp_path / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
@@ -168,3 +190,7 @@ def test_without_library_the_drivers_tool_is_asked(
     if names:
         assert (found.found[0].total, found.found[0].free) == (24564 << 20, 24000 << 20)
         assert (found.found[1].capability, found.driver, found.cuda) == ((6, 1), "580.65.06", None)
+        monkeypatch.setenv(card.VISIBLE, "1")  # the tool itself tells of all
+        assert [(each.index, each.name) for each in read_cards().found] == [(0, "B")]
+        monkeypatch.setenv(card.VISIBLE, "")
+        assert read_cards().reason == "no NVIDIA card may be used: CUDA_VISIBLE_DEVICES is ''; unset it"

@@ -119,12 +119,63 @@ def test_memory_is_bounded(process: DecodingProcess, monkeypatch: pytest.MonkeyP
 
 def test_it_can_be_ended_from_another_thread(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", ENDLESS.replace("= 1", "= 1000")])
-    process.start()
-    threading.Timer(0.3, process.kill).start()
-    with pytest.raises(OmniLMMError):
-        process.prepare(b"x", SMALL)
+    ended = threading.Event()
+
+    def kill() -> None:
+        while not ended.wait(0.1):  # again and again: the first may come before the picture
+            process.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        with pytest.raises(OmniLMMError, match="was ended"):
+            process.prepare(b"x", SMALL)
+    finally:
+        ended.set()
+        thread.join()
     monkeypatch.undo()
     process.prepare(encoded(Image.new("RGB", (5, 5))), SMALL)
+
+
+def test_one_that_was_ended_gets_no_further_picture(process: DecodingProcess) -> None:
+    """Its client left just as its picture was done: the next one's must not fail for that."""
+    good = encoded(Image.new("RGB", (5, 5)))
+    for _ in range(3):
+        process.prepare(good, SMALL)
+        process.kill()
+    process.prepare(good, SMALL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc")
+def test_nothing_is_left_of_those_that_died(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", "import os; os._exit(3)"])
+    before = _pipes()
+    failures = []
+    for _ in range(3):
+        with pytest.raises(InputError) as failure:
+            process.prepare(b"x" * 100_000, SMALL)
+        failures.append(failure)  # whose traceback has the process, pipes and all
+    assert _pipes() == before
+
+
+def _pipes() -> int:
+    entries = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return sum(str(entry.readlink()).startswith("pipe:") for entry in entries)
+
+
+def test_one_that_cannot_be_started_is_a_line(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_process, "COMMAND", ["/no/such/program"])
+    with pytest.raises(OmniLMMError, match=r"can't be started \("):
+        process.prepare(b"x", SMALL)
+
+
+def test_modules_of_the_folder_it_is_started_in_are_not_run(
+    process: DecodingProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit(7)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert process.prepare(encoded(Image.new("RGB", (5, 5))), SMALL)[1].shape == (1, 3, 28, 28)
 
 
 @posix

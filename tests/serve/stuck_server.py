@@ -1,4 +1,4 @@
-"""`omnilmm-lite serve` whose decoder never ends, whatever picture it gets.
+"""`omnilmm-lite serve` whose decoder never ends with a picture's file that ends in ENDS.
 
 python -m tests.serve.stuck_server OPTIONS
 """
@@ -10,11 +10,14 @@ import sys
 import cli
 from omnilmm_lite.picture import decoding_process
 
-ENDLESS = """
+ENDS = b"never"
+ENDLESS = f"""
 from omnilmm_lite.picture import decoding_worker
 decoding_worker.CPU_SECONDS = 1000
+load_image = decoding_worker.load_image
 def spin(file):
-    while True: pass
+    while file.endswith({ENDS!r}): pass
+    return load_image(file)
 decoding_worker.load_image = spin
 decoding_worker.main()
 """

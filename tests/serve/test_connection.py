@@ -9,9 +9,10 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,10 +22,17 @@ import pytest
 from tests.paths import ROOT
 from tests.serve.hasty_server import A_CLIENT
 from tests.serve.serving import CHAT, PICTURES, client, data_url, question
+from tests.serve.stuck_server import ENDS
 from tests.systems import PYTHON
 
 WAIT_S = 30.0
 LONG = "Tell me about shapes."
+# An answer of a minute at least, twice as long as is waited for: without the last bracket it can't end.
+ENDLESS = {"type": "array", "items": {"type": "integer"}, "minItems": 3000}
+FOR_A_MINUTE = {
+    "max_tokens": 1900,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "numbers", "schema": ENDLESS}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +60,12 @@ def received(sock: socket.socket) -> bytes:
     return data
 
 
-def wait_until_idle(http: httpx.Client) -> float:
-    """Seconds until nothing runs."""
-    started = time.monotonic()
-    while http.get("/health").json()["queue"]["running"]:
-        assert time.monotonic() - started < WAIT_S
+def wait_until(http: httpx.Client, holds: Callable[[dict[str, int]], bool]) -> None:
+    """Until it holds of what the server says of its queue."""
+    deadline = time.monotonic() + WAIT_S
+    while not holds(http.get("/health").json()["queue"]):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    return time.monotonic() - started
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HT", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: b"])
@@ -111,22 +118,24 @@ def test_who_sends_no_more_gets_the_answer(http: httpx.Client, stream: bool) -> 
 @pytest.mark.parametrize("reset", [False, True])
 def test_who_has_gone_is_not_answered(http: httpx.Client, stream: bool, reset: bool) -> None:
     with connect(http) as sock:
-        sock.sendall(request(http, stream=stream))
-        while not http.get("/health").json()["queue"]["running"]:
-            time.sleep(0.005)
+        sock.sendall(request(http, stream=stream, **FOR_A_MINUTE))
+        wait_until(http, lambda queue: queue["running"] == 1)
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wait_until_idle(http)
+    wait_until(http, lambda queue: queue["running"] == 0)
 
 
-def test_a_decoder_is_ended_with_its_client() -> None:
-    """Else nobody's request would be checked before the picture is decoded, which is never."""
+def test_a_decoder_is_ended_with_its_client(tmp_path: Path) -> None:
+    """Else nobody's picture would be decoded any more. Who sends none doesn't wait for it."""
+    good, stuck = PICTURES / "cat.png", tmp_path / "stuck.png"
+    stuck.write_bytes(good.read_bytes() + ENDS)
     with client(module="tests.serve.stuck_server") as http:
         for _ in range(2):
             with connect(http) as sock:
-                sock.sendall(request(http, url=data_url(PICTURES / "cat.png")))
+                sock.sendall(request(http, url=data_url(stuck)))
                 time.sleep(0.3)
-            assert http.post(CHAT, json=question(LONG)).status_code == 200
+                assert http.post(CHAT, json=question(LONG)).status_code == 200
+            assert http.post(CHAT, json=question(LONG, data_url(good))).status_code == 200
 
 
 def test_more_connections_than_a_client_may_have(http: httpx.Client) -> None:
@@ -163,8 +172,7 @@ def test_sigterm_lets_those_who_wait_have_their_answers() -> None:
         address = server.stdout.readline().strip()
         with ThreadPoolExecutor(4) as threads, httpx.Client(base_url=address, timeout=WAIT_S, trust_env=False) as http:
             asked = [threads.submit(http.post, CHAT, json=question(LONG)) for _ in range(4)]
-            while http.get("/health").json()["queue"]["waiting"] < 3:
-                time.sleep(0.01)
+            wait_until(http, lambda queue: queue["waiting"] == 3)
             server.terminate()
             answers = [each.result() for each in asked]
         assert [answer.status_code for answer in answers] == [200] * 4

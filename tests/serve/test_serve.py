@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -15,8 +16,16 @@ import openai
 import pytest
 from huggingface_hub import InferenceClient
 from PIL import Image
+from starlette.requests import Request
 
 from omnilmm_lite import load
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.device import DeviceChoice
+from omnilmm_lite.engine.placement import DeviceId, Placement
+from omnilmm_lite.serve.access import Access
+from omnilmm_lite.serve.app import Server
+from omnilmm_lite.serve.engine import Engine
+from omnilmm_lite.serve.request_checker import RequestChecker
 from tests.serve.serving import CHAT, PICTURES, chunks, client, data_url, question
 
 CAT = PICTURES / "cat.png"
@@ -141,6 +150,18 @@ def test_health_says_what_is_used(http: httpx.Client) -> None:
     health = http.get("/health").json()
     assert health["status"] == "ok" and health["model"] == "tiny" and health["device"]["device"] == "cpu"
     assert health["queue"] == {"running": 0, "waiting": 0, "limit": 16}
+
+
+def test_health_says_which_card() -> None:
+    model = load()
+    model.device = DeviceChoice(Placement.on(DeviceId(Device.CUDA, 1)), "asked for")
+    engine = Engine(model, 1)
+    try:
+        server = Server(engine, RequestChecker(model, "tiny", None), Access())
+        answer = asyncio.run(server.health(Request({"type": "http"})))
+    finally:
+        engine.close(0)
+    assert json.loads(bytes(answer.body))["device"] == {"device": "cuda:1", "reason": "asked for"}
 
 
 def test_many_at_once_get_what_one_gets(http: httpx.Client) -> None:

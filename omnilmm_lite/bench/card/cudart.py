@@ -18,8 +18,7 @@ class CudaRuntime:
 
     def __init__(self, index: int, library: Any) -> None:
         """`library`: as ctypes loads it."""
-        self._library = library
-        self._call("cudaSetDevice", ctypes.c_int(index))
+        self._index, self._library = index, library
 
     @classmethod
     def load(cls, index: int) -> CudaRuntime:
@@ -31,7 +30,9 @@ class CudaRuntime:
             raise OmniLMMError(f"{name} can't be loaded: install omnilmm-lite[gpu], which brings it") from None
 
     def make_context(self) -> None:
-        """What CUDA takes on the card before anything is loaded, cuBLAS's and cuDNN's own parts excepted."""
+        """What CUDA takes on the card before anything is loaded, cuBLAS's and cuDNN's own parts excepted. Comes before
+        all else, in the same thread."""
+        self._call("cudaSetDevice", ctypes.c_int(self._index))  # since CUDA 12 it makes the context itself
         self._call("cudaFree", None)
 
     def free_bytes(self) -> int:

@@ -148,6 +148,10 @@ def _only_card(choice: DeviceChoice) -> tuple[Cards, Card]:
     card = cards.at(choice.placement.decoder.index)
     if card is None:
         raise InputError("--vram: nothing tells what memory the card has; install omnilmm-lite[gpu] for nvidia-ml-py")
+    try:
+        used_bytes(card.index)
+    except OSError as error:  # the driver's own tool may have told of the card
+        raise InputError(f"--vram: {error}") from None
     return cards, card
 
 

@@ -28,6 +28,7 @@ class MemoryWatch:
         """`used`: bytes in use of the card now. `base`: what of them isn't ours."""
         self._used, self._base = used, base
         self._peak = 0
+        self._lock = threading.Lock()  # a look takes a while, and counts for the stage that it began in
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="card memory", daemon=True)
         self.footprints: list[CardFootprint] = []
@@ -53,13 +54,14 @@ class MemoryWatch:
 
     def note(self, stage: str) -> CardFootprint:
         """Ends a stage; the next one has a peak of its own."""
-        used = self.now()
-        footprint = CardFootprint(stage, used, max(self._peak, used))
-        self._peak = 0
+        with self._lock:
+            used = self.now()
+            footprint = CardFootprint(stage, used, max(self._peak, used))
+            self._peak = 0
         self.footprints.append(footprint)
         return footprint
 
     def _watch(self) -> None:
         while not self._ended.wait(INTERVAL):
-            with contextlib.suppress(OSError):  # the driver may be busy; `now` says it if it lasts
+            with self._lock, contextlib.suppress(OSError):  # the driver may be busy; `now` says it if it lasts
                 self._peak = max(self._peak, self.now())

@@ -91,7 +91,7 @@ def compare(
 def _subject(bundle: Bundle, choice: DeviceChoice) -> Subject:
     manifest = bundle.manifest
     size = sum(entry.size for entry in manifest.files)
-    where = choice.device.value
+    where = str(choice.placement)
     return Subject(manifest.name, manifest.preset, manifest.packing.value, size, where, choice.reason)
 
 
