@@ -20,7 +20,7 @@ test-slow: .venv/dev.stamp
 
 # Needs qemu-user, and takes minutes: other processors are emulated.
 test-processors: .venv/dev.stamp
-	$(BIN)/python -m pytest -q -m emulated tests/processors
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m emulated tests/processors
 
 # Types as each system has them: what another one lacks is an error here. Caches of their own keep all three quick.
 lint: .venv/dev.stamp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,14 @@ PRIVILEGE_NOT_HELD = 1314  # Windows' error where a user may make no links
 
 
 LONGEST = "test_full_width.py"  # minutes: it begins first, or one core would work on it alone at the end
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker and all that it starts keep to one core: engines that take two threads each, and spin while they wait,
+    would share two cores among four."""
+    if (worker := getattr(config, "workerinput", None)) is not None and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker["workerid"].removeprefix("gw")) % len(cores)]})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
