@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,8 @@ LONGEST = "test_full_width.py"  # minutes: it begins first, or one core would wo
 def pytest_configure(config: pytest.Config) -> None:
     """A worker and all that it starts keep to one core: engines that take two threads each, and spin while they wait,
     would share two cores among four."""
-    if (worker := getattr(config, "workerinput", None)) is not None and hasattr(os, "sched_setaffinity"):
+    worker: dict[str, str] | None = getattr(config, "workerinput", None)
+    if sys.platform == "linux" and worker is not None:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker["workerid"].removeprefix("gw")) % len(cores)]})
 
