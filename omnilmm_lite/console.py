@@ -16,11 +16,20 @@ from rich.progress import (
 )
 
 SPEED_ESTIMATE_S = 24 * 3600  # the library's 30 seconds hold not one step of what takes a minute
+FILE_WIDTH = 120  # columns
 
 
 def plain_console(*, stderr: bool = False) -> Console:
     """Prints what it is given: names and paths hold brackets and colons, which aren't markup and `:cat:`'s picture."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def table_console() -> Console:
+    """The same on stdout, wide enough for a table where it isn't shown but written."""
+    console = plain_console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    return console
 
 
 class ConsoleProgress:

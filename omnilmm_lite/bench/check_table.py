@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from omnilmm_lite.bench.check_report import CheckReport
-from omnilmm_lite.console import plain_console
+from omnilmm_lite.console import table_console
 from omnilmm_lite.quality.report import number
-
-FILE_WIDTH = 120  # of the table where it isn't shown but written
 
 
 def print_check(report: CheckReport) -> None:
     """The figures and what they say."""
-    console = plain_console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
+    console = table_console()
     sides = [f"{side.name} (preset {side.preset}) on {side.device}" for side in (report.subject, report.base)]
     console.print(f"{sides[0]} ({report.subject.device_reason}), against {sides[1]}")
     table = Table("", "", show_edge=False, show_header=False)

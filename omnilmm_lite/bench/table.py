@@ -8,9 +8,8 @@ from rich.table import Table
 
 from omnilmm_lite.bench.result import Question, Result
 from omnilmm_lite.bench.series import Series
-from omnilmm_lite.console import plain_console
+from omnilmm_lite.console import table_console
 
-FILE_WIDTH = 120  # of the tables where they aren't shown but written
 SHOWN_OPENING = 0.01  # seconds; below, the decoder was there
 
 Row = tuple[str, ...]  # a cell a column
@@ -18,9 +17,7 @@ Row = tuple[str, ...]  # a cell a column
 
 def print_result(result: Result) -> None:
     """Speeds, memory, and what they were measured on."""
-    console = plain_console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
+    console = table_console()
     for line in _heading(result):
         console.print(line)
     speeds = Table("", "median", "best", "spread", "speed", "of the floor", show_edge=False)

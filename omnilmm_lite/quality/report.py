@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.console import plain_console
+from omnilmm_lite.console import table_console
 from omnilmm_lite.quality.compare import Comparison
 from omnilmm_lite.quality.data import Kind
 from omnilmm_lite.quality.statistics import RESAMPLES, Estimate, Summary, summarize
@@ -25,7 +25,6 @@ ERRORS = (
     "resamples of whole sequences"
 )
 WORST = 10
-FILE_WIDTH = 120  # of the table where it isn't shown but written
 CONTEXT_TOKENS = 16  # shown before a position
 
 
@@ -177,9 +176,7 @@ def _percentile(summary: Summary, percentiles: dict[str, Estimate], name: str, *
 
 def print_report(report: Report) -> None:
     """The table, on stdout."""
-    console = plain_console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
+    console = table_console()
     console.print(f"{report.model} ({report.device}) against {report.base}, on {describe(report.data)}")
     table = Table("", *report.summaries, show_edge=False)
     for column in table.columns[1:]:

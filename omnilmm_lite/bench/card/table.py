@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from omnilmm_lite.bench.card.fit import CLOSE, Fit
-from omnilmm_lite.bench.table import FILE_WIDTH
-from omnilmm_lite.console import plain_console
+from omnilmm_lite.console import table_console
 from omnilmm_lite.machine.card import MIB
 
 
 def print_fit(fit: Fit) -> None:
     """Memory by stage, beside what the plan says."""
-    console = plain_console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
+    console = table_console()
     for line in _heading(fit):
         console.print(line)
     table = Table("memory of the card, MiB", "held", "at most", show_edge=False)

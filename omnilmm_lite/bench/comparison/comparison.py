@@ -19,7 +19,7 @@ class Unit(Enum):
 
 
 @dataclass(frozen=True)
-class Subject:
+class MeasuredSide:
     """One of the two bundles, and where it ran."""
 
     bundle: str
@@ -65,8 +65,8 @@ class Row:
 class Comparison:
     """`rounds`: how often each bundle was loaded and measured, after once to warm up."""
 
-    model: Subject
-    against: Subject
+    model: MeasuredSide
+    against: MeasuredSide
     machine: Machine
     threads: int | None  # of the CPU; None where onnxruntime chose
     context: int

@@ -7,16 +7,14 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from omnilmm_lite.bench.comparison.comparison import Comparison, Row, Subject, Unit
-from omnilmm_lite.bench.table import FILE_WIDTH, duration
-from omnilmm_lite.console import plain_console
+from omnilmm_lite.bench.comparison.comparison import Comparison, MeasuredSide, Row, Unit
+from omnilmm_lite.bench.table import duration
+from omnilmm_lite.console import table_console
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Both bundles' medians, and how they stand to each other."""
-    console = plain_console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
+    console = table_console()
     for line in _heading(comparison):
         console.print(line)
     table = Table("", "A", "B", "A / B", "in the rounds", show_edge=False)
@@ -42,7 +40,7 @@ def _heading(comparison: Comparison) -> Iterator[str]:
     yield f"medians of {comparison.rounds} rounds in turns, after one to warm up"
 
 
-def _describe(subject: Subject) -> str:
+def _describe(subject: MeasuredSide) -> str:
     size = f"{subject.file_bytes / 1e9:,.2f} GB of files"
     preset = f"preset {subject.preset}, packing {subject.packing}"
     return f"{subject.bundle} ({preset}, {size}) on {subject.device}: {subject.device_reason}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from omnilmm_lite.bench.comparison.comparison import Comparison, Row, Subject, Unit
+from omnilmm_lite.bench.comparison.comparison import Comparison, MeasuredSide, Row, Unit
 from omnilmm_lite.bench.dialogue import measure_dialogue
 from omnilmm_lite.bench.footprint import Footprint, reset_peak
 from omnilmm_lite.bench.measure import Loading, decode, prefill, read_files
@@ -88,11 +88,11 @@ def compare(
     )
 
 
-def _subject(bundle: Bundle, choice: DeviceChoice) -> Subject:
+def _subject(bundle: Bundle, choice: DeviceChoice) -> MeasuredSide:
     manifest = bundle.manifest
     size = sum(entry.size for entry in manifest.files)
     where = str(choice.placement)
-    return Subject(manifest.name, manifest.preset, manifest.packing.value, size, where, choice.reason)
+    return MeasuredSide(manifest.name, manifest.preset, manifest.packing.value, size, where, choice.reason)
 
 
 def _turn(loading: Loading, settings: Settings) -> Turn:
