@@ -1,0 +1,1 @@
+"""The user's own place: models by name, the default one, and settings."""
