@@ -44,7 +44,7 @@ def add_quantization_options(parser: argparse.ArgumentParser) -> None:
     gptq.add_argument("--damp", type=float, metavar="D", help="share of the Hessian's mean diagonal (0.01)")
     head = "the last layer's bits, rounded: 8 is smaller and faster (default: the preset's, 8 but for 24gb)"
     gptq.add_argument("--lm-head-bits", type=int, choices=(8, 16), help=head)
-    packings = "fpa-intb: for a card's fast kernels, groups of 32 without zero points; see docs/gpu.md (blockwise)"
+    packings = "fpa-intb: for a card's fast kernels, groups of 32, no zero points; see docs/gpu-kernels.md (blockwise)"
     choices = [packing.value for packing in Packing]
     gptq.add_argument("--packing", choices=choices, default=Packing.BLOCKWISE.value, help=packings)
     device = "where torch computes: what is quantized, and the reference it is held against (default: auto)"

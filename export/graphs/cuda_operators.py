@@ -2,7 +2,7 @@
 
 A node without a kernel doesn't fail there: it runs on the CPU, with a copy of its tensors each way. The table holds the
 kernels of onnxruntime-gpu 1.31.1 that our graphs may use, as its registry lists them; its docs/OperatorKernels.md is
-printed from the same registry. For which sizes a kernel is slow is not in there: see docs/gpu.md.
+printed from the same registry. For which sizes a kernel is slow is not in there: see docs/gpu-kernels.md.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class FusedSublayers:
         multiple = head_row_multiple(bits, self.target, self.packing)
         if head.shape[0] % multiple == 0:
             return graph.linear(x, head, "lm_head")
-        # the vocabulary's 32009 rows would make CUDA write the whole weight out as fp16, token by token (docs/gpu.md)
+        # 32009 rows would make CUDA write the whole weight out as fp16, token by token (docs/gpu-kernels.md)
         logits = graph.linear(x, pad_rows(head, multiple), "lm_head")  # (1, rows, padded vocab)
         first, last, axis = (
             graph.constant(f"lm_head.{name}", np.asarray([value], dtype=np.int64))

@@ -33,7 +33,7 @@ def add_plan(parser: argparse.ArgumentParser, read_config: ReadConfig) -> None:
     parser.add_argument("model", metavar="MODEL", help="checkpoint, bundle, or a published model's name")
     presets = "what to convert it to (default: a bundle's own; with --vram, the best that fits; else cpu)"
     parser.add_argument("--preset", metavar="P", help=presets)
-    packings = "a card's decoder in another format; see docs/gpu.md (a bundle's own; else blockwise)"
+    packings = "a card's decoder in another format; see docs/gpu-kernels.md (a bundle's own; else blockwise)"
     parser.add_argument("--packing", choices=[packing.value for packing in Packing], help=packings)
     parser.add_argument("--vram", type=float, metavar="GB", help="the card's memory; for CPU presets, the RAM")
     parser.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")

@@ -270,7 +270,7 @@ def providers(device: Device | DeviceId, cuda_graph: bool = False) -> list[Any]:
         return [Device.CPU.provider]
     cuda = {
         "device_id": str(where.index),
-        "arena_extend_strategy": "kSameAsRequested",  # the default took 1.1 to 1.8 times as much: docs/gpu.md
+        "arena_extend_strategy": "kSameAsRequested",  # the default took 1.1 to 1.8 times as much: docs/gpu-kernels.md
         # the one convolution, of the pixels, is not worth a search at the first picture, nor a large workspace
         "cudnn_conv_algo_search": "HEURISTIC",
         "cudnn_conv_use_max_workspace": "0",

@@ -1,7 +1,7 @@
 """What the engine needs beside weights and cache: activations, its own buffers, the program around it.
 
 On the CPU these are formulas fitted to measurements; each names its own. On CUDA they are estimates: no card was there,
-and onnxruntime was only seen to ask for memory (docs/gpu.md).
+and onnxruntime was only seen to ask for memory (docs/gpu-kernels.md).
 
 The measurements: onnxruntime 1.32.0, Linux, resident memory before and after, graphs of OmniLMM-12B's full width with
 1 to 6 layers, one picture, prompts of 320 and 512 tokens. docs/memory.md has the table.
@@ -97,7 +97,7 @@ def _dequantized(config: OmniLMMConfig, preset: Preset) -> int:
     """On CUDA, products with many rows widen the whole weight first and leave the rest to cuBLAS.
 
     Source: onnxruntime issue 29451. gate and up are one weight, the widest there is. With it, a second length included,
-    the decoder is to need 560 MB; onnxruntime asked for 534 to 562 (docs/gpu.md).
+    the decoder is to need 560 MB; onnxruntime asked for 534 to 562 (docs/gpu-kernels.md).
     """
     decoder = config.decoder
     return 2 * decoder.intermediate_size * decoder.hidden_size * preset.decoder.compute.numpy.itemsize

@@ -59,7 +59,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_the_products_are_the_real_model_s() -> None:
-    """Mistral-7B's and the tower's, as docs/gpu.md names them; codes and scales by hand."""
+    """Mistral-7B's and the tower's, as docs/gpu-kernels.md names them; codes and scales by hand."""
     shapes = {(each.name, each.format.label): (each.k, each.n) for each in products(small=False)}
     ours = "4 bits, 128, zero points"
     assert shapes["qkv", ours] == (4096, 6144)

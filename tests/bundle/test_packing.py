@@ -53,7 +53,7 @@ def test_inspect_shows_a_cards_packing(run: Run, tiny_bundle: Path, tmp_path: Pa
 
 
 def test_no_preset_has_it_by_itself() -> None:
-    """Nobody has measured it on a card: docs/gpu.md."""
+    """Nobody has measured it on a card: docs/gpu-kernels.md."""
     assert all(preset.packing is Packing.BLOCKWISE for preset in PRESETS.values())
 
 
