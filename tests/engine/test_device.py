@@ -57,7 +57,7 @@ def test_what_is_asked_for_wins_over_the_bundle(install: Any) -> None:
 
 
 def test_a_bundle_for_the_cpu_does_not_go_onto_a_card(install: Any) -> None:
-    """docs/gpu-kernels.md: CUDA has no fp32 GroupQueryAttention and no MatMulIntegerToFloat, which the CPU would take."""
+    """docs/gpu-kernels.md: CUDA has no fp32 GroupQueryAttention and no MatMulIntegerToFloat; the CPU has both."""
     install([CUDA, CPU])
     with pytest.raises(InputError, match="built for the CPU"):
         choose_device("cuda", Device.CPU)
