@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import reprlib
 from collections.abc import Mapping
-from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from omnilmm_lite.errors import InputError
-from omnilmm_lite.files import durable_file
+from omnilmm_lite.files.json_log import JsonLog, settings_path
 
-SETTINGS_ENDING = ".settings.json"
+__all__ = ["Output", "settings_path"]
 
 
-class Output:
-    """JSON lines, only ever appended, each safe on the disk before the next picture begins.
-
-    What the answers depend on lies beside it (OUT.settings.json), written before the first line. Making an Output
-    reads and checks; `with` writes.
-    """
+class Output(JsonLog):
+    """A line a picture: by its path and the hash of its bytes, answered or with an error."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """`settings`: what must not change from one run to the next, by name, as JSON has it.
-
-        InputError where `path` is another program's file or was begun with other settings.
-        """
-        self.path = path
-        self.settings_path = settings_path(path)
-        self._settings = dict(settings)
-        self._file: FileIO | None = None
+        """As `JsonLog` has it."""
         self._answered: set[tuple[str, str | None]] = set()
         self._failed: set[tuple[str, str | None]] = set()
-        self._whole = 0  # bytes up to the last line's end
-        if not path.absolute().parent.is_dir():
-            raise InputError(f"{path}: its folder doesn't exist; make it, or name another file after -o")
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: this is not a regular file; name another one after -o")
-        if path.is_file() and path.stat().st_size:
-            self._check_settings()
-            self._read_lines()
+        super().__init__(path, settings, "caption", "-o")
 
     def has_answer(self, path: str, sha256: str | None) -> bool:
         return (path, sha256) in self._answered
@@ -50,71 +26,6 @@ class Output:
     def has_error(self, path: str, sha256: str | None) -> bool:
         return (path, sha256) in self._failed
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Writes a line; it is on the disk when this returns."""
-        if self._file is None:
-            raise ValueError("the output is not open")
-        # A file name that isn't UTF-8 holds lone surrogates; replaced like this they are JSON's own escapes.
-        rest = memoryview(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        os.fsync(self._file.fileno())
-
-    def __enter__(self) -> Output:
-        """Writes the settings, cuts off a line that a crash left half written, and opens the file."""
-        if not self._whole:
-            durable_file.write_text(self.settings_path, json.dumps(self._settings, indent=1) + "\n")
-        self._file = FileIO(self.path, "ab")
-        self._file.truncate(self._whole)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def _check_settings(self) -> None:
-        try:
-            before = json.loads(self.settings_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            before = None
-        if not isinstance(before, dict):
-            raise InputError(
-                f"{self.path}: this file is there already, and {self.settings_path.name}, which would say how it was "
-                "begun, can't be read; name another file after -o"
-            )
-        changes = [
-            f"{name} was {_shown(before.get(name))}, is {_shown(self._settings.get(name))}"
-            for name in self._settings | before
-            if before.get(name) != self._settings.get(name)
-        ]
-        if changes:
-            raise InputError(
-                f"{self.path}: begun with other settings: {'; '.join(changes)}; give the same ones, or name another "
-                "file after -o"
-            )
-
-    def _read_lines(self) -> None:
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):  # the crash was here
-                    return
-                try:
-                    entry = json.loads(line)
-                    key = entry["path"], entry["sha256"]
-                    (self._failed if "error" in entry else self._answered).add(key)
-                except (ValueError, TypeError, KeyError, RecursionError):
-                    raise InputError(
-                        f"{self.path}: line {number} is none that caption writes; name another file after -o"
-                    ) from None
-                self._whole += len(line)
-
-
-def settings_path(output: Path) -> Path:
-    """Where the settings of an output file lie."""
-    return output.with_name(output.name + SETTINGS_ENDING)
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value is None else reprlib.repr(value)
+    def take(self, entry: Any) -> None:
+        key = entry["path"], entry["sha256"]
+        (self._failed if "error" in entry else self._answered).add(key)

@@ -1,0 +1,1 @@
+"""Results as JSON and as tables, beside what others have published."""

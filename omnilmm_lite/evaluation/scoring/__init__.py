@@ -1,0 +1,1 @@
+"""Scorers: pure functions from answers to frozen results, one file a benchmark."""
