@@ -69,6 +69,16 @@ check-card: $(if $(CARD_PYTHON),,$(CARD_STAMP))
 	.venv-card/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[gpu,convert]' mistral-common
 	touch $@
 
+# Gives every parser of foreign bytes damaged ones, ten minutes each; FUZZ="manifest picture --seed 7" takes some.
+# Guided by coverage where atheris can be installed.
+.PHONY: fuzz
+fuzz: .venv/fuzz.stamp
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(BIN)/python -m tests.fuzz $(FUZZ)
+
+.venv/fuzz.stamp: .venv/dev.stamp
+	$(INSTALL) 'atheris>=3,<4' || echo "without atheris: not guided by coverage"
+	touch $@
+
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

@@ -13,6 +13,8 @@ from omnilmm_lite.files.printable import printable
 
 Shape = tuple[int, ...]
 
+LISTED = 3  # tensors that an error names
+
 # Tensors some versions of the reference's libraries save and no answer depends on: name, why it is safe to leave out.
 HARMLESS_EXTRAS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
@@ -112,8 +114,8 @@ def expected_keys(config: OmniLMMConfig) -> dict[str, Shape]:
     return decoder_keys(config.decoder) | resampler_keys(config.resampler) | vision_keys(config.vision)
 
 
-def key_mismatch(found: Mapping[str, Shape], expected: Mapping[str, Shape], shown: int = 10) -> str | None:
-    """One line on how the tensors found differ from those expected, at most `shown` names a kind; None if they fit."""
+def key_mismatch(found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> str | None:
+    """One line on how the tensors found differ from those expected, which names LISTED of them; None if they fit."""
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected and not is_harmless_extra(name)]
     misshapen = [
@@ -123,6 +125,7 @@ def key_mismatch(found: Mapping[str, Shape], expected: Mapping[str, Shape], show
     ]
     parts = []
     kinds = (("missing", missing), ("unexpected", unexpected), ("wrongly shaped", misshapen))
+    shown = LISTED // max(1, sum(bool(items) for _, items in kinds))
     for kind, items in kinds:
         if items:
             more = f" and {len(items) - shown} more" if len(items) > shown else ""

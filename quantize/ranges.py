@@ -50,6 +50,7 @@ from quantize.tower.pictures import calibration_pictures
 
 FORMAT = 1  # raise it when the same arguments come to give other ranges
 MOST_SEQUENCES = 16  # through the decoder
+REMOVE = "remove the file: it is made again"
 RESULT = "ranges.json"  # in the work folder
 LARGEST = "largest.json"  # so far, in the folder of an unfinished run
 
@@ -102,7 +103,7 @@ def measure_ranges(
     InputError where the checkpoint's own numbers are infinite; OmniLMMError where the disk or the card is full.
     """
     file, fingerprint = work_dir / RESULT, data.fingerprint(checkpoint)
-    if file.is_file() and (found := read_json(file)).get("fingerprint") == fingerprint:
+    if file.is_file() and (found := read_json(file, REMOVE)).get("fingerprint") == fingerprint:
         return ActivationRanges.from_dict(found, str(file))
     folder = work_dir / f"ranges-{fingerprint[:16]}"
     for other in work_dir.glob("ranges-*"):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping
+import shlex
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.files.checked_file import is_usable, remove_checked, write_checksum
+from omnilmm_lite.files.durable_file import write_durably, write_json
 from omnilmm_lite.files.json_file import read_json
+
+T = TypeVar("T")
 
 DATA = ("checkpoint", "calibration", "calibration_data")  # stand for data: their hashes tell nobody anything
 FORMAT = "work_format"  # the argument that a change of the code changes
@@ -62,7 +66,7 @@ class WorkFolder:
         if not file.is_file():
             write_json(file, arguments)
             return False
-        before = read_json(file)
+        before = read_json(file, self._advice)
         is_outdated = before.get(FORMAT) in outdated
         names = before.keys() | arguments.keys()
         self._compare(before, arguments, names - {FORMAT} if is_outdated else names)
@@ -83,12 +87,17 @@ class WorkFolder:
         before: dict[str, Any] = {}
         for name in (ARGUMENTS, OPTIONS):
             if (self.path / name).is_file():
-                before |= read_json(self.path / name)
+                before |= read_json(self.path / name, self._advice if name == ARGUMENTS else "remove the file")
         self._compare(before, options, before.keys() & options.keys())
 
     def remember_options(self, options: Mapping[str, Any]) -> None:
         """Keeps the options for `check_options`, once `check_arguments` has agreed to what they come to."""
         write_json(self.path / OPTIONS, options)
+
+    @property
+    def _advice(self) -> str:
+        """What to do where it can't be known any more what the folder was begun with."""
+        return f"remove {shlex.quote(str(self.path))}, or name another work folder"
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any], names: set[str]) -> None:
         changed = _changed(before, now, names - {*DROPPED})
@@ -97,6 +106,33 @@ class WorkFolder:
             raise InputError(
                 f"{self.path} holds a run with other arguments ({listed}); use those, or another work folder"
             )
+
+
+def write_kept(path: Path, data: Mapping[str, Any]) -> None:
+    """A JSON file for a run that goes on with it, with a checksum beside it."""
+
+    def write(partial: Path) -> None:
+        partial.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_checksum(path, partial)
+
+    write_durably(path, write)
+
+
+def read_kept(path: Path, parse: Callable[[dict[str, Any]], T], on_repair: Callable[[str], None]) -> T | None:
+    """What `parse` makes of a file of `write_kept`; None where it isn't there.
+
+    None as well where it is damaged, or `parse` raises InputError: it is removed then, and `on_repair` gets a line.
+    """
+    if not path.is_file():
+        return None
+    try:
+        if is_usable(path):  # versions before wrote no checksums
+            return parse(read_json(path))
+    except InputError:
+        pass
+    remove_checked(path)
+    on_repair(f"{path}: the file is damaged; making it again")
+    return None
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any], names: set[str]) -> list[str]:

@@ -23,8 +23,9 @@ from export.checkpoint.tensor_file import TensorFile, open_tensor_file
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.json_file import read_json
+from omnilmm_lite.files.lookup import is_file
 from omnilmm_lite.files.printable import printable
-from omnilmm_lite.keys import Shape, expected_keys, key_mismatch
+from omnilmm_lite.keys import LISTED, Shape, expected_keys, key_mismatch
 
 # transformers' order of preference where a folder holds several forms.
 SINGLE_AND_INDEX = (
@@ -144,8 +145,8 @@ def _locate_shards(folder: Path, index: Path) -> dict[str, TensorFile]:
         # Shards stand beside their index; a path could make us open any file of this machine.
         if not {*"/\\:\0"}.isdisjoint(shard) or not shard.endswith(f".{suffix}"):
             raise InputError(f"{index} names the shard {printable(shard)}; a .{suffix} file beside it is needed")
-    if absent := [printable(shard) for shard in shards if not (folder / shard).is_file()]:
-        shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
+    if absent := [printable(shard) for shard in shards if not is_file(folder / shard)]:
+        shown = ", ".join(absent[:LISTED]) + (f" and {len(absent) - LISTED} more" if len(absent) > LISTED else "")
         raise InputError(f"{index}: {len(absent)} of its {len(shards)} shards are absent ({shown}); download them")
     files = {shard: open_tensor_file(folder / shard) for shard in shards}
     for name, shard in weight_map.items():

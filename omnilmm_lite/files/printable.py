@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from omnilmm_lite.errors import escaped
+
 LONGEST = 120  # characters, where no other limit is asked for
 
 
@@ -11,5 +13,5 @@ def printable(text: str, limit: int | None = LONGEST) -> str:
     Longer than `limit` characters, it is cut and ends in three dots. None cuts nothing: a path has to be found again.
     """
     part = text if limit is None else text[: limit + 1]
-    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in part)
+    line = escaped(part)
     return line if limit is None or len(line) <= limit else line[: limit - 3] + "..."

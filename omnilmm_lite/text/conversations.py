@@ -11,6 +11,7 @@ from typing import Any
 from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.lookup import is_file
 from omnilmm_lite.picture.listing import Filter, list_pictures
 from omnilmm_lite.text.prompt import TextEncoder, encode_chat
 
@@ -88,7 +89,7 @@ def _jsonl_conversations(text: str, path: Path) -> list[Conversation]:
         if question is None or not question.strip():
             raise InputError(f'{where} has no "question"; each line needs one')
         picture = None if image is None else path.parent / image
-        if picture is not None and not _is_file(picture):
+        if picture is not None and not is_file(picture):
             raise InputError(f"{where}: there is no picture {reprlib.repr(image)}; paths start from the file's folder")
         conversations.append(Conversation(question, texts["answer"], picture))
     return conversations
@@ -109,13 +110,6 @@ def _text_field(record: dict[str, Any], name: str, where: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InputError(f'{where}: "{name}" must be a string, not {reprlib.repr(value)}')
     return value
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long a name, a zero byte in it
-        return False
 
 
 def _read_text(path: Path) -> str:

@@ -10,8 +10,11 @@ from pathlib import Path
 import tokenizers
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.json_file import MAX_BYTES
+from omnilmm_lite.files.regular_file import read_regular
 
 WORD_BOUNDARY = "\u2581"  # sentencepiece's stand-in for a space
+PANIC = "PanicException"  # what a failed check in Rust becomes in Python: not an Exception, and nowhere to import from
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -125,7 +128,7 @@ class TrailingSpace:
 
 def _open(path: Path) -> tokenizers.Tokenizer:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MAX_BYTES).decode()
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such tokenizer file; convert the checkpoint again") from None
     except (OSError, UnicodeDecodeError):
@@ -134,7 +137,9 @@ def _open(path: Path) -> tokenizers.Tokenizer:
         ) from None
     try:
         return tokenizers.Tokenizer.from_str(text)
-    except Exception:  # the library raises bare Exception, with the parser's inner words
+    except BaseException as error:  # the library raises bare Exception, with the parser's inner words, and panics
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
         raise InputError(
             f"{path}: this is not a whole tokenizer.json ({len(text)} characters); convert the checkpoint again"
         ) from None

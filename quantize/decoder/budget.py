@@ -10,8 +10,10 @@ from typing import Any
 
 from omnilmm_lite.bundle.packing import head_row_multiple, padded
 from omnilmm_lite.bundle.presets import Preset
+from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.keys import Shape, decoder_keys
 from quantize.decoder.stages import STAGES
 from quantize.disk import GB
@@ -29,6 +31,14 @@ class Choice:
     layout: Layout
     size: int  # bytes
     damage: float  # nats of KL divergence of the whole model's answers, if nothing but this unit were quantized
+
+
+@dataclass(frozen=True)
+class _Damage:
+    """A layout's damage, as a file keeps it."""
+
+    layout: Layout
+    damage: float
 
 
 def unit_names(config: DecoderConfig) -> list[Unit]:
@@ -73,10 +83,14 @@ def damages_json(damages: Damages) -> dict[str, Any]:
 
 
 def parse_damages(data: Mapping[str, Any]) -> dict[Unit, dict[Layout, float]]:
-    return {
-        tuple(unit.split(" ")): {Layout(**option["layout"]): option["damage"] for option in options}
-        for unit, options in data.items()
-    }
+    """InputError for anything but what `damages_json` gave."""
+    damages: dict[Unit, dict[Layout, float]] = {}
+    for unit, options in data.items():
+        if not isinstance(options, list):
+            raise InputError(f"{printable(unit)}: these are no layouts with their damages")
+        found = [build(_Damage, option, printable(unit)) for option in options]
+        damages[tuple(unit.split(" "))] = {each.layout: each.damage for each in found}
+    return damages
 
 
 def build_choices(config: DecoderConfig, damages: Damages, preset: Preset) -> dict[Unit, list[Choice]]:

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
 from export.torch_device import TorchDevice
-from omnilmm_lite.files.durable_file import write_json
+from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from omnilmm_lite.progress import Progress
@@ -34,10 +34,26 @@ from quantize.disk import GB
 from quantize.folder.packing import Layout
 from quantize.folder.read import GPTQFolder, read_gptq_folder
 from quantize.folder.write import REPORT_FILE
-from quantize.work_folder import WorkFolder
+from quantize.work_folder import WorkFolder, read_kept, write_kept
 
 # Stands in the names of kept files for the device that made them, which doesn't matter: earlier versions named theirs.
 NAMED_DEVICE = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Of a batch of conversations, as a file keeps them: token ids."""
+
+    answers: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Layouts:
+    """The layout of every linear layer, as a file keeps them, and what they were chosen for."""
+
+    target_size: int
+    preset: str
+    layouts: dict[str, Layout]
 
 
 def quantize_checkpoint(
@@ -76,9 +92,7 @@ def quantize_checkpoint(
     work.remember_options(chosen)
     room = f"{job.needed_bytes() / GB:.1f} GB in {work_dir}"
     progress.stage(f"GPTQ, which needs {room}", config.decoder.num_hidden_layers * sum(map(len, STAGES)))
-    folder = quantize_decoder(
-        job, work_dir, lambda report: progress.step(_line(report)), lambda line: print(line, file=sys.stderr)
-    )
+    folder = quantize_decoder(job, work_dir, lambda report: progress.step(_line(report)), _say)
     return read_gptq_folder(folder, config.decoder), read_json(folder / REPORT_FILE)
 
 
@@ -114,14 +128,17 @@ def _answered(
     batches = answer_batches(checkpoint.config.decoder, openings, options.answer_tokens)
     key = _key(checkpoint, calibration, options.answer_tokens, NAMED_DEVICE)
     progress.stage("answers for calibration", len(batches) * options.answer_tokens)
-    answers: list[list[int]] = []
+    answers: list[Sequence[int]] = []
     for number, batch in enumerate(batches):
         file = work_dir / f"answers-{key}-{number:02}.json"
-        if not file.is_file():
+        if (kept := read_kept(file, lambda data: build(_Answers, data), _say)) is None or len(kept.answers) != len(
+            batch
+        ):
             with device.full_memory_said("answers for calibration"):
                 written = write_answers(checkpoint, batch, options.answer_tokens, device, progress.step)
-            write_json(file, {"answers": written})
-        answers += read_json(file)["answers"]
+            kept = _Answers(tuple(map(tuple, written)))
+            write_kept(file, asdict(kept))
+        answers += kept.answers
     following = iter(answers)
     return [
         replace(sequence, ids=(sequence.ids + tuple(next(following)))[: options.limits.tokens])
@@ -147,13 +164,14 @@ def _spend(
     """
     config = checkpoint.config.decoder
     file = work.path / f"layouts-{_key(checkpoint, calibration, options.settings, NAMED_DEVICE, size)}.json"
-    if not (work.has_begun and file.is_file()):
+    kept = read_kept(file, lambda data: build(_Layouts, data), _say) if work.has_begun else None
+    if kept is None:
         damages = _damages(checkpoint, calibration, options, work, progress, device)
         choices = build_choices(config, damages, options.preset)
         layouts = spend(choices, size - plain_bytes(config, options.preset))
-        chosen = {name: asdict(layout) for name, layout in layouts.items()}
-        write_json(file, {"target_size": size, "preset": options.preset.name, "layouts": chosen})
-    return {name: Layout(**layout) for name, layout in read_json(file)["layouts"].items()}
+        kept = _Layouts(size, options.preset.name, layouts)
+        write_kept(file, asdict(kept))
+    return kept.layouts
 
 
 def _damages(
@@ -167,28 +185,32 @@ def _damages(
     """Each unit's damage in nats by layout: measured, or read from the work folder where an earlier run has left it."""
     settings = options.settings
     older = work.path / f"sensitivity-{_key(checkpoint, calibration, settings, options.preset, NAMED_DEVICE)}.json"
-    if work.has_begun and older.is_file():  # by a version that measured on other tokens: go on with its layouts
-        return parse_damages(read_json(older))
+    if work.has_begun and (measured := read_kept(older, parse_damages, _say)) is not None:
+        return measured  # by a version that measured on other tokens: go on with its layouts
     base = Layout(settings.bits, settings.group_size)
     file = work.path / f"sensitivity-{_key(checkpoint, calibration, base, settings.sym, NAMED_DEVICE, TOKENS)}.json"
-    states = file.with_suffix(".partial")
+    states, measured = file.with_suffix(".partial"), read_kept(file, parse_damages, _say)
     for folder in work.path.glob("sensitivity-*.partial"):
-        if file.is_file() or folder != states:  # done, or of a run with other options: gigabytes
+        if measured is not None or folder != states:  # done, or of a run with other options: gigabytes
             shutil.rmtree(folder)
-    if not file.is_file():
+    if measured is None:
         progress.stage("sensitivity of the layers", measure_steps(checkpoint.config.decoder))
         measured = measure_damages(
-            QuantizationJob(checkpoint, calibration, settings, device=device), states, progress.step
+            QuantizationJob(checkpoint, calibration, settings, device=device), states, progress.step, _say
         )
-        write_json(file, damages_json(measured))
+        write_kept(file, damages_json(measured))
         shutil.rmtree(states)
-    return parse_damages(read_json(file))
+    return measured
 
 
 def _key(checkpoint: Checkpoint, calibration: Calibration, *arguments: object) -> str:
     """16 hex digits that stand for all that a kept result depends on: a part of its file's name."""
     text = f"{checkpoint.fingerprint()} {calibration.fingerprint} {arguments}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _line(report: ProjectionReport) -> str:

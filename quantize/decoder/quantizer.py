@@ -27,7 +27,6 @@ from export.reference.model import DecoderLayer
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.checked_file import is_usable, remove_checked
-from omnilmm_lite.files.durable_file import write_json
 from omnilmm_lite.files.json_file import read_json
 from quantize.calibration.decoder_source import DecoderSource
 from quantize.decoder.card_memory import states_bytes, step_bytes
@@ -41,7 +40,7 @@ from quantize.disk import check_room, full_disk_said
 from quantize.folder.tensors import LINEARS, linear_from_tensors, linear_tensors
 from quantize.folder.write import REPORT_FILE, write_gptq_folder
 from quantize.gptq.gptq import Columns, proxy_loss, round_to_nearest
-from quantize.work_folder import WorkFolder
+from quantize.work_folder import WorkFolder, read_kept, write_kept
 
 NORMS = ("input_layernorm", "post_attention_layernorm")
 PLAIN = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
@@ -71,8 +70,9 @@ def quantize_decoder(
     work.check_arguments(job.arguments())
     shards = [work.plain, *(work.tensors(index) for index in range(job.decoder.num_hidden_layers))]
     if work.gptq.is_dir():
-        if not any(file.is_file() and not is_usable(file) for file in shards):
-            _replay(parse_projections(read_json(work.gptq / REPORT_FILE)), progress)
+        finished = _finished_reports(work.gptq)
+        if finished is not None and not any(file.is_file() and not is_usable(file) for file in shards):
+            _replay(finished, progress)
             return work.gptq
         on_repair(f"{work.gptq}: a file that it is made of is damaged; putting it together again")
         shutil.rmtree(work.gptq)
@@ -100,6 +100,7 @@ class _DecoderRun:
         samples = job.calibration.sequences
         lengths = [len(sample.is_image) for sample in samples]
         corrected = job.settings.error_correction
+        self.reports: list[list[ProjectionReport]] = []  # of the layers that an earlier run has finished
         self.aside = kept_aside([sample.tokens for sample in samples]) if corrected else {}
         self.weights = [torch.where(sample.is_image, job.settings.image_weight, 1.0) for sample in samples]
         needed = step_bytes(job.decoder, max(lengths)) + states_bytes(job.decoder, sum(lengths))
@@ -135,7 +136,7 @@ class _DecoderRun:
             return []
 
     def _finished(self, index: int) -> list[ProjectionReport]:
-        return _replay(parse_projections(read_json(self.work.report(index))), self.progress)
+        return _replay(self.reports[index], self.progress)
 
     def _load(self, index: int) -> DecoderLayer:
         name, decoder = f"model.layers.{index}", self.job.decoder
@@ -144,9 +145,14 @@ class _DecoderRun:
     def _sound_layers(self, count: int) -> int:
         """How many layers, from the first on, are finished and undamaged. Later ones, which were fitted to a damaged
         one, are removed, and so are the states behind it."""
-        sound = 0
+        sound, broken = 0, self.work.tensors(0)
         while sound < count and is_usable(self.work.tensors(sound)):
+            broken = self.work.report(sound)
+            if (report := read_kept(broken, parse_projections, lambda line: None)) is None:
+                break
+            self.reports.append(report)
             sound += 1
+            broken = self.work.tensors(sound)
         later = [index for index in range(sound, count) if self.work.tensors(index).is_file()]
         for index in later:
             remove_checked(self.work.tensors(index))
@@ -154,8 +160,7 @@ class _DecoderRun:
             for index in range(sound + 1, count + 1):
                 for states in (self.original, self.quantized):
                     states.remove(index)
-            file = self.work.tensors(sound)
-            self.on_repair(f"{file}: the file is damaged or lost; quantizing again from layer {sound}")
+            self.on_repair(f"{broken}: the file is damaged or lost; quantizing again from layer {sound}")
         return sound
 
     def _enter(self, wanted: int) -> int:
@@ -201,7 +206,7 @@ class _DecoderRun:
             del hessian, columns  # before the next stage has its own
         norms = {f"{name}.{norm}.weight": _half(job.source, f"{name}.{norm}.weight") for norm in NORMS}
         linears = [linear_tensors(f"{name}.{part}", weight) for part, weight in quantized.items()]
-        write_json(self.work.report(index), report_json(reports, job.settings.to_dict()))
+        write_kept(self.work.report(index), report_json(reports, job.settings.to_dict()))
         write_checked_tensors(
             self.work.tensors(index), {key: value for part in (*linears, norms) for key, value in part.items()}
         )
@@ -251,6 +256,14 @@ def _load_quantized(layer: DecoderLayer, name: str, file: Path) -> None:
     tensors = load_file(file)
     for part in LINEARS:
         _replace(get_linear(layer, part), linear_from_tensors(f"{name}.{part}", tensors))
+
+
+def _finished_reports(folder: Path) -> list[ProjectionReport] | None:
+    """What a finished GPTQ folder says of its layers; None where that is damaged."""
+    try:
+        return parse_projections(read_json(folder / REPORT_FILE))
+    except InputError:
+        return None
 
 
 def _replay(reports: list[ProjectionReport], progress: OnProjection | None) -> list[ProjectionReport]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from omnilmm_lite.bundle.schema import build
+from omnilmm_lite.errors import InputError
+
 
 @dataclass(frozen=True)
 class ProjectionReport:
@@ -24,5 +27,8 @@ def report_json(projections: Sequence[ProjectionReport], settings: dict[str, Any
 
 
 def parse_projections(data: dict[str, Any]) -> list[ProjectionReport]:
-    """The inverse of `report_json`."""
-    return [ProjectionReport(**projection) for projection in data["projections"]]
+    """The inverse of `report_json`; InputError for anything else."""
+    projections = data.get("projections")
+    if not isinstance(projections, list):
+        raise InputError("projections: the report lists none")
+    return [build(ProjectionReport, projection, f"projections[{i}]") for i, projection in enumerate(projections)]

@@ -7,6 +7,7 @@ in memory.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from export.checkpoint.safetensors_file import write_tensors
+from export.checkpoint.safetensors_file import write_checked_tensors
 from export.reference.layerwise import load_module
 from export.reference.model import DecoderLayer, causal_mask, rope_tables
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.files.durable_file import write_json
-from omnilmm_lite.files.json_file import read_json
+from omnilmm_lite.files.checked_file import is_sound, remove_checked
 from omnilmm_lite.quality.statistics import kl_divergence
 from quantize.calibration.embedded_sequences import EmbeddedSequence
 from quantize.decoder.budget import Unit, damages_json, parse_damages, unit_names
@@ -33,6 +33,7 @@ from quantize.disk import check_room, full_disk_said, used_bytes
 from quantize.folder.packing import Layout
 from quantize.gptq.gptq import round_to_nearest
 from quantize.gptq.settings import GPTQSettings
+from quantize.work_folder import read_kept, write_kept
 
 TOKENS = 512  # of text, that trials are measured on: enough to rank units, and 32 layers with 4 trials each take long
 FINER_GROUPS = (64, 32)  # that a unit may get instead of the base's; or 8 bits in the base's groups
@@ -49,17 +50,25 @@ def measure_steps(config: DecoderConfig) -> int:
 
 @torch.inference_mode()
 def measure_damages(
-    job: QuantizationJob, folder: Path, on_step: Callable[[str], None]
+    job: QuantizationJob,
+    folder: Path,
+    on_step: Callable[[str], None],
+    on_repair: Callable[[str], None] = lambda line: None,
 ) -> dict[Unit, dict[Layout, float]]:
     """For every unit the damage (see `Choice`) that its layouts do: that of the job's settings, and finer ones.
 
     The damage of the settings' own layout is measured, by rounding to nearest; finer ones do less in proportion to
     their squared rounding error, since a small error's divergence is quadratic.
     `folder` keeps what is finished: a run that was killed goes on there. The caller removes it once the result is safe.
-    `on_step` is called `measure_steps` times, also for what an earlier run did.
+    `on_step` is called `measure_steps` times, also for what an earlier run did; `on_repair` gets a line where that is
+    damaged, and everything is measured again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     measurement = _Measurement(job, folder, on_step)
+    if not measurement.can_go_on():
+        on_repair(f"{folder}: what was measured before is damaged; measuring again")
+        shutil.rmtree(folder)
+        folder.mkdir()
     with full_disk_said(folder), job.device.full_memory_said("the layers' sensitivity"):
         check_room(folder, measurement.needed_bytes() - used_bytes(folder))
         return measurement.run()
@@ -83,18 +92,36 @@ class _Measurement:
     def run(self) -> dict[Unit, dict[Layout, float]]:
         ratios: dict[Unit, dict[Layout, float]] = {}
         for index in range(self.config.num_hidden_layers):
-            if self._finished(index).is_file():
+            if (kept := self._kept(index)) is not None:
                 for _ in range(_trials_until(index)):
                     self.on_step(f"layer {index}")
             else:
-                self._pass_layer(index)
-            self._states(ORIGINAL, index).unlink(missing_ok=True)
-            ratios |= parse_damages(read_json(self._finished(index)))
+                kept = self._pass_layer(index)
+            remove_checked(self._states(ORIGINAL, index))
+            ratios |= kept
         damages = dict(zip(self.units, self._divergences(), strict=True))
         return {unit: {layout: damages[unit] * ratio for layout, ratio in ratios[unit].items()} for unit in self.units}
 
-    def _pass_layer(self, index: int) -> None:
-        """Takes every trial through a layer, and begins those that change it."""
+    def can_go_on(self) -> bool:
+        """Whether all is sound of what the first layer that isn't finished needs of an earlier run."""
+        layers = range(self.config.num_hidden_layers)
+        is_there = [self._finished(index).is_file() for index in layers]  # before damaged ones are removed
+        finished = next((index for index in layers if self._kept(index) is None), len(layers))
+        if any(is_there[finished:]):
+            return False
+        if not finished:  # nothing of an earlier run is read
+            return True
+        for number in range(len(STAGES) * finished + 1):
+            behind, before = self._states(number, finished + 1), self._states(number, finished)
+            if number and is_sound(behind):
+                continue
+            remove_checked(behind)
+            if not is_sound(before):
+                return False
+        return True
+
+    def _pass_layer(self, index: int) -> dict[Unit, dict[Layout, float]]:
+        """Takes every trial through a layer, and begins those that change it; returns what it keeps of the layer."""
         layer = load_module(self.source, f"model.layers.{index}", lambda: DecoderLayer(self.config), self.device)
         if not index:
             embedded = (sample.embed() for sample in self.samples)
@@ -103,7 +130,7 @@ class _Measurement:
         for number in range(1, begun + 1):
             if not self._states(number, index + 1).is_file():  # else the run was killed behind it
                 self._write(number, index + 1, self._through(layer, number, index))
-            self._states(number, index).unlink(missing_ok=True)
+            remove_checked(self._states(number, index))
             self.on_step(f"layer {index}: {number} of {_trials_until(index)}")
         ratios: dict[Unit, dict[Layout, float]] = {}
         for number, stage in enumerate(STAGES, begun + 1):
@@ -112,8 +139,9 @@ class _Measurement:
             ratios[self.units[number - 1]] = errors
             self.on_step(f"layer {index}: {number} of {_trials_until(index)}")
         self._write(ORIGINAL, index + 1, self._through(layer, ORIGINAL, index))
-        write_json(self._finished(index), damages_json(ratios))
+        write_kept(self._finished(index), damages_json(ratios))
         self.on_step(f"layer {index}: {_trials_until(index)} of {_trials_until(index)}")
+        return ratios
 
     def _divergences(self) -> Iterator[float]:
         """Mean KL divergence, in nats, of each trial's next-token distributions from the original's, behind text."""
@@ -148,10 +176,13 @@ class _Measurement:
 
     def _write(self, number: int, index: int, states: Iterator[Tensor]) -> None:
         tensors = {str(place): state.cpu().numpy() for place, state in enumerate(states)}
-        write_tensors(self._states(number, index), tensors)
+        write_checked_tensors(self._states(number, index), tensors)
 
     def _states(self, number: int, index: int) -> Path:
         return self.folder / f"trial-{number:03}-layer-{index:03}.safetensors"
+
+    def _kept(self, index: int) -> dict[Unit, dict[Layout, float]] | None:
+        return read_kept(self._finished(index), parse_damages, lambda line: None)
 
     def _finished(self, index: int) -> Path:
         """What a layer's units lose by each layout, relative to the base's; written when all trials are behind it."""

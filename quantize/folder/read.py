@@ -19,7 +19,7 @@ from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.json_file import read_json, shown
 from omnilmm_lite.files.printable import printable
-from omnilmm_lite.keys import decoder_keys, is_harmless_extra
+from omnilmm_lite.keys import LISTED, decoder_keys, is_harmless_extra
 from quantize.folder.packing import (
     PARTS,
     SUPPORTED_BITS,
@@ -43,7 +43,6 @@ from quantize.folder.tensors import (
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-LISTED_NAMES = 10
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def _check_names(folder: Path, stored: Mapping[str, StoredTensor], shapes: Mappi
         expected.update([f"{stem}.{part}" for part in PARTS] if packed else [name])
     for problem, names in (("lacks", expected - stored.keys()), ("holds unexpected", stored.keys() - expected)):
         if names:
-            listed = ", ".join(printable(name) for name in sorted(names)[:LISTED_NAMES])
+            listed = ", ".join(printable(name) for name in sorted(names)[:LISTED])
             raise InputError(
                 f"{folder} {problem} {len(names)} tensors of this decoder: {listed}; give one made from it"
             )

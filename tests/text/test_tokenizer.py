@@ -206,7 +206,11 @@ def test_answer_cut_within_a_character_ends_with_one_replacement(mistral: Conver
 # Broken and unsupported files
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe", b'{"model": {"type": "BPE"'])
+# A merge that makes a longer piece than any there is: the library panics.
+PANICS = b'{"model": {"type": "BPE", "vocab": {"ab": 0, "c": 1}, "merges": [["ab", "c"]]}}'
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe", b'{"model": {"type": "BPE"', PANICS])
 def test_broken_tokenizer_json_is_one_clear_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "tokenizer.json"
     if content is not None:
@@ -289,6 +293,15 @@ def test_cut_model_file_is_refused(tmp_path: Path, kept: int) -> None:
     folder = _checkpoint_folder(tmp_path, MISTRAL_MODEL)
     (folder / "tokenizer.model").write_bytes(MISTRAL_MODEL.read_bytes()[:kept])
     with pytest.raises(InputError, match=r"tokenizer\.model: "):
+        convert_tokenizer(folder)
+
+
+def test_a_piece_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = _checkpoint_folder(tmp_path, MISTRAL_MODEL)
+    data = MISTRAL_MODEL.read_bytes()
+    assert data.count(b"<0x41>") == 1
+    (folder / "tokenizer.model").write_bytes(data.replace(b"<0x41>", b"<0x\xff1>"))
+    with pytest.raises(InputError, match=r"tokenizer\.model: piece \d+ is no UTF-8 text; download it again"):
         convert_tokenizer(folder)
 
 

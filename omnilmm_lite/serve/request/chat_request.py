@@ -68,7 +68,6 @@ def read_request(data: dict[str, Any], defaults: SamplingParams) -> ChatRequest:
     fields.refuse_others(KNOWN, HARMLESS)
     if not (model := fields.string("model")):
         raise invalid("model: it is missing; GET /v1/models names it", "model", "missing_required_parameter")
-    fields.object("metadata")
     for name in NOTES:
         fields.string(name)
     stream = fields.boolean("stream")

@@ -44,6 +44,7 @@ def work_dir(checkpoint: Checkpoint, calibration: Calibration, tmp_path_factory:
     [
         ("layer-000.safetensors", "layer-000.safetensors: the file is damaged or lost; quantizing again from layer 0"),
         ("layer-001.safetensors", "layer-001.safetensors: the file is damaged or lost; quantizing again from layer 1"),
+        ("layer-001.json", "layer-001.json: the file is damaged or lost; quantizing again from layer 1"),
         ("original-002.f32", ": what enters layer 2 is damaged or too old; computing it again"),
         ("quantized-002.f32", ": what enters layer 2 is damaged or too old; computing it again"),
     ],

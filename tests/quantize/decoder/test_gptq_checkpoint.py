@@ -79,6 +79,24 @@ def test_a_changed_option_is_named_before_any_work(
             quantize(tiny_checkpoint, changed, work)
 
 
+@pytest.mark.parametrize("data", [b"{", b"{}", b'{"answers": [["a"]]}', b'{"answers": [[1]]}'])
+def test_answers_that_were_damaged_are_written_again(
+    data: bytes,
+    options: DecoderOptions,
+    tiny_checkpoint: Checkpoint,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    work = tmp_path / "work"
+    quantize(tiny_checkpoint, options, work)
+    (file,) = work.glob("answers-*.json")
+    whole = file.read_bytes()
+    file.write_bytes(data)
+    quantize(tiny_checkpoint, options, work)
+    assert file.read_bytes() == whole
+    assert capsys.readouterr().err == f"{file}: the file is damaged; making it again\n"
+
+
 def test_options_that_change_nothing_are_taken(
     options: DecoderOptions, tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

@@ -51,11 +51,12 @@ def test_damages_come_back_from_a_file_as_they_were(expected: Damages) -> None:
     assert parse_damages(damages_json(expected)) == expected
 
 
-@pytest.mark.parametrize("moment", [0, 3, 8, 12, 13, 17, 20, 25, 32])
+@pytest.mark.parametrize("moment", [0, 3, 8, 12, 13, 17, 20, 25, 32, 45, 60])
 def test_a_killed_measurement_goes_on_and_comes_to_the_same(
     moment: int, expected: Damages, tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed at its `moment`-th syncing; each file and then its folder has one: 7 files by layer 0, 10 by layer 1."""
+    """Killed at its `moment`-th syncing; each file and its checksum have one, and their folder after each: 7 files by
+    layer 0, 10 by layer 1."""
     synced = 0
 
     def killing(path: Path) -> None:
@@ -97,6 +98,30 @@ def test_finished_layers_are_not_run_again(
     assert states < 6 * (3 * 16 * 128 * 4 + 1000)  # the original as it enters the layer, and four trials
     assert measure(tiny_checkpoint, tmp_path) == expected
     assert loaded == ["model.layers.0", "model.layers.1", "model.layers.1"]
+
+
+@pytest.mark.parametrize(
+    "file", ["trial-000-layer-001.safetensors", "trial-002-layer-001.safetensors", "layer-000.json"]
+)
+def test_what_was_damaged_is_measured_again(
+    file: str, expected: Damages, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """One bit, in a run that was killed in its last layer."""
+
+    def killing(line: str) -> None:
+        if line.startswith("layer 1: 1"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        measure(tiny_checkpoint, tmp_path / "work", killing)
+    damaged = tmp_path / "work" / file
+    data = bytearray(damaged.read_bytes())
+    data[-9] ^= 1
+    damaged.write_bytes(data)
+    lines: list[str] = []
+    job = QuantizationJob(tiny_checkpoint, CALIBRATION, SETTINGS)
+    assert measure_damages(job, tmp_path / "work", lambda line: None, lines.append) == expected
+    assert lines == [f"{tmp_path / 'work'}: what was measured before is damaged; measuring again"]
 
 
 def test_it_rests_on_text_from_all_over_the_data() -> None:
