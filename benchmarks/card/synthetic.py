@@ -4,12 +4,14 @@
 
 makes those of the run in WORK: `slim/` (two layers, two blocks) and `full/`, each with the presets for cards, one of
 them also in the packing for the fpA_intB kernels. The graphs are written by the project's own builders. What presets
-share is made once and linked; nothing is hashed and no parity is checked, for neither of which the runtime asks.
+share is made and hashed once, and linked; no parity is checked, for which the runtime doesn't ask.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import multiprocessing
 import os
 import shutil
@@ -28,6 +30,7 @@ from benchmarks.card.card import holds
 from benchmarks.card.run import PACKED, PRESETS, SLIM, Run
 from benchmarks.full_width import sized
 from omnilmm_lite import __version__
+from omnilmm_lite.bundle.integrity.hashes import hash_file
 from omnilmm_lite.bundle.manifest import MANIFEST, FileEntry, Graphs, Manifest
 from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.presets import Preset, find_preset
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 WORKERS = 4  # beside what is measured meanwhile
 GB = 1e9
 TOKENIZER = "tokenizer.json"
+ENTRIES = "entries.json"  # of a piece: its files, as a manifest lists them
 FPA_INTB = "24gb-fpa-intb"
 VARIANTS = {name: find_preset(name) for name in PRESETS} | {FPA_INTB: find_preset("24gb").packed(Packing.FPA_INTB)}
 
@@ -154,8 +158,13 @@ def make_piece(bundles: Bundles, piece: Piece, tokenizer: Path, threads: int) ->
         )
     for _ in lines:
         pass
+    entries = []
+    for path in sorted(folder.iterdir()):
+        hashes = hash_file(path)
+        entries.append(FileEntry(path.name, path.stat().st_size, hashes.sha256, hashes.pieces))
+    (folder / ENTRIES).write_text(json.dumps([dataclasses.asdict(entry) for entry in entries]), encoding="utf-8")
     move_into_place(folder, target)
-    size = sum(path.stat().st_size for path in target.iterdir())
+    size = sum(entry.size for entry in entries)
     seconds = time.perf_counter() - started
     return f"{bundles.folder.name}: {piece.value}: {size / GB:.2f} GB in {seconds:.1f} s"
 
@@ -169,10 +178,13 @@ def put_together(bundles: Bundles, name: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     preset = VARIANTS[name]
+    files = []
     for piece in pieces(preset):
-        for path in bundles.piece(piece).iterdir():
-            link_or_copy(path, folder / path.name)
-    files = tuple(FileEntry(path.name, path.stat().st_size, "0" * 64) for path in sorted(folder.iterdir()))
+        entries = json.loads((bundles.piece(piece) / ENTRIES).read_text(encoding="utf-8"))
+        files += [FileEntry(**entry | {"hashes": tuple(entry["hashes"])}) for entry in entries]
+    for entry in files:
+        source = next(path for piece in pieces(preset) if (path := bundles.piece(piece) / entry.path).is_file())
+        link_or_copy(source, folder / entry.path)
     decoder = bundles.config.decoder
     per_token = 2 * decoder.num_hidden_layers * decoder.kv_dim * preset.decoder.compute.numpy.itemsize
     manifest = Manifest(
@@ -181,7 +193,7 @@ def put_together(bundles: Bundles, name: str) -> None:
         preset=preset.name,
         target=preset.target,
         config=bundles.config,
-        files=files,
+        files=tuple(sorted(files, key=lambda entry: entry.path)),
         time_shared=preset.time_shared,
         mapped=preset.mapped,
         packing=preset.packing,

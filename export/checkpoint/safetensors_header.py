@@ -7,6 +7,7 @@ Source: github.com/huggingface/safetensors, README, "Format".
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.json_file import parse_json_object, shown
 from omnilmm_lite.files.printable import printable
+from omnilmm_lite.files.regular_file import open_regular
 from omnilmm_lite.keys import Shape
 
 LENGTH_BYTES = 8
@@ -35,8 +37,8 @@ class Entry:
 def read_header(path: Path) -> dict[str, Shape]:
     """name -> shape of every tensor; InputError if the library could read outside or beside what the header says."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
             # Threat: a huge length makes the reader take gigabytes of memory, or take tensor bytes for the header.
             if size < LENGTH_BYTES or length > min(MAX_HEADER, size - LENGTH_BYTES):

@@ -13,6 +13,7 @@ from export.checkpoint.safetensors_header import read_header
 from export.checkpoint.torch_file import MAGIC, read_places, read_tensor
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.printable import printable
+from omnilmm_lite.files.regular_file import open_regular
 from omnilmm_lite.keys import Shape
 
 Reader = Callable[[str], Tensor]
@@ -41,7 +42,7 @@ class TensorFile:
 def open_tensor_file(path: Path) -> TensorFile:
     """Reads names and shapes only; InputError for files that are absent, damaged, unsafe or of another kind."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(len(LFS_POINTER))
     except OSError as error:
         raise InputError(f"{path} can't be read ({error.strerror}); download the whole checkpoint") from error

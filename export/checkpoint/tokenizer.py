@@ -19,7 +19,8 @@ from tokenizers import AddedToken, decoders, models, normalizers
 from export.checkpoint.added_tokens import ADDED_TOKENS, added_tokens, unnumbered_tokens
 from omnilmm_lite.config import TokenIds
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.files.json_file import read_json, shown
+from omnilmm_lite.files.json_file import MAX_BYTES, read_json, shown
+from omnilmm_lite.files.regular_file import read_regular
 from omnilmm_lite.text.tokenizer import WORD_BOUNDARY
 
 MODEL_FILE = "tokenizer.model"
@@ -71,9 +72,11 @@ def convert_tokenizer(folder: str | Path, expected: TokenIds | None = None) -> t
             )
     found = token_ids(tokenizer)  # an OmniLMM tokenizer has them all
     if expected is not None and found != expected:
+        ids = ", ".join(f"{name}={value}" for name, value in vars(found).items() if value != vars(expected)[name])
+        wanted = ", ".join(f"{name}={value}" for name, value in vars(expected).items() if value != vars(found)[name])
         raise InputError(
-            f"{folder}: by the tokenizer's files the special tokens are {found}, by config.json and what lies beside "
-            f"it {expected}; download the checkpoint's files again, added_tokens.json too"
+            f"{folder}: the tokenizer's files have {ids}, config.json and what lies beside it {wanted}; download the "
+            "checkpoint's files again, added_tokens.json too"
         )
     verify_tokenizer(tokenizer, model_file)
     return tokenizer
@@ -134,7 +137,7 @@ def _read_proto(path: Path) -> Any:
     """The parsed sentencepiece model, if it is of the kind that converts without loss."""
     proto = _ModelProto()
     try:
-        proto.ParseFromString(path.read_bytes())
+        proto.ParseFromString(read_regular(path, MAX_BYTES))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; download the checkpoint's tokenizer files too") from None
     except OSError as error:
@@ -143,6 +146,9 @@ def _read_proto(path: Path) -> Any:
         raise InputError(f"{path}: not a sentencepiece model or cut short; download it again") from None
     if not proto.pieces:
         raise InputError(f"{path}: holds no pieces; download it again")
+    for number, piece in enumerate(proto.pieces):
+        if not isinstance(piece.piece, str):  # protobuf gives bytes where a text is no UTF-8
+            raise InputError(f"{path}: piece {number} is no UTF-8 text; download it again")
     trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
     supported = {
         "model_type BPE": trainer.model_type == trainer.BPE,

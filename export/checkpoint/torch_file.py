@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
+from omnilmm_lite.files.regular_file import open_regular
 from omnilmm_lite.keys import Shape
 
 MAGIC = b"PK"
@@ -52,7 +54,9 @@ def read_places(path: Path) -> dict[str, Place]:
     holds a dict of named tensors. Only tensors and plain containers can come out of its pickle, never code."""
     entries = _zip_entries(path)
     try:
-        state = torch.load(path, map_location="meta", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle's odd protocol: what it gives is checked below
+            state = torch.load(path, map_location="meta", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(_foreign_pickle(path)) from error
     except Exception as error:  # a damaged or hostile pickle makes the unpickler raise anything
@@ -79,7 +83,7 @@ def read_tensor(path: Path, place: Place) -> Tensor:
 def _zip_entries(path: Path) -> dict[int, int]:
     """Where each entry's data begins -> its bytes. InputError unless it's a whole zip of uncompressed entries."""
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             # Threat: an entry's bytes are taken as they stand; compressed ones would pass for weights.
             if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
@@ -90,8 +94,15 @@ def _zip_entries(path: Path) -> dict[int, int]:
                 file.seek(info.header_offset + LENGTHS_AT)
                 lengths = sum(LENGTHS.unpack(file.read(LENGTHS.size)))
                 starts[info.header_offset + LENGTHS_AT + LENGTHS.size + lengths] = info.file_size
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-        raise InputError(f"{path} is truncated or damaged ({printable(str(error))}); download it again") from error
+    except InputError:
+        raise
+    except MemoryError:
+        raise OmniLMMError(
+            f"{path}: the memory is not enough to read its list of tensors; close other programs"
+        ) from None
+    except Exception as error:  # a damaged zip makes the library raise anything: it takes entries for encrypted, too
+        why = printable(str(error)) or type(error).__name__
+        raise InputError(f"{path} is truncated or damaged ({why}); download it again") from error
     if order != b"little":
         raise InputError(f"{path} was saved on a big-endian machine; load it with torch and save it again")
     return starts

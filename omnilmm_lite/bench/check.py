@@ -132,7 +132,7 @@ def observe(
     cuda_graph: bool = False,
 ) -> Observation:
     """Loads a bundle and asks it everything, token by token: drafts are another order of sums."""
-    model = load(bundle.folder, device=device, threads=threads, drafts=False, cuda_graph=cuda_graph)
+    model = load(bundle.folder, device=device, threads=threads, drafts=False, cuda_graph=cuda_graph, check_files=False)
     name = bundle.manifest.name
     images = [each.image for each in exam.conversations]
     progress.stage(f"pictures, {name}", sum(image is not None for image in images))

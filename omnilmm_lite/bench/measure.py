@@ -63,6 +63,7 @@ class Loading:
             context=self.context,
             threads=self.threads,
             cuda_graph=self.cuda_graph,
+            check_files=False,  # beside what is measured
         )
 
 

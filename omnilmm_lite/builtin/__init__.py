@@ -3,3 +3,4 @@
 from pathlib import Path
 
 BUILTIN = Path(__file__).parent
+BUILTIN_NAME = "tiny"  # of the model, and of its folder

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import math
+import re
 import reprlib
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from omnilmm_lite.bundle.integrity.file_entry import FileEntry as FileEntry
+from omnilmm_lite.bundle.integrity.hashes import num_pieces
 from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.bundle.target import Device
@@ -17,22 +22,22 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.sampling_params import SamplingParams
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
 EXACT_INT8_SCHEMA = 2  # before it, int8 products were right on processors with VNNI only
+SEALED_SCHEMA = 3  # before it, neither the manifest nor the pieces of files had hashes of their own
 MANIFEST = "manifest.json"
 # Bundles that were made before these were known mean them as they are here: off.
 LATER_SAMPLING = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 PREFILL = "prefill.onnx"  # where prompts have a graph of their own
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A file of the bundle: its path relative to the folder, its size in bytes, its SHA-256 in hex."""
-
-    path: str
-    size: int
-    sha256: str
+MAX_BYTES = 16 << 20
+MAX_FILES = 64  # many times what any bundle has; opening hashes each small one
+MAX_NUMBER = 1 << 24  # of a model's shape: as much as a checkpoint's config may have at most
+# The manifest's end: the hash of all its bytes, with zeros in the hash's own place.
+SEAL = "manifest_sha256"
+SEAL_LINE = re.compile(rb'"manifest_sha256": "([0-9a-f]{64})"\s*\}\s*\Z')
+NO_HASH = "0" * 64
+ANY_TEXT = "surrogatepass"  # free-form parts of older bundles may have lone surrogates
 
 
 @dataclass(frozen=True)
@@ -70,16 +75,21 @@ class Manifest:
     parity: dict[str, Any] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
 
-    def to_json(self) -> str:
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, without its own hash."""
         data = dataclasses.asdict(self)
         data |= {"target": self.target.value, "packing": self.packing.value}
-        return json.dumps({"schema_version": self.schema_version, **data}, indent=1, ensure_ascii=False) + "\n"
+        return {"schema_version": self.schema_version, **data}
+
+    def to_json(self) -> str:
+        return sealed(self.to_dict())
 
     @classmethod
-    def from_json(cls, text: str, where: Path) -> Manifest:
-        """The manifest in `text`; InputError where it isn't one, or is one of a newer schema."""
+    def from_json(cls, text: bytes | str, where: Path) -> Manifest:
+        """The manifest in `text`; InputError where it isn't one, was changed, or is one of a newer schema."""
+        text = text.encode(errors=ANY_TEXT) if isinstance(text, str) else text
         try:
-            data = json.loads(text)
+            data = json.loads(text.decode())
         except (ValueError, RecursionError):
             raise InputError(
                 f"{where}: this is not JSON; copy the bundle again or convert the checkpoint again"
@@ -92,24 +102,65 @@ class Manifest:
                 f"{where}: the bundle has schema version {reprlib.repr(version)}, this omnilmm-lite reads "
                 f"{SCHEMA_VERSION}: update omnilmm-lite, or convert the checkpoint again"
             )
-        if isinstance(sampling := data.get("sampling"), dict):
-            data["sampling"] = {**LATER_SAMPLING, **sampling}
-        data.setdefault("mapped", [])  # bundles that were made before have none
-        data.setdefault("packing", Packing.BLOCKWISE.value)  # nor had they any other
+        if (version >= SEALED_SCHEMA or SEAL in data) and not _is_sealed(text):
+            raise InputError(
+                f"{where}: the manifest is damaged, or was changed by hand: it hasn't the SHA-256 at its end; copy the "
+                "bundle again or convert the checkpoint again"
+            )
+        _add_later_fields(data)
         try:
             manifest = build(cls, data)
             _check_sizes(manifest.config)
+            _check_files(manifest.files, manifest.schema_version)
         except InputError as error:
             raise InputError(f"{where}: {error}; convert the checkpoint again") from None
         return manifest
 
 
+def sealed(data: Mapping[str, Any]) -> str:
+    """A manifest's JSON with its hash at the end."""
+    blank = json.dumps({**data, SEAL: NO_HASH}, indent=1, ensure_ascii=False) + "\n"
+    digest = hashlib.sha256(blank.encode(errors=ANY_TEXT)).hexdigest()
+    return blank.removesuffix(f'{NO_HASH}"\n}}\n') + f'{digest}"\n}}\n'
+
+
+def _is_sealed(text: bytes) -> bool:
+    if (found := SEAL_LINE.search(text)) is None:
+        return False
+    blank = text[: found.start(1)] + NO_HASH.encode() + text[found.end(1) :]
+    return hashlib.sha256(blank).hexdigest().encode() == found[1]
+
+
+def _add_later_fields(data: dict[str, Any]) -> None:
+    """What bundles that were made before these fields were known mean by leaving them out."""
+    data.pop(SEAL, None)
+    if isinstance(sampling := data.get("sampling"), dict):
+        data["sampling"] = {**LATER_SAMPLING, **sampling}
+    data.setdefault("mapped", [])
+    data.setdefault("packing", Packing.BLOCKWISE.value)  # there was no other
+    for entry in files if isinstance(files := data.get("files"), list) else ():
+        if isinstance(entry, dict):
+            entry.setdefault("hashes", [])
+
+
+def _check_files(files: Sequence[FileEntry], version: int) -> None:
+    """InputError for more files than any bundle has, and for hashes of another number of pieces than a file has."""
+    if len(files) > MAX_FILES or len({entry.path for entry in files}) != len(files):
+        raise InputError(f"files: {len(files)} are listed, and at most {MAX_FILES} may be, each once")
+    for entry in files:
+        wanted = {num_pieces(entry.size)} | ({0} if version < SEALED_SCHEMA else set())
+        if len(entry.hashes) not in wanted:
+            raise InputError(f"files: {entry.path!r} has {len(entry.hashes)} hashes, too few or too many for its size")
+
+
 def _check_sizes(config: OmniLMMConfig) -> None:
     """InputError names the first number of the model's shape that no model can have."""
     for part in ("vision", "resampler", "decoder"):
-        for name, value in vars(getattr(config, part)).items():
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"config.{part}.{name}: {value} is out of range")
+        sizes = getattr(config, part)
+        for each in dataclasses.fields(sizes):
+            value, most = getattr(sizes, each.name), sys.float_info.max if each.type == "float" else MAX_NUMBER
+            if value is not None and not 0 < value <= most:
+                raise InputError(f"config.{part}.{each.name}: {value} is out of range")
     for name, token in vars(config.tokens).items():
         if not 0 <= token < config.decoder.vocab_size:
             raise InputError(f"config.tokens.{name}: {token} is no token of {config.decoder.vocab_size}")

@@ -13,6 +13,7 @@ from omnilmm_lite.errors import InputError
 
 T = TypeVar("T")
 
+MAX_INT = (1 << 63) - 1  # beyond it, numpy and files raise errors of their own
 SCALARS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -66,6 +67,8 @@ def _scalar(kind: Any, data: object, where: str) -> Any:
     accepted = (int, float) if kind is float else kind
     if isinstance(data, bool) is not (kind is bool) or not isinstance(data, accepted):
         raise _wrong(where, SCALARS[kind], data)
+    if isinstance(data, int) and not -MAX_INT <= data <= MAX_INT:
+        raise _wrong(where, "a number of at most 63 bits", data)
     if isinstance(data, str) and not _is_text(data):
         raise _wrong(where, "text without lone surrogates and zero characters", data)
     return data

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from export.weights.weight import QuantizedWeight
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.printable import printable
+from omnilmm_lite.files.regular_file import check_regular
 from quantize.folder.packing import PARTS, Layout, PackedLinear, pack, packed_layout, unpack
 
 LINEARS = (
@@ -94,6 +95,7 @@ def read_tensor(stored: Mapping[str, StoredTensor], name: str) -> NDArray[Any]:
 def _open(file: Path) -> Any:
     """A context manager over a safetensors file, which the library leaves untyped."""
     try:
+        check_regular(file)
         return safe_open(file, framework="pt")
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file} can't be read as safetensors ({printable(str(error))})") from error

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.integrity import large_files
 from omnilmm_lite.bundle.manifest import MANIFEST, Manifest
 from omnilmm_lite.commands.bundle_report import print_conversion, print_manifest
 from omnilmm_lite.console import ConsoleProgress
 from omnilmm_lite.errors import InputError
 from tests.command_line import Run, edit, linked, refused, runner
+from tests.manifests import read_manifest
 
 
 @pytest.fixture
@@ -41,17 +43,22 @@ def test_inspect_shows_every_file_and_whether_it_was_verified(run: Run, tiny_bun
 
 def test_inspect_json_is_the_manifest(run: Run, tiny_bundle: Path) -> None:
     result = run("inspect", tiny_bundle, "--json", "--verify")
-    assert result.json == json.loads((tiny_bundle / MANIFEST).read_text(encoding="utf-8"))
+    assert result.json == read_manifest(tiny_bundle)
     assert (result.out.count("\n"), result.err) == (1, "")
 
 
-def test_inspect_verify_names_the_damaged_file(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_inspect_verify_names_the_damaged_file(
+    run: Run, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small file's damage is found without, too."""
     folder = linked(tiny_bundle, tmp_path / "damaged")
     path = folder / "resampler.onnx.data"
     data = bytearray(path.read_bytes())
     path.unlink()
     data[len(data) // 3] ^= 1
     path.write_bytes(data)
+    assert "resampler.onnx.data: the file is damaged" in refused(run("inspect", folder))
+    monkeypatch.setattr(large_files, "SMALL_BYTES", 1 << 16)
     assert run("inspect", folder).code == 0
     assert "resampler.onnx.data: the file is damaged" in refused(run("inspect", folder, "--verify"))
 

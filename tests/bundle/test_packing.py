@@ -15,6 +15,7 @@ from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError
 from tests.command_line import Run, linked, runner
+from tests.manifests import read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -25,11 +26,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def changed(folder: Path, out: Path, without: str = "", **fields: Any) -> Path:
     """The bundle with other fields in its manifest, and one taken out."""
     copy = linked(folder, out)
-    data = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
-    data |= fields
+    data = read_manifest(copy) | fields
     data.pop(without, None)
-    (copy / MANIFEST).unlink()
-    (copy / MANIFEST).write_text(json.dumps(data), encoding="utf-8")
+    write_manifest(copy, data)
     return copy
 
 

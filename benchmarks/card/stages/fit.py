@@ -20,7 +20,7 @@ from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.engine.device import choose_device
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.machine.card import read_cards
-from omnilmm_lite.model import LoadOptions, Model
+from omnilmm_lite.model import BundleModel, LoadOptions
 
 TRIED = (("24gb", 24), ("8gb", 8), ("12gb", 12), ("16gb", 16), (FPA_INTB, 24))  # bundle, and GB of a card
 TURNS = 3  # at full size they take seconds each; the stage `turns` has more of them
@@ -59,7 +59,7 @@ def _on_cpu(run: Run, folder: Path) -> list[Json]:
     options = LoadOptions(SMALL_CONTEXT, None, drafts=False, cuda_graph=False)
     choice = choose_device(run.device.value, bundle.manifest.target)
     with MemoryWatch(lambda: memory_in_use(run), memory_in_use(run)) as watch:
-        stages = Stages(Model, bundle, choice, options, watch, Log())
+        stages = Stages(BundleModel, bundle, choice, options, watch, Log())
         failure = stages.run(TURNS)
     if failure is not None:
         raise OmniLMMError(failure)

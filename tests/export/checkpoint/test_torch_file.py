@@ -85,6 +85,26 @@ def test_big_endian_files_are_refused(tmp_path: Path) -> None:
         read_places(path)
 
 
+def test_entries_that_are_marked_as_encrypted(tmp_path: Path) -> None:
+    path = saved(tmp_path / "model.bin")
+    data = bytearray(path.read_bytes())
+    start = 0
+    while (start := data.find(b"PK\x01\x02", start)) >= 0:  # each entry of the zip's directory, whose flags follow
+        data[start + 8] |= 1
+        start += 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"model\.bin is truncated or damaged .*; download it again"):
+        read_places(path)
+
+
+def test_another_pickle_protocol_is_read_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """torch warns of one that it doesn't write."""
+    torch.save(STATE, tmp_path / "model.bin", pickle_protocol=3)
+    recwarn.clear()
+    assert read_places(tmp_path / "model.bin").keys() == STATE.keys()
+    assert not recwarn.list
+
+
 def test_a_file_that_became_shorter_meanwhile(tmp_path: Path) -> None:
     path = saved(tmp_path / "model.bin")
     place = read_places(path)["bf16"]

@@ -1,0 +1,1 @@
+"""Whether a bundle's files still are what was converted."""
