@@ -51,7 +51,7 @@ def _is_quiet(line: str) -> bool:
         entry = json.loads(line)
     except ValueError:
         return False
-    return "exception" not in entry and entry["level"] == "info" and entry.get("status", 200) < 500
+    return "mistake" not in entry and entry["level"] == "info" and entry.get("status", 200) < 500
 
 
 @contextmanager

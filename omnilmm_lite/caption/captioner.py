@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnilmm_lite.answer.generation import Answer, Prompt
-from omnilmm_lite.bundle.folder import Bundle, sha256
-from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.caption.loading import Loaded
 from omnilmm_lite.caption.outcome import Outcome
 from omnilmm_lite.engine.vision import CACHED_PICTURES, ImageFeatures
@@ -34,7 +32,7 @@ class Captioner:
     def __init__(self, model: Model, prompt: str, params: SamplingParams) -> None:
         """ContextFullError where prompt and answer don't fit."""
         self._model, self._params = model, params
-        self._name = model_name(model.bundle)
+        self._name = model.parts.identity
         # the same for every picture: what an image token shows stands in its features
         self._ids = model.encode_chat([{"role": "user", "content": prompt}], image=True)
         self._answer(None)
@@ -45,7 +43,7 @@ class Captioner:
         A tower that shares its memory with the decoder takes seconds to open. It is opened once for a window of
         pictures, which are described after that.
         """
-        size = CACHED_PICTURES if self._model.bundle.manifest.time_shared else 1
+        size = CACHED_PICTURES if self._model.parts.takes_turns else 1
         remaining = iter(pictures)
         while True:
             window: list[_Encoded] = []
@@ -85,8 +83,3 @@ class Captioner:
 
     def _answer(self, features: ImageFeatures | None) -> Answer:
         return Answer(self._model.text, Prompt(self._ids, features), self._params)
-
-
-def model_name(bundle: Bundle) -> str:
-    """A bundle's name and the start of its manifest's hash, which changes with every file in it."""
-    return f"{bundle.manifest.name}@{sha256(bundle.path(MANIFEST))[:12]}"

@@ -13,17 +13,23 @@ from omnilmm_lite.caption.captioner import Captioner
 from omnilmm_lite.caption.loading import ahead, load_picture
 from omnilmm_lite.caption.outcome import Outcome
 from omnilmm_lite.caption.output import Output
+from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.interrupt import in_background
+from omnilmm_lite.picture.decoding_process import DecodingProcess
+from omnilmm_lite.picture.file import PictureFile
 from omnilmm_lite.picture.listing import Listing
+from omnilmm_lite.picture.prepared_image import PreparedImage
 
 
 @dataclass(frozen=True)
 class FolderRun:
-    """`open_captioner` loads the model; it is called once a picture needs it."""
+    """`vision`: the config of the tower that pictures are prepared for. `open_captioner` loads the model; it is called
+    once a picture needs it."""
 
     folder: Path
     listing: Listing
     output: Output
+    vision: VisionConfig
     open_captioner: Callable[[], Captioner]
     retry_errors: bool = False
 
@@ -36,8 +42,13 @@ class FolderRun:
                 yield outcome
 
     def _outcomes(self) -> Iterator[Outcome]:
-        load = partial(load_picture, self.folder, is_done=self._is_done)
-        with contextlib.closing(ahead(load, self.listing.paths)) as pictures:
+        decoding = DecodingProcess()
+
+        def prepare(file: bytes) -> PreparedImage:
+            return decoding.prepare(PictureFile(file), self.vision)
+
+        load = partial(load_picture, self.folder, is_done=self._is_done, prepare=prepare)
+        with contextlib.closing(ahead(load, self.listing.paths, decoding.close)) as pictures:
             for first in pictures:
                 if not first.is_skipped:
                     yield from self.open_captioner().describe(chain([first], pictures))

@@ -1,4 +1,4 @@
-"""Reading pictures ahead of the model: the next file is read, hashed and decoded while the last one is answered."""
+"""Reading pictures ahead of the model: the next file is read, hashed and prepared while the last one is answered."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
-
+from omnilmm_lite.engine.interrupt import ended_by
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.picture.reading import MAX_FILE_BYTES, load_image
+from omnilmm_lite.picture.file import MAX_FILE_BYTES
+from omnilmm_lite.picture.prepared_image import PreparedImage
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ class Loaded:
 
     path: str
     sha256: str | None
-    picture: Image.Image | None = None
+    picture: PreparedImage | None = None
     error: str | None = None
 
     @property
@@ -36,8 +36,10 @@ class Loaded:
         return self.picture is None and self.error is None
 
 
-def load_picture(folder: Path, path: str, is_done: Callable[[str, str | None], bool]) -> Loaded:
-    """Reads, hashes and decodes a file; not the last where `is_done(path, sha256)` says that its line is there.
+def load_picture(
+    folder: Path, path: str, is_done: Callable[[str, str | None], bool], prepare: Callable[[bytes], PreparedImage]
+) -> Loaded:
+    """Reads, hashes and prepares a file; not the last where `is_done(path, sha256)` says that its line is there.
 
     OmniLMMError where the machine is at fault, not the file: an error line would stay in the output for good.
     """
@@ -45,7 +47,7 @@ def load_picture(folder: Path, path: str, is_done: Callable[[str, str | None], b
     try:
         data = _read(folder / path)
         sha256 = hashlib.sha256(data).hexdigest()
-        return Loaded(path, sha256) if is_done(path, sha256) else Loaded(path, sha256, load_image(data))
+        return Loaded(path, sha256) if is_done(path, sha256) else Loaded(path, sha256, prepare(data))
     except InputError as error:
         if sha256 is None and is_done(path, None):
             return Loaded(path, None)
@@ -54,20 +56,32 @@ def load_picture(folder: Path, path: str, is_done: Callable[[str, str | None], b
         raise OmniLMMError(f"{path!r}: {error}") from None  # which of the folder's it was
 
 
-def ahead(load: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
+def ahead(
+    load: Callable[[Item], Result], items: Iterable[Item], stop: Callable[[], None]
+) -> Generator[Result, None, None]:
     """`load(item)` of each, in order. While the caller has one, a thread makes the next; what it raises comes in turn.
 
-    Only one is made ahead: a picture may fill a quarter of a gigabyte.
+    `stop` is called when the caller leaves, by whatever way, and makes a `load` that runs fail. Only one is made ahead:
+    the file of a picture may fill half a gigabyte.
     """
     with ThreadPoolExecutor(1, "prefetch") as thread:
         ready: Future[Result] | None = None
-        for item in items:
-            following = thread.submit(load, item)
+        try:
+            for item in items:
+                following = thread.submit(load, item)
+                if ready is not None:
+                    yield _result(ready, stop)
+                ready = following
             if ready is not None:
-                yield ready.result()
-            ready = following
-        if ready is not None:
-            yield ready.result()
+                yield _result(ready, stop)
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+            stop()
+
+
+def _result(future: Future[Result], stop: Callable[[], None]) -> Result:
+    with ended_by(stop):
+        return future.result()
 
 
 def _read(path: Path) -> bytes:

@@ -1,6 +1,7 @@
-"""Strangers' pictures, decoded in a process of their own: it has little memory and little time, and can be ended.
+"""Pictures decoded in a process of their own: it has little memory and little time, and can be ended.
 
-A decoder in C can't be stopped, and what it took stays with the process; a crash would take the server along.
+A decoder in C can't be stopped, and what it took stays with the process; a crash would take this process along. What
+its libraries print is heard by nobody.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import threading
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.picture.decoding_worker import CPU_SECONDS, HASH_BYTES, REPLY, REQUEST, Reply
+from omnilmm_lite.picture.decoding_worker import CPU_SECONDS, PREPARED, REPLY, REQUEST, Reply
+from omnilmm_lite.picture.file import PictureFile
+from omnilmm_lite.picture.prepared_image import PreparedImage
 
 WALL_SECONDS = 120.0  # where the machine is busy; and on Windows, where nothing counts a process's seconds
 # -P: else modules would be looked for in the folder where the server was started, before all others
@@ -31,23 +33,25 @@ class DecodingProcess:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ended = False  # it is to get no further picture, whether it has died already or not
+        self._is_closed = False
         self._lock = threading.Lock()
 
-    def prepare(self, file: bytes, config: VisionConfig) -> tuple[str, npt.NDArray[np.float32]]:
-        """The pixel hash of the picture in `file` (see `pixel_hash`), and the tower's input, float32 (1, 3, image_size,
-        image_size).
+    def prepare(self, file: PictureFile, config: VisionConfig) -> PreparedImage:
+        """What `omnilmm_lite.picture.prepared_image.prepare` would give here.
 
-        InputError where `load_image` refuses it, where it takes too long or the decoder breaks down; OmniLMMError where
-        the memory isn't enough, no process can be started, and where `kill` was called meanwhile.
+        InputError where that refuses the picture, where it takes too much time or memory, or the decoder breaks down;
+        OmniLMMError where the machine's memory isn't enough, no process can be started, and where `kill` or `close` was
+        called meanwhile.
         """
         process = self._running()
         late = threading.Timer(WALL_SECONDS, self._end, [process])
+        late.daemon = True
         late.start()
         try:
             kind, body = _ask(process, file, config.image_size)
         except (OSError, EOFError, ValueError):  # it has died; ValueError: and was closed
             self._end(process)
-            raise _death(process) from None
+            raise _death(process, file.label) from None
         finally:
             late.cancel()
             if self._is_ended:
@@ -56,8 +60,9 @@ class DecodingProcess:
             raise InputError(body.decode())
         if kind is Reply.FAILED:
             raise OmniLMMError(body.decode())
-        pixels = np.frombuffer(body, np.float32, offset=HASH_BYTES)
-        return body[:HASH_BYTES].decode(), pixels.reshape(1, 3, config.image_size, config.image_size)
+        width, height, digest = PREPARED.unpack_from(body)
+        pixels = np.frombuffer(body, np.float32, offset=PREPARED.size)
+        return PreparedImage((width, height), digest.decode(), pixels.reshape(1, 3, *[config.image_size] * 2))
 
     def start(self) -> None:
         """Has the process ready before the first picture comes."""
@@ -69,13 +74,17 @@ class DecodingProcess:
             self._end(process)
 
     def close(self) -> None:
-        """Ends the process for good."""
+        """Ends the process for good, from any thread: no other is started."""
+        with self._lock:
+            self._is_closed = True
         if (process := self._process) is not None:
             self._end(process)
             _clear_away(process)
 
     def _running(self) -> subprocess.Popen[bytes]:
         with self._lock:
+            if self._is_closed:
+                raise OmniLMMError("picture: it isn't decoded any more, as this program ends")
             if self._process is not None and (self._is_ended or self._process.poll() is not None):
                 _clear_away(self._process)
                 self._process = None
@@ -93,10 +102,19 @@ class DecodingProcess:
 def _start() -> subprocess.Popen[bytes]:
     # one thread: OpenBLAS would take address space for each core, and nothing here uses it
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    # a Ctrl-C at the keyboard is the parent's alone
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP
     try:
-        # a session of its own, else a Ctrl-C at the keyboard would end it with a traceback
         return subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+            creationflags=flags,
         )
     except OSError as error:
         why = error.strerror or error
@@ -113,10 +131,11 @@ def _clear_away(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _ask(process: subprocess.Popen[bytes], file: bytes, side: int) -> tuple[Reply, bytes]:
+def _ask(process: subprocess.Popen[bytes], file: PictureFile, side: int) -> tuple[Reply, bytes]:
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(REQUEST.pack(side, len(file)))
-    process.stdin.write(file)
+    label = file.label.encode()
+    process.stdin.write(REQUEST.pack(side, len(label), len(file.data)) + label)
+    process.stdin.write(file.data)
     process.stdin.flush()
     kind, length = REPLY.unpack(_read(process.stdout, REPLY.size))
     return Reply(kind), _read(process.stdout, length)
@@ -129,15 +148,15 @@ def _read(pipe: IO[bytes], length: int) -> bytes:
     return data
 
 
-def _death(process: subprocess.Popen[bytes]) -> OmniLMMError:
+def _death(process: subprocess.Popen[bytes], label: str) -> OmniLMMError:
     """Why it died, for whoever sent the picture."""
     code = process.wait()
     if sys.platform == "win32":
         was_ended = code == 1  # by `kill`; nothing limits its time or memory there
     else:
         if code == -signal.SIGXCPU:
-            return InputError(f"picture: decoding it takes more than {CPU_SECONDS} s; save it anew, or smaller")
+            return InputError(f"{label}: decoding it takes more than {CPU_SECONDS} s; save it anew, or smaller")
         was_ended = code == -signal.SIGKILL
     if was_ended:
-        return OmniLMMError("picture: its decoding was ended, for lack of memory or of time; make it smaller")
-    return InputError("picture: the decoder broke down on it; get another copy, or save it anew")
+        return OmniLMMError(f"{label}: its decoding was ended, for lack of memory or of time; make it smaller")
+    return InputError(f"{label}: the decoder broke down on it; get another copy, or save it anew")

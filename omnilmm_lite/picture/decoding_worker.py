@@ -1,7 +1,8 @@
 """The helper process of `omnilmm_lite.picture.decoding_process`: pictures' files in, the tower's input out.
 
-A request on standard input: the side of the square and the file's length, then the file. A reply on what was standard
-output: what became of it and the length of what follows, then a picture's hash and pixels, or a line on what is wrong.
+A request on standard input: the side of the square and two lengths, then the file's label and the file. A reply on what
+was standard output: what became of it and the length of what follows, then a picture's size, hash and pixels, or a line
+on what is wrong.
 """
 
 from __future__ import annotations
@@ -15,50 +16,58 @@ from typing import BinaryIO
 
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files.mistake import report_mistake
 from omnilmm_lite.machine.memory import return_freed_memory
-from omnilmm_lite.picture.preprocess import preprocess
-from omnilmm_lite.picture.reading import load_image, pixel_hash
+from omnilmm_lite.picture.file import PictureFile
+from omnilmm_lite.picture.prepared_image import prepare
+from omnilmm_lite.picture.reading import OutOfMemory
 
-REQUEST = struct.Struct("<IQ")
+REQUEST = struct.Struct("<IIQ")
 REPLY = struct.Struct("<BQ")
-HASH_BYTES = 64
-MEMORY_BYTES = 3 * 2**30  # of addresses; the largest picture in the costliest format, 32-bit grey, takes 2.8 GB
-CPU_SECONDS = 20  # a picture; that one takes 9
+PREPARED = struct.Struct("<II64s")  # width, height, pixel hash
+MEMORY_BYTES = 2 * 2**30  # of addresses; the costliest picture and its file take 1.4 GB
+CPU_SECONDS = 20  # a picture; the costliest takes 2
 
 
 class Reply(IntEnum):
     PREPARED = 0
     REFUSED = 1  # InputError
-    FAILED = 2  # OmniLMMError: the machine is at fault
+    FAILED = 2  # OmniLMMError: the machine is at fault, or we are
 
 
 def main() -> None:
     replies = _private_output()
-    _limit_memory()
-    while head := sys.stdin.buffer.read(REQUEST.size):
-        side, length = REQUEST.unpack(head)
-        file = sys.stdin.buffer.read(length)
-        if len(file) < length:  # the parent has gone
+    is_our_limit = _limit_memory()
+    requests = sys.stdin.buffer
+    while head := requests.read(REQUEST.size):
+        side, label_length, length = REQUEST.unpack(head)
+        label, data = requests.read(label_length).decode(), requests.read(length)
+        if len(data) < length:  # the parent has gone
             return
         _limit_cpu()
-        kind, body = _prepared(file, side)
-        del file
+        kind, body = _prepared(PictureFile(data, label), side, is_our_limit=is_our_limit)
+        del data
         replies.write(REPLY.pack(kind, len(body)) + body)
         replies.flush()
         return_freed_memory()
 
 
-def _prepared(file: bytes, side: int) -> tuple[Reply, bytes]:
+def _prepared(file: PictureFile, side: int, *, is_our_limit: bool) -> tuple[Reply, bytes]:
     try:
-        image = load_image(file)
-        pixels = preprocess(image, dataclasses.replace(VisionConfig(), image_size=side))
-        return Reply.PREPARED, pixel_hash(image).encode() + pixels.tobytes()
+        image = prepare(file, dataclasses.replace(VisionConfig(), image_size=side))
+        head = PREPARED.pack(*image.size, image.pixel_hash.encode())
+        return Reply.PREPARED, head + image.pixels.tobytes()
+    except (OutOfMemory, MemoryError):
+        if is_our_limit:
+            limit = f"takes more than {MEMORY_BYTES / 2**30:.0f} GiB of memory"
+            return Reply.REFUSED, f"{file.label}: decoding it {limit}; make it smaller, or save it anew".encode()
+        return Reply.FAILED, f"{file.label}: the memory is not enough to decode it; make it smaller".encode()
     except InputError as error:
         return Reply.REFUSED, str(error).encode()
     except OmniLMMError as error:
         return Reply.FAILED, str(error).encode()
-    except MemoryError:
-        return Reply.FAILED, b"picture: the memory is not enough to decode it; make it smaller"
+    except Exception as error:
+        return Reply.FAILED, report_mistake(error).encode()
 
 
 def _private_output() -> BinaryIO:
@@ -70,13 +79,16 @@ def _private_output() -> BinaryIO:
     return private
 
 
-def _limit_memory() -> None:
+def _limit_memory() -> bool:
+    """Whether the limit is this module's, rather than a lower one of the system's that holds anyway."""
+    most = 0
     if sys.platform != "win32":
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = min(limit for limit in (MEMORY_BYTES, soft, hard) if limit != resource.RLIM_INFINITY)
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    return most == MEMORY_BYTES
 
 
 def _limit_cpu() -> None:

@@ -1,31 +1,28 @@
 """Pictures: from whatever the caller has to upright RGB.
 
 Everything is checked before it is decoded, because a few bytes can claim a picture that fills the memory.
-Two deliberate differences to the reference, which is PIL's bare `convert("RGB")`: a photograph is turned upright by
-its EXIF orientation, and transparent pixels show white instead of whatever colour hides under them. 16-bit grey keeps
-its tones (`convert` clips them); 32-bit and float grey have no fixed white and are stretched to their own range.
-A JPEG with both sides of twice DRAFT_SIDE or more is decoded smaller, which takes a quarter of the memory or less.
+Differences to the reference, on purpose: a photograph is turned upright by its EXIF orientation, and `rgb.py` has two
+more. A JPEG with both sides of twice DRAFT_SIDE or more is decoded smaller, which takes a quarter of the memory or
+less.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
-import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.files.printable import printable
+from omnilmm_lite.picture.file import PictureFile, picture_file
+from omnilmm_lite.picture.upright import STRIP_PIXELS, UprightPicture
 
-ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | Image.Image
+ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | PictureFile | Image.Image
 
 # Formats whose decoders are fuzzed and whose size stands in the header. No EPS (runs a program), no PSD, no icons.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -33,8 +30,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 PICTURE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"
 )  # fmt: skip
-MAX_FILE_BYTES = 512 * 2**20
-LONGEST_PATH = 4096  # characters; Linux takes as many bytes
 MAX_PIXELS = 89_478_485  # where Pillow itself begins to warn of a decompression bomb: 256 MiB of RGB
 # A progressive JPEG is gone through once a scan, of which it may hold any number; encoders write ten or so.
 MAX_SCANS = 200
@@ -42,24 +37,21 @@ MAX_SCANNED_PIXELS = 3_000_000_000  # over all scans: about ten seconds
 # JPEGs are halved while decoding as long as no side gets smaller than this. At a tower's 448 pixels that moves
 # photographs by 2 of 255 levels at most, noise by 3.
 DRAFT_SIDE = 2048
+# What decoding may take, over all that the decoder and Pillow hold at once; and bytes a pixel, where a decoder holds
+# more than the picture: two canvases of libwebp's and two copies; libavif's planes, of 16 bits where a picture has more
+# than 8, and two copies; libjpeg's coefficients of four colours, and a copy. Measured by benchmarks/picture_memory.py.
+MAX_DECODED_BYTES = 768 * 2**20
+WEBP, AVIF, JPEG_OF_SCANS = "WebP", "AVIF", "progressive JPEG"
+PIXEL_BYTES = {WEBP: 16, AVIF: 16, JPEG_OF_SCANS: 12}
 MAX_ASPECT = 100  # beyond it, squashing to a square leaves nothing of the picture to see
 
 START_OF_SCAN = b"\xff\xda"
 
 _SUPPORTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
-# EXIF tag 274 says how the camera was held; these undo it. 1 is upright. Pillow's `exif_transpose` writes the block's
-# rest anew, which fails where an entry there has an odd type, and it copies what is upright already.
-_ORIENTATION_TAG = 274
-_UNDO = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+
+class OutOfMemory(OmniLMMError):
+    """What the process may have is not enough for this picture."""
 
 
 def load_image(source: ImageSource) -> Image.Image:
@@ -67,118 +59,106 @@ def load_image(source: ImageSource) -> Image.Image:
 
     Animations give their first frame. A leading `~` is the home folder. One pixel is enough: it fills the square.
     Raises InputError where the source can't be read, is in no supported format, is damaged, has more than MAX_PIXELS,
-    or has one side more than MAX_ASPECT times the other; OmniLMMError where the memory doesn't suffice for it.
+    or has one side more than MAX_ASPECT times the other; OutOfMemory where the memory doesn't suffice for it.
+    """
+    with opened(source) as picture:
+        return picture.whole()
+
+
+@contextlib.contextmanager
+def opened(source: ImageSource) -> Iterator[UprightPicture]:
+    """The picture, decoded. What goes wrong in the block, while it is used, is the picture's fault or the memory's.
+
+    Takes and raises what `load_image` does.
     """
     if isinstance(source, Image.Image):
-        return _decode(source, "picture")
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        label, data = "picture", bytes(source)
-        _check_bytes(len(data), label)
-    elif isinstance(source, (str, Path)):
-        path = _path(source)
-        label, data = printable(str(path), None), _read(path)
-    else:
+        with _told("picture", source.size):
+            yield _decoded(source, "picture")
+        return
+    if isinstance(source, (str, Path, bytes, bytearray, memoryview)):
+        source = picture_file(source)
+    elif not isinstance(source, PictureFile):
         raise InputError(f"picture: this is {type(source).__name__}; give a path, a file's bytes or a PIL image")
-    if not data:
-        raise InputError(f"{label}: the file is empty; choose a {_SUPPORTED} picture")
-    with _open(data, label) as image:
+    if not source.data:
+        raise InputError(f"{source.label}: the file is empty; choose a {_SUPPORTED} picture")
+    with _open(source) as image, _told(source.label, image.size):
+        _check_size(image.size, source.label)
         if image.format in ("JPEG", "MPO"):
-            _check_size(image.size, label)
-            _check_scans(image.size, data.count(START_OF_SCAN), label)
+            scans = source.data.count(START_OF_SCAN)
+            _check_scans(image.size, scans, source.label)
             image.draft(image.mode, (DRAFT_SIDE, DRAFT_SIDE))
-        return _decode(image, label)
+            if scans > 1:
+                _check_cost(JPEG_OF_SCANS, image.size, source.label)
+        if image.format in ("WEBP", "AVIF"):
+            _check_cost(WEBP if image.format == "WEBP" else AVIF, image.size, source.label)
+        yield _decoded(image, source.label)
+
+
+class PixelHash:
+    """Of an RGB picture of this size (width, height), which is given from top to bottom."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        width, height = size
+        self._sha256 = hashlib.sha256(f"RGB {width}x{height} ".encode())
+
+    def add(self, strip: Image.Image) -> None:
+        self._sha256.update(strip.tobytes())
+
+    def hex(self) -> str:
+        return self._sha256.hexdigest()
 
 
 def pixel_hash(image: Image.Image) -> str:
-    """Hex sha256 of the picture's size, mode and pixels: equal for equal pictures, wherever they came from."""
-    header = f"{image.mode} {image.width}x{image.height} ".encode()
-    return hashlib.sha256(header + image.tobytes()).hexdigest()
-
-
-# ---- reading ----
-
-
-def _path(source: str | Path) -> Path:
-    text = str(source)
-    label = printable(text, None)
-    if not text:
-        raise InputError("picture: the path is empty; name a picture file")
-    if len(text) > LONGEST_PATH:
-        raise InputError(f"{printable(text, 40)}: a path of {len(text)} characters can't be read; check its spelling")
-    if text.lower().startswith(("http://", "https://")):
-        raise InputError(f"{label}: pictures are not fetched from the network; download it and name the file")
-    try:
-        if text.lower().startswith("file://"):
-            address = urlsplit(text)
-            if address.netloc not in ("", "localhost"):
-                raise InputError(f"{label}: the address names another machine; copy the picture here")
-            return Path(url2pathname(address.path))
-        return Path(text).expanduser()
-    except (ValueError, RuntimeError):  # a malformed address, or `~` of a user that doesn't exist
-        raise InputError(f"{label}: there is no such path; check its spelling") from None
-
-
-def _read(path: Path) -> bytes:
-    """The file's bytes. Only regular files: opening a pipe or a device could wait for ever."""
-    label = printable(str(path), None)
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{label}: this is a folder; name one picture file")
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{label}: this is not a regular file; save the picture to one")
-        _check_bytes(status.st_size, label)
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{label}: there is no such file; check the path") from None
-    except PermissionError:
-        raise InputError(f"{label}: no permission to read this file; change its rights or copy it") from None
-    except (OSError, ValueError):  # ValueError: a zero byte in the name
-        raise InputError(f"{label}: this file can't be read; check the path and the disk") from None
-
-
-def _check_bytes(size: int, label: str) -> None:
-    if size > MAX_FILE_BYTES:
-        limit = MAX_FILE_BYTES // 2**20
-        raise InputError(f"{label}: the file has {size / 2**20:.0f} MiB, the limit is {limit} MiB; make it smaller")
+    """Hex sha256 of an RGB picture's size and pixels: equal for equal pictures, wherever they came from."""
+    digest, rows = PixelHash(image.size), max(1, STRIP_PIXELS // max(1, image.width))
+    for top in range(0, image.height, rows):
+        digest.add(image.crop((0, top, image.width, min(top + rows, image.height))))
+    return digest.hex()
 
 
 # ---- decoding ----
 
 
-def _open(data: bytes, label: str) -> Image.Image:
+def _open(file: PictureFile) -> Image.Image:
     """Reads the header only."""
+    label = file.label
     unknown = f"{label}: this is not a {_SUPPORTED} picture that can be read; convert it to one of these"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of bombs: `_check_size` refuses every size that Pillow warns of
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+            return Image.open(io.BytesIO(file.data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError(f"{label}: {_too_large()}") from None
     except MemoryError:  # says nothing about the file
-        raise OmniLMMError(f"{label}: the memory is not enough to open this picture; close other programs") from None
+        raise OutOfMemory(f"{label}: the memory is not enough to open this picture; close other programs") from None
     except Exception:  # Pillow's plugins meet malformed headers with any exception there is
         raise InputError(unknown) from None
 
 
-def _decode(image: Image.Image, label: str) -> Image.Image:
-    """Limits first, then pixels, then upright, then RGB."""
+def _decoded(image: Image.Image, label: str) -> UprightPicture:
+    """Limits first, then pixels."""
     _check_size(image.size, label)
+    image.load()
+    return UprightPicture(image)
+
+
+@contextlib.contextmanager
+def _told(label: str, size: tuple[int, int]) -> Iterator[None]:
+    """One line of ours for whatever a decoder raises."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image.load()
-            rgb = _to_rgb(_upright(image))
+            yield
     except MemoryError:
-        width, height = image.size
-        raise OmniLMMError(
+        width, height = size
+        raise OutOfMemory(
             f"{label}: the memory is not enough for a picture of {width}x{height} pixels; close other programs, or "
             "make it smaller"
         ) from None
+    except OmniLMMError:
+        raise
     except Exception:  # as in `_open`: decoders meet malformed data with any exception there is
         raise InputError(f"{label}: the picture is damaged or cut short; get a complete copy of it") from None
-    rgb.info = {}  # no orientation is left to apply twice
-    return rgb
 
 
 def _too_large() -> str:
@@ -197,6 +177,16 @@ def _check_size(size: tuple[int, int], label: str) -> None:
         )
 
 
+def _check_cost(kind: str, size: tuple[int, int], label: str) -> None:
+    """`kind`: one of PIXEL_BYTES."""
+    pixels, most = size[0] * size[1], MAX_DECODED_BYTES // PIXEL_BYTES[kind]
+    if pixels > most:
+        raise InputError(
+            f"{label}: a {kind} of {pixels / 1e6:.0f} megapixels takes too much memory, the limit is {most / 1e6:.0f}; "
+            "make it smaller, or save it as a plain JPEG or PNG"
+        )
+
+
 def _check_scans(size: tuple[int, int], scans: int, label: str) -> None:
     """`scans`: their marks in the whole file, those of previews included; a mark can't be part of a picture's data."""
     if scans > MAX_SCANS or scans * size[0] * size[1] > MAX_SCANNED_PIXELS:
@@ -204,44 +194,3 @@ def _check_scans(size: tuple[int, int], scans: int, label: str) -> None:
             f"{label}: the JPEG of {size[0]}x{size[1]} pixels has {scans} scans, which would take minutes to decode; "
             "save it anew"
         )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # a broken EXIF block is no reason to refuse sound pixels
-        return image
-    method = _UNDO.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any of Pillow's modes to a new RGB picture."""
-    if image.mode.startswith("I;16"):
-        return _grey16_to_rgb(image)
-    if image.mode in ("I", "F"):
-        return _stretched(np.asarray(image, np.float64))
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    if image.mode == "La":  # premultiplied grey has no direct way to RGBA
-        image = image.convert("LA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-
-
-def _grey16_to_rgb(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.uint32)  # (height, width), native byte order
-    transparent = image.info.get("transparency")  # PNG's one grey value that stands for "nothing here"
-    if isinstance(transparent, int):
-        values[values == transparent] = 65535
-    grey = (values * 255 + 32767) // 65535  # rounded to nearest, so that 65535 is 255
-    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-
-
-def _stretched(values: npt.NDArray[np.float64]) -> Image.Image:
-    """Grey without a fixed white: the darkest finite value becomes black, the brightest white."""
-    finite = np.isfinite(values)
-    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
-    span = high - low or 1.0
-    grey = np.where(finite, (values - low) / span, 0.0) * 255
-    return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")

@@ -82,6 +82,7 @@ class AnswerStream:
 
     def __init__(self, engine: Engine, job: QueuedTask, listener: Listener, send: Send) -> None:
         self._engine, self._job, self._listener, self._send = engine, job, listener, send
+        self._is_over = False
 
     async def run(self, completion: Completion, *, include_usage: bool) -> Finished | ApiError:
         """Sends the answer; returns how it ended, which the client was told."""
@@ -93,12 +94,17 @@ class AnswerStream:
                     await self._write(completion.chunk(text))
                 case Finished() as finished:
                     usage = completion.usage_chunk(finished) if include_usage else b""
-                    await self._write(completion.last_chunk(finished) + usage + DONE)
+                    await self._end(completion.last_chunk(finished) + usage + DONE)
                     return finished
                 case Failed(error):
-                    await self._write(sse_error(error) + DONE)
-                    return error
+                    return await self.break_off(error)
             event = await self._listener.next()
+
+    async def break_off(self, error: ApiError) -> ApiError:
+        """Tells the client why there is no more, unless it has all."""
+        if not self._is_over:
+            await self._end(sse_error(error) + DONE)
+        return error
 
     async def _wait_for_text(self) -> Event:
         """Says what is waited for, when it changes and each second; the first event that is more than that."""
@@ -117,6 +123,11 @@ class AnswerStream:
 
     async def _write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _end(self, data: bytes) -> None:
+        """The last data and the end in one: nothing comes in between, such as a probe of the connection."""
+        self._is_over = True
+        await self._send({"type": "http.response.body", "body": data})
 
 
 async def while_connected(work: asyncio.Task[Any], receive: Receive) -> Any:

@@ -22,8 +22,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omnilmm_lite.engine.interrupt import Interrupt, interruptible
-from omnilmm_lite.engine.vision import PreparedImage
 from omnilmm_lite.machine.memory import peak_rss_bytes, rss_bytes
+from omnilmm_lite.picture.prepared_image import PreparedImage
 from omnilmm_lite.serve.access import Access
 from omnilmm_lite.serve.answer_stream import (
     AnswerStream,
@@ -34,9 +34,10 @@ from omnilmm_lite.serve.answer_stream import (
     whole_answer,
 )
 from omnilmm_lite.serve.engine import Engine, Finished, Task
-from omnilmm_lite.serve.errors import ApiError, internal_error
+from omnilmm_lite.serve.errors import ApiError, internal_error, shutting_down
 from omnilmm_lite.serve.events import Completion, timings
 from omnilmm_lite.serve.log import log_event
+from omnilmm_lite.serve.request.body import RequestBody
 from omnilmm_lite.serve.request.chat_request import ChatRequest
 from omnilmm_lite.serve.request_checker import RequestChecker
 
@@ -136,9 +137,11 @@ class Server:
             await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM})
             stream = AnswerStream(self.engine, job, listener, send)
             running = stream.run(completion, include_usage=request.include_usage)
-            end = await while_connected(asyncio.ensure_future(running), receive)
+            try:
+                end = await while_connected(asyncio.ensure_future(running), receive)
+            except asyncio.CancelledError:  # the server ends
+                end = await stream.break_off(shutting_down())
             scope["answer"] |= timings(end) if isinstance(end, Finished) else {"failed": end.message}
-            await send({"type": "http.response.body", "body": b""})
 
     async def _checked(self, body: bytes) -> tuple[ChatRequest, Task]:
         """ApiError says what is wrong with it. Nobody's check waits for somebody else's picture."""
@@ -185,7 +188,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
+        started, status, body = time.perf_counter(), 0, RequestBody(receive)
+        receive = body.receive
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         extra = self._headers(headers)
 
@@ -194,6 +198,10 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), *extra]
+            elif not message.get("more_body", False) and not body.is_read:  # a refusal that didn't wait for it
+                await send({**message, "more_body": True})
+                await body.discard()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         try:
@@ -206,6 +214,9 @@ class Guard:
             await _response(error)(scope, receive, send_with_headers)
         except (ClientLeft, ClientDisconnect):
             status = LEFT
+        except asyncio.CancelledError:  # the server ends; uvicorn would call it a failure of ours
+            if not status:
+                await _response(shutting_down())(scope, receive, send_with_headers)
         except Exception:
             LOG.exception("request failed")
             if not status:

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from omnilmm_lite.serve.errors import RATE_LIMIT, SERVER_ERROR, ApiError, invalid
 
 HEADERS_S = 15.0  # for a request's line and headers to arrive
+LINGER_S = 2.0  # for what a client that was refused has sent, or sends yet
 STALLED_S = 30.0  # for a client that takes nothing of what it is sent
 MOST_CONNECTIONS = 256
 MOST_CONNECTIONS_A_CLIENT = 64  # browsers take six; a proxy in front asks for many
@@ -31,6 +32,7 @@ class _Timer(Enum):
     HEADERS = auto()
     STALLED = auto()
     PROBE = auto()
+    LINGER = auto()
 
 
 class Connection(H11Protocol):
@@ -54,6 +56,8 @@ class Connection(H11Protocol):
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
+        if _Timer.LINGER in self._timers:
+            return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop(_Timer.HEADERS)
@@ -129,7 +133,10 @@ class Connection(H11Protocol):
         self._refuse(invalid(msg, code="invalid_http"))
 
     def _refuse(self, error: ApiError) -> None:
-        """Answers without a request, or in place of one that isn't whole, and closes."""
+        """Answers without a request, or in place of one that isn't whole, and closes.
+
+        Not before the client has: what it sends to a closed connection resets it, and the answer is lost.
+        """
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
@@ -138,7 +145,11 @@ class Connection(H11Protocol):
         response = h11.Response(status_code=error.status, headers=list((headers | dict(error.headers)).items()))
         for event in (response, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        if len(self.connections) > 2 * MOST_CONNECTIONS:
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._start(_Timer.LINGER, LINGER_S, self.transport.close)
 
     # ---- timers ----
 

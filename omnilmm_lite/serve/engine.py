@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, Timings
 from omnilmm_lite.answer.grammar import Grammar
 from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, interruptible
-from omnilmm_lite.engine.vision import ImageFeatures, PreparedImage
+from omnilmm_lite.engine.vision import ImageFeatures
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.picture.prepared_image import PreparedImage
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.errors import RATE_LIMIT, SERVER_ERROR, ApiError, internal_error, invalid, shutting_down
 from omnilmm_lite.serve.fair_queue import FairQueue

@@ -1,20 +1,33 @@
-"""The log: one JSON object a line on stderr, without anybody's words or pictures."""
+"""The log: one JSON object a line on stderr, without anybody's words or pictures. Tracebacks go to files."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
+from omnilmm_lite.files.mistake import mistake, report_mistake
+
 FIELDS = "fields"  # of a record: what stands in the line beside the message
+MOST_FILES = 16
 OWN = "omnilmm_lite.serve"
 # asyncio warns of each piece that is written to a client who has just left, which is no trouble of anybody's.
-LEVELS = {OWN: logging.INFO, "uvicorn": logging.WARNING, "asyncio": logging.ERROR}
+LEVELS = {
+    OWN: logging.INFO,
+    "omnilmm_lite.bundle": logging.WARNING,
+    "uvicorn": logging.WARNING,
+    "asyncio": logging.ERROR,
+}
 
 
 class JsonFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._files = 0
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -22,9 +35,14 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
             **getattr(record, FIELDS, {}),
         }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            line["mistake"] = self._mistake(error)
         return json.dumps(line, ensure_ascii=False)
+
+    def _mistake(self, error: BaseException) -> str:
+        """Whoever can make the server fail over and over mustn't fill the disk."""
+        self._files += 1
+        return report_mistake(error) if self._files <= MOST_FILES else mistake(error)
 
 
 def set_up() -> None:
@@ -34,6 +52,12 @@ def set_up() -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is not None:
+        logging.getLogger(OWN).error("a thread failed", exc_info=failure.exc_value)
 
 
 def log_event(event: str, **fields: Any) -> None:

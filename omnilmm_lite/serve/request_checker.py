@@ -9,11 +9,12 @@ from typing import Any
 from omnilmm_lite.answer.generation import room_for_answer
 from omnilmm_lite.answer.grammar import Grammar, GrammarCompiler
 from omnilmm_lite.engine.interrupt import Interrupted, ended_by
-from omnilmm_lite.engine.vision import PreparedImage
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
 from omnilmm_lite.model import Model
 from omnilmm_lite.picture.decoding_process import DecodingProcess
+from omnilmm_lite.picture.file import PictureFile
+from omnilmm_lite.picture.prepared_image import PreparedImage
 from omnilmm_lite.serve.engine import Task
 from omnilmm_lite.serve.errors import SERVER_ERROR, ApiError, invalid
 from omnilmm_lite.serve.request.chat_request import ChatRequest, read_request
@@ -64,9 +65,8 @@ class RequestChecker:
 
     @functools.cached_property
     def _compiler(self) -> GrammarCompiler:
-        bundle, config = self.model.bundle, self.model.config
-        tokenizer = bundle.path(bundle.manifest.graphs.tokenizer)
-        return GrammarCompiler(tokenizer, config.decoder.vocab_size, config.tokens.eos)
+        config = self.model.config
+        return GrammarCompiler(self.model.parts.tokenizer_file, config.decoder.vocab_size, config.tokens.eos)
 
     def picture_file(self, url: str) -> bytes:
         """The picture's file; fetching it may wait for the network, where the user allowed that."""
@@ -77,7 +77,7 @@ class RequestChecker:
         thread's interrupt is set."""
         try:
             with ended_by(self.decoding.kill):
-                return PreparedImage(*self.decoding.prepare(file, self.model.config.vision))
+                return self.decoding.prepare(PictureFile(file), self.model.config.vision)
         except InputError as error:
             raise invalid(str(error), "messages", "invalid_image") from None
         except Interrupted:

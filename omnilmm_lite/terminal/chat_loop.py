@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.terminal.commands import Leave, run_command
 from omnilmm_lite.terminal.line_reader import LineReader, PlainLineReader, TerminalLineReader
-from omnilmm_lite.terminal.picture import ChatPicture, open_file
+from omnilmm_lite.terminal.picture import ChatPicture, PictureOpener
 from omnilmm_lite.terminal.picture_path import pasted_picture
 from omnilmm_lite.terminal.screen import Screen, wants_plain
 from omnilmm_lite.terminal.session import AnswerStopped, Session
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 TWICE_S = 2.0  # between two Ctrl-C that leave
 
 
-def converse(model: Model, picture: ChatPicture | None, system: str | None, params: SamplingParams) -> None:
+def converse(
+    model: Model, pictures: PictureOpener, picture: ChatPicture | None, system: str | None, params: SamplingParams
+) -> None:
     """The chat on this process's terminal, or on its pipes."""
     plain = wants_plain()
     screen = Screen(plain=plain)
-    session = Session(model, screen, picture, system, params)
+    session = Session(model, screen, pictures, picture, system, params)
     screen.note("Ask away; /help lists the commands.")
     ChatLoop(session, PlainLineReader() if plain else TerminalLineReader()).run()
 
@@ -68,7 +70,7 @@ class ChatLoop:
     def _handle(self, line: str) -> None:
         text = line.strip()
         if path := pasted_picture(text):
-            self._session.look_at(open_file(path))
+            self._session.look_at_file(path)
         elif text.startswith("/"):
             run_command(self._session, text)
         elif text:

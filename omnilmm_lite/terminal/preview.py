@@ -7,15 +7,19 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
+from omnilmm_lite.picture.prepared_image import PreparedImage
+from omnilmm_lite.picture.preprocess import square_of
+
 WIDTH, HEIGHT = 36, 12  # cells at most
 HALF_BLOCK = "▀"
 
 
-def preview(image: Image.Image, columns: int) -> Text:
-    """`image`, RGB, in at most `columns` columns, its aspect kept: a cell is twice as high as it is wide."""
-    scale = min(min(WIDTH, columns) / image.width, 2 * HEIGHT / image.height)
-    width, rows = max(1, round(image.width * scale)), max(1, round(image.height * scale / 2))
-    small = image.resize((width, 2 * rows), Image.Resampling.BICUBIC, reducing_gap=2.0)
+def preview(image: PreparedImage, columns: int) -> Text:
+    """The picture in at most `columns` columns, its aspect kept: a cell is twice as high as it is wide."""
+    whole_width, whole_height = image.size
+    scale = min(min(WIDTH, columns) / whole_width, 2 * HEIGHT / whole_height)
+    width, rows = max(1, round(whole_width * scale)), max(1, round(whole_height * scale / 2))
+    small = square_of(image.pixels).resize((width, 2 * rows), Image.Resampling.BICUBIC)
     data = small.tobytes()
     pixels = [Color.from_rgb(*data[i : i + 3]) for i in range(0, len(data), 3)]
     text = Text(no_wrap=True)

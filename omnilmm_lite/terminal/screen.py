@@ -7,9 +7,9 @@ import sys
 import textwrap
 from collections.abc import Iterable
 
-from PIL import Image
 from rich.console import Console
 
+from omnilmm_lite.picture.prepared_image import PreparedImage
 from omnilmm_lite.terminal.preview import HALF_BLOCK, preview
 from omnilmm_lite.terminal.waiting_line import is_dumb
 
@@ -71,7 +71,7 @@ class Screen:
             self._err.print(f" [{remark}]", style="dim", end="", soft_wrap=True)
         print("" if self.plain else "\n", flush=True)
 
-    def picture(self, image: Image.Image) -> None:
+    def picture(self, image: PreparedImage) -> None:
         """Shows the picture small, where the terminal has colours enough."""
         if self._out.color_system in ("256", "truecolor") and not self._out.no_color and self._can_print(HALF_BLOCK):
             self._out.print(preview(image, self._out.width), end="")

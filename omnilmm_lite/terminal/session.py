@@ -14,7 +14,7 @@ from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.machine.memory import peak_rss_bytes
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.terminal import settings
-from omnilmm_lite.terminal.picture import ChatPicture, open_file, open_picture
+from omnilmm_lite.terminal.picture import ChatPicture, PictureOpener
 from omnilmm_lite.terminal.screen import Screen
 from omnilmm_lite.terminal.transcript import PictureRecord, Transcript, Turn, read_transcript, write_transcript
 from omnilmm_lite.terminal.waiting_line import items_of, value_of
@@ -35,10 +35,16 @@ class Session:
     """One conversation at a time. What fails or is stopped leaves everything as it was."""
 
     def __init__(
-        self, model: Model, screen: Screen, picture: ChatPicture | None, system: str | None, params: SamplingParams
+        self,
+        model: Model,
+        screen: Screen,
+        pictures: PictureOpener,
+        picture: ChatPicture | None,
+        system: str | None,
+        params: SamplingParams,
     ) -> None:
-        """`system` None is the model's own text."""
-        self._model, self.screen = model, screen
+        """`pictures`: where others come from. `system` None is the model's own text."""
+        self._model, self.screen, self._pictures = model, screen, pictures
         self.picture, self.system, self.params = picture, system, params
         self._seen: WeakSet[ImageFeatures] = WeakSet()
         self._last: Answer | None = None
@@ -116,10 +122,14 @@ class Session:
         began = "a new conversation begins" if had_turns else "ask about it"
         self.screen.note(f"{picture.name}, {picture.size}, {self._encoded}: {began}")
 
+    def look_at_file(self, path: Path) -> None:
+        """Begins a new conversation about the picture in a file."""
+        self.look_at(self._pictures.open_file(path))
+
     def look_for(self, source: str) -> None:
         """/image: a path, `clipboard` or `screen`. Without one: which picture it is."""
         if source:
-            self.look_at(open_picture(source))
+            self.look_at(self._pictures.open(source))
         elif self.picture is None:
             self.screen.note("no picture; /image PATH takes one")
         else:
@@ -156,8 +166,8 @@ class Session:
         record = None
         if picture is not None and features is not None:
             path_text = None if picture.path is None else str(picture.path)
-            record = PictureRecord(path_text, features.pixel_hash, picture.image.width, picture.image.height)
-        name = self._model.bundle.manifest.name
+            record = PictureRecord(path_text, features.pixel_hash, *picture.image.size)
+        name = self._model.name
         write_transcript(Transcript(name, record, self.system, self.params, self.turns), path)
         self.screen.note(f"saved to {path}")
 
@@ -184,7 +194,7 @@ class Session:
         self.screen.note(f"loaded {len(transcript.turns)} questions and answers{about}")
         if problem:
             self.screen.complain(problem)
-        if transcript.model != (here := self._model.bundle.manifest.name):
+        if transcript.model != (here := self._model.name):
             self.screen.complain(f"the answers are the model {transcript.model}'s; this is {here}")
 
     def _find_picture(self, record: PictureRecord | None) -> tuple[ChatPicture | None, str]:
@@ -196,7 +206,7 @@ class Session:
         if record.path is None:
             return None, "the picture came from no file: the model doesn't see it any more"
         try:
-            return open_file(Path(record.path)), ""
+            return self._pictures.open_file(Path(record.path)), ""
         except InputError as error:
             return None, f"{error}; without it, the model doesn't see the picture"
 
@@ -207,12 +217,12 @@ class Session:
 
     def info(self) -> None:
         """/info: what runs where, and how fast."""
-        manifest, choice = self._model.bundle.manifest, self._model.device
+        model, choice = self._model, self._model.device
         peak = peak_rss_bytes()
         picture = f"{self.picture.name}, {self.picture.size}, {self._encoded}" if self.picture else "none"
         self.screen.rows(
             [
-                ("model", f"{manifest.name}, preset {manifest.preset}"),
+                ("model", f"{model.name}, {model.parts.form}"),
                 ("device", f"{choice.placement}: {choice.reason}"),
                 ("memory", "unknown" if peak is None else f"{peak / 2**30:.2f} GiB at most until now"),
                 ("context", f"{self.context_used} of {self.context} tokens used"),

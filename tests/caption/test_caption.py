@@ -18,6 +18,7 @@ from PIL import Image
 
 from cli import main
 from omnilmm_lite import load
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.caption.captioner import Captioner
 from omnilmm_lite.caption.folder_run import FolderRun
 from omnilmm_lite.caption.loading import Loaded, load_picture
@@ -26,12 +27,14 @@ from omnilmm_lite.commands.caption import DEFAULT_PROMPT
 from omnilmm_lite.engine.vision import CACHED_PICTURES
 from omnilmm_lite.model import Model
 from omnilmm_lite.picture.listing import Filter, list_pictures
+from omnilmm_lite.picture.prepared_image import prepare
 from omnilmm_lite.sampling_params import SamplingParams
 from tests.commands.test_cli_process import process
 from tests.files.another_run import another_run
 from tests.systems import not_on_windows, odd_names
 
 COUNT = 12
+TINY = Bundle.find(None).manifest.config.vision
 
 
 def noise(seed: int) -> Image.Image:
@@ -227,9 +230,7 @@ def test_odd_names_come_back(tmp_path: Path, out: Path) -> None:
 
 def time_shared(model: Model) -> Model:
     """The model as it is where the tower has to make room for the decoder."""
-    model.bundle = dataclasses.replace(
-        model.bundle, manifest=dataclasses.replace(model.bundle.manifest, time_shared=True)
-    )
+    model.parts = dataclasses.replace(model.parts, takes_turns=True)
     model.vision._release_after = True
     return model
 
@@ -255,14 +256,14 @@ class Openings:
 
 
 def loaded(seeds: Iterator[int]) -> Iterator[Loaded]:
-    return (Loaded(f"{number}.png", "hash", noise(seed)) for number, seed in enumerate(seeds))
+    return (Loaded(f"{number}.png", "hash", prepare(noise(seed), TINY)) for number, seed in enumerate(seeds))
 
 
 @pytest.mark.parametrize(("shared", "towers"), [(True, 3), (False, 1)])
 def test_a_time_shared_tower_is_opened_once_a_window(
     monkeypatch: pytest.MonkeyPatch, shared: bool, towers: int
 ) -> None:
-    model = load(threads=1)
+    model: Model = load(threads=1)
     if shared:
         model = time_shared(model)
     openings = Openings(model, monkeypatch)
@@ -314,6 +315,7 @@ def test_a_run_that_is_left_ends_its_threads(folder: Path, out: Path) -> None:
         folder,
         list_pictures(folder, Filter()),
         Output(out, {"prompt": "Why?"}),
+        TINY,
         lambda: Captioner(model, "Why?", SamplingParams.greedy(max_new_tokens=2)),
     )
     outcomes = job.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 import threading
@@ -19,9 +20,11 @@ from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.picture import decoding_process, decoding_worker
 from omnilmm_lite.picture.decoding_process import DecodingProcess
+from omnilmm_lite.picture.file import MAX_FILE_BYTES, PictureFile
 from omnilmm_lite.picture.preprocess import preprocess
-from omnilmm_lite.picture.reading import load_image, pixel_hash
+from omnilmm_lite.picture.reading import MAX_DECODED_BYTES, load_image, pixel_hash
 from tests.paths import ROOT
+from tests.systems import PYTHON
 
 SMALL = VisionConfig(image_size=28)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there, programs are asked")
@@ -34,9 +37,9 @@ def process() -> Iterator[DecodingProcess]:
     process.close()
 
 
-def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -54,10 +57,10 @@ def test_it_gives_what_this_process_would(process: DecodingProcess, side: int) -
     assert len(files) > 5
     before = pid(process)
     for file in files:
-        digest, pixels = process.prepare(file, config)
+        prepared = process.prepare(PictureFile(file), config)
         image = load_image(file)
-        assert digest == pixel_hash(image)
-        np.testing.assert_array_equal(pixels, preprocess(image, config))
+        assert (prepared.size, prepared.pixel_hash) == (image.size, pixel_hash(image))
+        np.testing.assert_array_equal(prepared.pixels, preprocess(image, config))
     assert pid(process) == before
 
 
@@ -66,7 +69,7 @@ def test_what_is_refused_here_is_refused_there_in_the_same_words(process: Decodi
     with pytest.raises(InputError) as here:
         load_image(file)
     with pytest.raises(InputError) as there:
-        process.prepare(file, SMALL)
+        process.prepare(PictureFile(file), SMALL)
     assert str(there.value) == str(here.value)
 
 
@@ -75,23 +78,23 @@ def test_a_crash_costs_one_picture(process: DecodingProcess, monkeypatch: pytest
     good = encoded(Image.new("RGB", (5, 5), "red"))
     monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", "import os; os.abort()"])
     with pytest.raises(InputError, match="broke down"):
-        process.prepare(good, SMALL)
+        process.prepare(PictureFile(good), SMALL)
     monkeypatch.undo()
-    assert process.prepare(good, SMALL)[1].shape == (1, 3, 28, 28)
+    assert process.prepare(PictureFile(good), SMALL).pixels.shape == (1, 3, 28, 28)
 
 
 ENDLESS = """
 import os, sys
 from omnilmm_lite.picture import decoding_worker
 decoding_worker.CPU_SECONDS = 1
-def spin(file):
+def spin(file, config):
     while True: pass
-decoding_worker.load_image = spin
+decoding_worker.prepare = spin
 decoding_worker.main()
 """
 HUNGRY = """
 from omnilmm_lite.picture import decoding_worker
-decoding_worker.load_image = lambda file: bytearray(decoding_worker.MEMORY_BYTES)
+decoding_worker.prepare = lambda file, config: bytearray(decoding_worker.MEMORY_BYTES)
 decoding_worker.main()
 """
 
@@ -100,21 +103,21 @@ decoding_worker.main()
 def test_time_is_bounded(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", ENDLESS])
     with pytest.raises(InputError, match="takes more than"):
-        process.prepare(b"x", SMALL)
+        process.prepare(PictureFile(b"x"), SMALL)
 
 
 def test_wall_time_is_bounded_too(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", ENDLESS.replace("= 1", "= 1000")])
     monkeypatch.setattr(decoding_process, "WALL_SECONDS", 0.2)
     with pytest.raises(OmniLMMError, match="was ended"):
-        process.prepare(b"x", SMALL)
+        process.prepare(PictureFile(b"x"), SMALL)
 
 
 @posix
 def test_memory_is_bounded(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", HUNGRY])
-    with pytest.raises(OmniLMMError, match="memory is not enough"):
-        process.prepare(b"x", SMALL)
+    with pytest.raises(InputError, match="takes more than 2 GiB of memory"):
+        process.prepare(PictureFile(b"x"), SMALL)
 
 
 def test_it_can_be_ended_from_another_thread(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,21 +132,21 @@ def test_it_can_be_ended_from_another_thread(process: DecodingProcess, monkeypat
     thread.start()
     try:
         with pytest.raises(OmniLMMError, match="was ended"):
-            process.prepare(b"x", SMALL)
+            process.prepare(PictureFile(b"x"), SMALL)
     finally:
         ended.set()
         thread.join()
     monkeypatch.undo()
-    process.prepare(encoded(Image.new("RGB", (5, 5))), SMALL)
+    process.prepare(PictureFile(encoded(Image.new("RGB", (5, 5)))), SMALL)
 
 
 def test_one_that_was_ended_gets_no_further_picture(process: DecodingProcess) -> None:
     """Its client left just as its picture was done: the next one's must not fail for that."""
     good = encoded(Image.new("RGB", (5, 5)))
     for _ in range(3):
-        process.prepare(good, SMALL)
+        process.prepare(PictureFile(good), SMALL)
         process.kill()
-    process.prepare(good, SMALL)
+    process.prepare(PictureFile(good), SMALL)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc")
@@ -153,7 +156,7 @@ def test_nothing_is_left_of_those_that_died(process: DecodingProcess, monkeypatc
     failures = []
     for _ in range(3):
         with pytest.raises(InputError) as failure:
-            process.prepare(b"x" * 100_000, SMALL)
+            process.prepare(PictureFile(b"x" * 100_000), SMALL)
         failures.append(failure)  # whose traceback has the process, pipes and all
     assert _pipes() == before
 
@@ -166,7 +169,7 @@ def _pipes() -> int:
 def test_one_that_cannot_be_started_is_a_line(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding_process, "COMMAND", ["/no/such/program"])
     with pytest.raises(OmniLMMError, match=r"can't be started \("):
-        process.prepare(b"x", SMALL)
+        process.prepare(PictureFile(b"x"), SMALL)
 
 
 def test_modules_of_the_folder_it_is_started_in_are_not_run(
@@ -175,7 +178,7 @@ def test_modules_of_the_folder_it_is_started_in_are_not_run(
     (tmp_path / "numpy.py").write_text("raise SystemExit(7)\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    assert process.prepare(encoded(Image.new("RGB", (5, 5))), SMALL)[1].shape == (1, 3, 28, 28)
+    assert process.prepare(PictureFile(encoded(Image.new("RGB", (5, 5)))), SMALL).pixels.shape == (1, 3, 28, 28)
 
 
 @posix
@@ -185,15 +188,15 @@ def test_what_decoders_print_is_heard_by_nobody(
     noisy = """
 import os
 from omnilmm_lite.picture import decoding_worker
-real = decoding_worker.load_image
-def loud(file):
+real = decoding_worker.prepare
+def loud(file, config):
     os.write(1, b"libtiff says") or os.write(2, b"something")
-    return real(file)
-decoding_worker.load_image = loud
+    return real(file, config)
+decoding_worker.prepare = loud
 decoding_worker.main()
 """
     monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", noisy])
-    assert process.prepare(encoded(Image.new("RGB", (5, 5))), SMALL)[1].shape == (1, 3, 28, 28)
+    assert process.prepare(PictureFile(encoded(Image.new("RGB", (5, 5)))), SMALL).pixels.shape == (1, 3, 28, 28)
     assert capfd.readouterr() == ("", "")
 
 
@@ -228,4 +231,86 @@ def _lives(number: int) -> bool:
 
 
 def test_the_largest_picture_fits_the_bounds() -> None:
-    assert decoding_worker.MEMORY_BYTES > 1.7e9
+    """Its file, what decoding it may take, and the process as it is: 160 MiB of addresses."""
+    assert MAX_FILE_BYTES + MAX_DECODED_BYTES + 160 * 2**20 < decoding_worker.MEMORY_BYTES
+
+
+def test_one_that_is_closed_starts_no_other(process: DecodingProcess) -> None:
+    good = PictureFile(encoded(Image.new("RGB", (5, 5))))
+    process.prepare(good, SMALL)
+    process.close()
+    with pytest.raises(OmniLMMError, match="as this program ends"):
+        process.prepare(good, SMALL)
+
+
+def test_a_mistake_of_ours_is_a_line_with_a_file(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = """
+from omnilmm_lite.picture import decoding_worker
+decoding_worker.prepare = lambda file, config: 1 // 0
+decoding_worker.main()
+"""
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", wrong])
+    with pytest.raises(OmniLMMError, match=r"a mistake of this program \(ZeroDivisionError") as raised:
+        process.prepare(PictureFile(b"x"), SMALL)
+    Path(str(raised.value).partition(", with ")[2]).unlink()
+
+
+@posix
+def test_large_grey_of_32_bits_takes_little_memory(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """25 megapixels are 100 MB; with all of it in doubles it would be ten times that."""
+    frugal = """
+from omnilmm_lite.picture import decoding_worker
+decoding_worker.MEMORY_BYTES = 450 * 2**20
+decoding_worker.main()
+"""
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", frugal])
+    file = encoded(Image.new("F", (5000, 5000), 3.0), "TIFF", compression="tiff_adobe_deflate")
+    assert process.prepare(PictureFile(file), SMALL).size == (5000, 5000)
+
+
+def damaged_tiff() -> bytes:
+    """libtiff has something to say of it."""
+    data = bytearray(encoded(Image.fromarray(skimage.data.chelsea()), "TIFF", compression="tiff_lzw"))
+    middle = len(data) // 2
+    data[middle : middle + 64] = bytes(64)
+    return bytes(data)
+
+
+def test_what_libtiff_prints_is_heard_by_nobody(process: DecodingProcess, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="damaged"):
+        load_image(damaged_tiff())
+    assert capfd.readouterr().err
+    with pytest.raises(InputError, match="damaged"):
+        process.prepare(PictureFile(damaged_tiff()), SMALL)
+    assert capfd.readouterr() == ("", "")
+
+
+ASKED = """
+import sys
+import cli
+from omnilmm_lite.picture import decoding_process
+decoding_process.COMMAND = [sys.executable, "-c", {code!r}]
+print("begins", flush=True)
+sys.exit(cli.main({command!r}))
+"""
+
+
+@posix
+@pytest.mark.parametrize("command", ["run", "caption"])
+def test_ctrl_c_does_not_wait_for_a_decoder(command: str, tmp_path: Path) -> None:
+    """It would take a thousand seconds."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(encoded(Image.new("RGB", (5, 5))))
+    options = [str(folder / "a.png"), "-p", "Why?"] if command == "run" else [str(folder), "-o", str(tmp_path / "o")]
+    code = ASKED.format(code=ENDLESS.replace("= 1", "= 1000"), command=[command, *options])
+    with subprocess.Popen(
+        [*PYTHON, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(2.0)  # until it is at it; before that, it ends as well
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.picture import reading as image_module
+from omnilmm_lite.picture import file as file_module
 from omnilmm_lite.picture.reading import (
     FORMATS,
     MAX_ASPECT,
@@ -173,7 +173,7 @@ def test_large_files_are_refused_unread(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_large_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_module, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(file_module, "MAX_FILE_BYTES", 10)
     assert "limit" in refusal(bytes(11))
 
 

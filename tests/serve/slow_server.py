@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cli
-from omnilmm_lite.engine.decoder import Decoder
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.engine.vision import VisionEncoder
 
 PICTURE_S, PROMPT_S, TOKEN_S = 0.7, 0.5, 0.03
@@ -28,6 +28,6 @@ def slowed(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
 if __name__ == "__main__":
     # entered only for pictures that are not remembered
     VisionEncoder.kept_open = slowed(VisionEncoder.kept_open, PICTURE_S)  # type: ignore[method-assign]
-    Decoder.prefill = slowed(Decoder.prefill, PROMPT_S)  # type: ignore[method-assign]
-    Decoder.decode = slowed(Decoder.decode, TOKEN_S)  # type: ignore[method-assign]
+    GraphDecoder.prefill = slowed(GraphDecoder.prefill, PROMPT_S)  # type: ignore[method-assign]
+    GraphDecoder.decode = slowed(GraphDecoder.decode, TOKEN_S)  # type: ignore[method-assign]
     sys.exit(cli.main(["serve", *sys.argv[1:]]))

@@ -14,11 +14,11 @@ ENDS = b"never"
 ENDLESS = f"""
 from omnilmm_lite.picture import decoding_worker
 decoding_worker.CPU_SECONDS = 1000
-load_image = decoding_worker.load_image
-def spin(file):
-    while file.endswith({ENDS!r}): pass
-    return load_image(file)
-decoding_worker.load_image = spin
+prepare = decoding_worker.prepare
+def spin(file, config):
+    while file.data.endswith({ENDS!r}): pass
+    return prepare(file, config)
+decoding_worker.prepare = spin
 decoding_worker.main()
 """
 

@@ -199,7 +199,8 @@ def test_a_pipe_asks_one_question() -> None:
     done = subprocess.run(
         [*PROGRAM, "--greedy", "cat.png"], cwd=PICTURES, input="What is this?\n", capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "This is a cat.\n", "")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (0, "This is a cat.\n", 1)
+    assert done.stderr.startswith("answered by tiny")
 
 
 def test_answers_may_go_to_a_file(tmp_path: Path) -> None:

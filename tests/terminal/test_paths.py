@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.terminal import picture_path
-from omnilmm_lite.terminal.picture import open_picture
+from omnilmm_lite.terminal.picture import PictureOpener
 from omnilmm_lite.terminal.picture_path import named_file, pasted_picture
 from tests.systems import IS_WINDOWS, PLATFORM, linux_alone, not_on_windows, set_home
 
@@ -125,9 +129,17 @@ def test_home(cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- /image ----
 
 
-def test_a_picture_keeps_its_pixels_and_its_whole_path(cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def opener() -> Iterator[PictureOpener]:
+    with contextlib.closing(DecodingProcess()) as decoding:
+        yield PictureOpener(decoding, VisionConfig(image_size=28))
+
+
+def test_a_picture_keeps_its_pixels_and_its_whole_path(
+    cat: Path, monkeypatch: pytest.MonkeyPatch, opener: PictureOpener
+) -> None:
     monkeypatch.chdir(cat.parent)
-    found = open_picture('"my cat.jpg"')
+    found = opener.open('"my cat.jpg"')
     assert (found.image.size, found.name, found.path) == ((3, 2), "my cat.jpg", cat)
 
 
@@ -139,9 +151,9 @@ def test_a_picture_keeps_its_pixels_and_its_whole_path(cat: Path, monkeypatch: p
         ("/", "this is a folder"),
     ],
 )
-def test_what_is_no_picture_is_said(source: str, message: str) -> None:
+def test_what_is_no_picture_is_said(source: str, message: str, opener: PictureOpener) -> None:
     with pytest.raises(InputError, match=message):
-        open_picture(source)
+        opener.open(source)
 
 
 def fake_program(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,53 +164,55 @@ def fake_program(folder: Path, name: str, script: str, monkeypatch: pytest.Monke
 
 
 @linux_alone
-def test_the_clipboards_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clipboards_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opener: PictureOpener) -> None:
     path = save(tmp_path / "copied.png")
     fake_program(tmp_path, "wl-paste", "exit 1", monkeypatch)  # no Wayland here, but X11
     fake_program(tmp_path, "xclip", f"cat '{path}'", monkeypatch)
-    found = open_picture("clipboard")
+    found = opener.open("clipboard")
     assert (found.image.size, found.name, found.path) == ((3, 2), "clipboard", None)
 
 
 @linux_alone
-def test_a_clipboard_without_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clipboard_without_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opener: PictureOpener) -> None:
     fake_program(tmp_path, "wl-paste", "exit 1", monkeypatch)
     with pytest.raises(InputError, match="there is no picture in it"):
-        open_picture("clipboard")
+        opener.open("clipboard")
 
 
 @linux_alone
-def test_a_clipboard_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clipboard_that_can_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opener: PictureOpener
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"wl-paste \(Wayland\) or xclip"):
-        open_picture("clipboard")
+        opener.open("clipboard")
 
 
 @pytest.mark.skipif(PLATFORM == "linux", reason="there, programs are asked")
-def test_the_clipboard_of_other_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clipboard_of_other_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opener: PictureOpener) -> None:
     """Pixels, or the names of files that were copied; anything may be raised."""
     copied: list[object] = [Image.new("RGB", (3, 2)), [str(save(tmp_path / "copied.png")), "another"], [], None]
     monkeypatch.setattr("PIL.ImageGrab.grabclipboard", lambda: copied.pop(0))
-    assert [open_picture("clipboard").image.size for _ in range(2)] == [(3, 2)] * 2
+    assert [opener.open("clipboard").image.size for _ in range(2)] == [(3, 2)] * 2
     for _ in range(3):  # the third finds nothing to pop
         with pytest.raises(InputError, match="there is no picture in it"):
-            open_picture("clipboard")
+            opener.open("clipboard")
 
 
-def test_a_screen_that_can_not_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_screen_that_can_not_be_seen(monkeypatch: pytest.MonkeyPatch, opener: PictureOpener) -> None:
     def grab() -> Image.Image:
         raise OSError("no display")
 
     monkeypatch.setattr("PIL.ImageGrab.grab", grab)
     with pytest.raises(InputError, match="save a screenshot"):
-        open_picture("screen")
+        opener.open("screen")
 
 
-def test_short_memory_is_not_the_screens_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    def convert(image: Image.Image) -> Image.Image:
+def test_short_memory_is_not_the_screens_fault(monkeypatch: pytest.MonkeyPatch, opener: PictureOpener) -> None:
+    def convert(*arguments: object) -> Image.Image:
         raise MemoryError
 
     monkeypatch.setattr("PIL.ImageGrab.grab", lambda: Image.new("RGB", (4, 3)))
-    monkeypatch.setattr("omnilmm_lite.picture.reading._to_rgb", convert)
+    monkeypatch.setattr("omnilmm_lite.picture.upright.to_rgb", convert)
     with pytest.raises(OmniLMMError, match="the memory is not enough for a picture of 4x3 pixels"):
-        open_picture("screen")
+        opener.open("screen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import signal
@@ -19,11 +20,12 @@ from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.vision import VisionEncoder
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.model import Model, load
+from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.sampling_params import sampling_params
 from omnilmm_lite.terminal.chat_loop import ChatLoop
 from omnilmm_lite.terminal.commands import COMMANDS, KEYS
 from omnilmm_lite.terminal.line_reader import PlainLineReader
-from omnilmm_lite.terminal.picture import ChatPicture, open_file
+from omnilmm_lite.terminal.picture import ChatPicture, PictureOpener
 from omnilmm_lite.terminal.screen import Screen, shown
 from omnilmm_lite.terminal.session import Session
 from tests.paths import ROOT
@@ -73,8 +75,14 @@ def tiny() -> Model:
     return load(threads=1)
 
 
+@pytest.fixture(scope="module")
+def opener(tiny: Model) -> Iterator[PictureOpener]:
+    with contextlib.closing(DecodingProcess()) as decoding:
+        yield PictureOpener(decoding, tiny.config.vision)
+
+
 @pytest.fixture
-def play(tiny: Model, capsys: pytest.CaptureFixture[str]) -> Play:
+def play(tiny: Model, opener: PictureOpener, capsys: pytest.CaptureFixture[str]) -> Play:
     """Types lines at a chat whose answers are greedy."""
 
     def type_lines(
@@ -83,8 +91,8 @@ def play(tiny: Model, capsys: pytest.CaptureFixture[str]) -> Play:
         keyboard = Keyboard(list(lines))
         if session is None:
             params = sampling_params(tiny.sampling, {"greedy": True})
-            about = None if picture is None else open_file(picture)
-            session = Session(tiny, Screen(plain=True), about, system, params)
+            about = None if picture is None else opener.open_file(picture)
+            session = Session(tiny, Screen(plain=True), opener, about, system, params)
         ChatLoop(session, keyboard).run()
         return Played(session, keyboard, *capsys.readouterr())
 
@@ -319,10 +327,12 @@ def test_a_picture_that_changed_or_is_gone_is_said(play: Play, tmp_path: Path) -
     assert (gone.session.picture, len(gone.session.turns)) == (None, 1)
 
 
-def test_a_picture_from_no_file_is_found_while_it_is_here(play: Play, tiny: Model, tmp_path: Path) -> None:
+def test_a_picture_from_no_file_is_found_while_it_is_here(
+    play: Play, tiny: Model, opener: PictureOpener, tmp_path: Path
+) -> None:
     chat = tmp_path / "chat.json"
     session = play().session
-    session.look_at(ChatPicture(open_file(CAT).image, "clipboard", None))
+    session.look_at(ChatPicture(opener.open_file(CAT).image, "clipboard", None))
     play(WHAT, f"/save {chat}", "/clear", session=session)
     assert "no file" not in play(f"/load {chat}", session=session).err
     assert len(session.turns) == 1
