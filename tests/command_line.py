@@ -17,6 +17,7 @@ import cli
 from omnilmm_lite import model as model_module
 from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.model import load
+from tests.bundle.manifests import edit_manifest
 
 load_once = functools.cache(load)
 
@@ -73,5 +74,4 @@ def linked(bundle: Path, folder: Path) -> Path:
 
 
 def edit(folder: Path, **changes: object) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    (folder / MANIFEST).write_text(json.dumps(manifest | changes), encoding="utf-8")
+    edit_manifest(folder, lambda data: data.update(changes))

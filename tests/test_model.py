@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +14,15 @@ from PIL import Image
 
 import omnilmm_lite
 from omnilmm_lite import model as model_module
-from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine import graph_opener as opening
-from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import DeviceChoice, DeviceError, open_session
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.model import DEFAULT_CONTEXT, Model, load
 from omnilmm_lite.picture.preprocess import preprocess
+from tests.bundle.manifests import edit_manifest
 
 if TYPE_CHECKING:
     from export.checkpoint.checkpoint import Checkpoint
@@ -184,10 +182,7 @@ def cuda_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     folder.mkdir()
     for path in tiny_bundle.iterdir():
         (folder / path.name).hardlink_to(path)
-    (folder / MANIFEST).unlink()
-    shutil.copyfile(tiny_bundle / MANIFEST, folder / MANIFEST)
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    (folder / MANIFEST).write_text(json.dumps(manifest | {"target": "cuda"}), encoding="utf-8")
+    edit_manifest(folder, lambda data: data.update(target="cuda"))
     return folder
 
 
@@ -234,7 +229,7 @@ def test_steps_are_recorded_on_a_card_and_refused_without_one(
     monkeypatch.setattr(model_module, "choose_device", lambda wanted, target, room: ON_CARD)
     monkeypatch.setattr(opening, "open_session", remember)
     # the cache can't be put onto a card that isn't there
-    monkeypatch.setattr(Decoder, "open", lambda decoder: decoder._open_decode())
+    monkeypatch.setattr(GraphDecoder, "open", lambda decoder: decoder._open_decode())
     load(cuda_bundle, device="cuda", cuda_graph=True)
     assert opened == {"decoder.onnx": True}
 

@@ -15,7 +15,7 @@ from omnilmm_lite.bundle import folder as bundle_module
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import MANIFEST, SCHEMA_VERSION, Manifest
 from omnilmm_lite.errors import InputError
-from tests.manifests import Edit, edit_manifest, read_manifest, rewrite, write_manifest
+from tests.bundle.manifests import Edit, edit_manifest, entry_of, read_manifest, rewrite, write_manifest
 from tests.systems import make_pipe
 
 if TYPE_CHECKING:
@@ -307,3 +307,15 @@ def test_a_graph_has_nothing_that_is_not_read(copy: Path) -> None:
     path = copy / "vision.onnx"
     rewrite(copy, "vision.onnx", path.read_bytes() + location(b"vision.onnx.data"))
     assert "vision.onnx: this is no ONNX graph that can be read" in refusal(copy)
+
+
+def test_a_graph_in_another_folder_is_refused_with_the_weights_beside_it(copy: Path) -> None:
+    (copy / "sub").mkdir()
+    for name in ("vision.onnx", "vision.onnx.data"):
+        shutil.copyfile(copy / name, copy / "sub" / name)
+
+    def change(data: dict[str, Any]) -> None:
+        entry_of(data, "vision.onnx")["path"] = data["graphs"]["vision"] = "sub/vision.onnx"
+
+    edit_manifest(copy, change)
+    assert "sub/vision.onnx: a graph must lie in the bundle's own folder" in refusal(copy)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import load
+from tests.bundle.manifests import edit_manifest, rewrite
 from tests.command_line import linked
-from tests.manifests import edit_manifest, rewrite
 
 
 @pytest.fixture
@@ -95,6 +96,37 @@ def test_no_number_is_too_long_for_the_machine(copy: Path, place: tuple[Any, ...
 def test_a_graph_in_anothers_role_is_named(copy: Path, role: str, file: str) -> None:
     edit_manifest(copy, lambda data: data["graphs"].update({role: file}))
     assert f"graphs.{role}: {file}: it is another graph" in refusal(copy)
+
+
+def claim(folder: Path, file: str, surface: str, axis: int, size: int) -> None:
+    """Has a graph's input or output say another size than it has."""
+    model = onnx.load(folder / file, load_external_data=False)
+    (found,) = (each for each in (*model.graph.input, *model.graph.output) if each.name == surface)
+    found.type.tensor_type.shape.dim[axis].dim_value = size
+    rewrite(folder, file, model.SerializeToString())
+
+
+def test_a_size_of_pictures_that_graph_and_manifest_agree_on_needs_its_table(copy: Path) -> None:
+    patches = (20000 // 14) ** 2
+    for axis in (2, 3):
+        claim(copy, "vision.onnx", "pixel_values", axis, 20000)
+    claim(copy, "vision.onnx", "patches", 1, patches)
+    claim(copy, "resampler.onnx", "patches", 1, patches)
+    edit_manifest(copy, lambda data: data["config"]["vision"].update(image_size=20000))
+    assert f"no table of it is {patches} x 112 large, by config.vision.image_size" in refusal(copy)
+
+
+def test_a_size_of_patches_needs_its_weights(copy: Path) -> None:
+    for axis in (2, 3):
+        claim(copy, "vision.onnx", "pixel_values", axis, 8 << 20)
+    edit_manifest(copy, lambda data: data["config"]["vision"].update(image_size=8 << 20, patch_size=1 << 20))
+    assert "no table of it is 3 x 1048576 x 1048576 large, by config.vision.patch_size" in refusal(copy)
+
+
+def test_a_number_of_queries_needs_its_table(copy: Path) -> None:
+    claim(copy, "resampler.onnx", "features", 1, 1 << 24)
+    edit_manifest(copy, lambda data: data["config"]["resampler"].update(num_queries=1 << 24))
+    assert "no table of it is 16777216 x 128 large, by config.resampler.num_queries" in refusal(copy)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import load
-from tests.manifests import edit_manifest, entry_of, read_manifest, write_manifest
+from tests.bundle.manifests import edit_manifest, entry_of, read_manifest, write_manifest
 from tests.systems import make_pipe
 
 

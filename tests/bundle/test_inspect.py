@@ -20,8 +20,8 @@ from omnilmm_lite.bundle.manifest import MANIFEST, Manifest
 from omnilmm_lite.commands.bundle_report import print_conversion, print_manifest
 from omnilmm_lite.console import ConsoleProgress
 from omnilmm_lite.errors import InputError
+from tests.bundle.manifests import read_manifest
 from tests.command_line import Run, edit, linked, refused, runner
-from tests.manifests import read_manifest
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.formats import LinearFormat
 from quantize.gptq.gptq import round_to_nearest
+from tests.bundle.manifests import rewrite
 from tests.command_line import linked
-from tests.manifests import rewrite
 
 
 @dataclass(frozen=True)

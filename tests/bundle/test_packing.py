@@ -14,8 +14,8 @@ from omnilmm_lite.bundle.packing import Packing, head_row_multiple, padded
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError
+from tests.bundle.manifests import read_manifest, write_manifest
 from tests.command_line import Run, linked, runner
-from tests.manifests import read_manifest, write_manifest
 
 
 @pytest.fixture

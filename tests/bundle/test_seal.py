@@ -11,8 +11,8 @@ import pytest
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import MANIFEST, SEAL, Manifest, sealed
 from omnilmm_lite.errors import InputError
+from tests.bundle.manifests import read_manifest, write_manifest
 from tests.command_line import Run, linked, refused, runner
-from tests.manifests import read_manifest, write_manifest
 
 FLIPS = 400
 

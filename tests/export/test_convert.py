@@ -21,12 +21,13 @@ from export.graphs import vision
 from export.graphs.decoder import CheckpointWeights
 from export.parity.bundle_parity import ParityError, compare, compare_distributions
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.bundle.presets import PRESETS, Preset, find_preset
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.model import load
 from tests import golden_reference
+from tests.bundle.manifests import read_manifest, write_manifest
 from tests.golden_reference import CONVERSATIONS, SEED, VOCAB_IDS, golden, seeded_picture
 from tests.small_checkpoint import SMALL, TINY, Form, write_checkpoint
 
@@ -95,8 +96,10 @@ def test_quantized_presets_convert_and_answer(tmp_path: Path, capsys: pytest.Cap
         model = load(tmp_path / preset)
         model.encode_image(golden_picture())
         # where prompts have a graph of their own, the one that decodes is loaded beside the tower and stays
-        assert (model.text.decoder._decode_graph is not None) == (preset in ("cpu", "24gb", "12gb"))
-        assert (model.text.decoder._prefill_graph is not None) == (preset in ("24gb", "12gb"))
+        decoder = model.text.decoder
+        assert isinstance(decoder, GraphDecoder)
+        assert (decoder._decode_graph is not None) == (preset in ("cpu", "24gb", "12gb"))
+        assert (decoder._prefill_graph is not None) == (preset in ("24gb", "12gb"))
         assert model.chat(golden_picture()).ask("Hello?", greedy=True, max_new_tokens=3)
         found = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.safetensors")}
         assert made in ({}, found)
@@ -106,18 +109,18 @@ def test_quantized_presets_convert_and_answer(tmp_path: Path, capsys: pytest.Cap
 
 def check_schema_1(folder: Path, preset: str) -> None:
     """Before schema 2, int8 products were wrong on some processors: such a bundle is refused, others are read."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    assert manifest["schema_version"] == 2
+    manifest = read_manifest(folder)
+    assert manifest["schema_version"] == 3
 
     def refused(name: str) -> str:
-        (folder / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 1, "preset": name}), encoding="utf-8")
+        write_manifest(folder, manifest | {"schema_version": 1, "preset": name})
         with pytest.raises(InputError) as caught:
             Bundle.open(folder)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
     if preset not in MAPPED:
-        (folder / MANIFEST).write_text(json.dumps(manifest | {"schema_version": 1}), encoding="utf-8")
+        write_manifest(folder, manifest | {"schema_version": 1})
         Bundle.open(folder)
         return
     # what the manifest says counts; a preset that there isn't, or without int8, can't be it: the graphs tell

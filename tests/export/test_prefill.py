@@ -21,8 +21,9 @@ from export.reference.layerwise import layerwise_model
 from export.weights.rotation import rotate
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.engine.decoder import SHORTEST_PREFILL, Decoder
+from omnilmm_lite.engine.decoder import SHORTEST_PREFILL
 from omnilmm_lite.engine.device import open_session
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.formats import FP32
 from quantize.head import RoundedHead
 from tests.engine.test_decoder import WatchedSession
@@ -71,8 +72,8 @@ def watched(graphs: Path) -> Any:
     )
 
 
-def two_graphs(checkpoint: Checkpoint, prefill: Any, decode: Any) -> Decoder:
-    return Decoder(checkpoint.config.decoder, lambda: decode, Device.CPU, 64, open_prefill=lambda: prefill)
+def two_graphs(checkpoint: Checkpoint, prefill: Any, decode: Any) -> GraphDecoder:
+    return GraphDecoder(checkpoint.config.decoder, lambda: decode, Device.CPU, 64, open_prefill=lambda: prefill)
 
 
 def test_the_graph_computes_what_torch_computes_with_the_same_integers(
@@ -160,7 +161,7 @@ def test_graphs_let_go_come_back_to_the_same_cache(
         return open_graph
 
     decode, prefill = opening("decoder.onnx"), opening("prefill.onnx")
-    decoder = Decoder(tiny_checkpoint.config.decoder, decode, Device.CPU, 64, open_prefill=prefill)
+    decoder = GraphDecoder(tiny_checkpoint.config.decoder, decode, Device.CPU, 64, open_prefill=prefill)
     decoder.prefill(list(range(20)), embeddings[:20])
     at_once = decoder.decode(20, embeddings[20:21])
     decoder.clear()

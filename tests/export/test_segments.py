@@ -28,8 +28,8 @@ from export.weights.int8 import Int8Linear
 from export.weights.tower_weights import CheckpointTower, TowerLinear
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, LinearFormat, Precision
 from quantize.gptq.gptq import round_to_nearest
@@ -89,7 +89,7 @@ def run_whole(path: Path, feeds: dict[str, NDArray[np.float32]]) -> dict[str, ND
 def run_decoder_whole(path: Path, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """As the runtime does: past and present are the same buffers."""
     session = open_session(path, Device.CPU)
-    decoder = Decoder(DEEPER.decoder, lambda: session, Device.CPU, context=len(embeddings))
+    decoder = GraphDecoder(DEEPER.decoder, lambda: session, Device.CPU, context=len(embeddings))
     keys = range(len(embeddings))
     first = decoder.prefill_logits(keys[:-1], embeddings[:-1])
     return np.concatenate([first, decoder.decode(keys[-1], embeddings[-1:])[None]])

@@ -176,16 +176,17 @@ def test_data_files_of_any_tensors(tmp_path_factory: pytest.TempPathFactory, siz
 
 def test_a_scalar_and_packed_dimensions(tmp_path: Path) -> None:
     """protobuf lets a writer pack the dimensions into one field; onnx's own doesn't."""
-    scalar = helper.make_tensor("scalar", TensorProto.FLOAT, [], [1.0])
+    scalar = helper.make_tensor("scalar", TensorProto.FLOAT, [], bytes(4), raw=True)
     model = helper.make_model(helper.make_graph([], "g", [], [], initializer=[scalar]))
     path = tmp_path / "scalar.onnx"
     path.write_bytes(model.SerializeToString())
     assert read_graph(path) == (TensorSize("scalar", 4, 4),)
 
-    initializer = b"\x0a\x03\x80\x02\x03" + b"\x10\x01" + b"\x42\x01w"  # dims [256, 3] packed, float, "w"
+    # dims [8, 3] packed, uint8, "w", 24 bytes
+    initializer = b"\x0a\x02\x08\x03" + b"\x10\x02" + b"\x42\x01w" + b"\x4a\x18" + bytes(24)
     graph = b"\x2a" + bytes([len(initializer)]) + initializer
     path.write_bytes(b"\x3a" + bytes([len(graph)]) + graph)
-    assert read_graph(path) == (TensorSize("w", 4 * 768, 4 * 768),)
+    assert read_graph(path) == (TensorSize("w", 24, 24),)
 
 
 @given(data=st.binary(max_size=60))

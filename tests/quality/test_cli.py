@@ -15,6 +15,7 @@ import cli
 from omnilmm_lite import model as model_module
 from omnilmm_lite.model import Model
 from omnilmm_lite.quality.page_file import check_page, write_page
+from tests.bundle.manifests import edit_manifest
 from tests.paths import ROOT
 from tests.quality.test_quality import PICTURES
 from tests.systems import not_on_windows
@@ -113,8 +114,7 @@ def test_what_can_be_known_beforehand_is_said_before_a_model_is_loaded(
 def test_a_fallback_is_said(capsys: pytest.CaptureFixture[str], data: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cuda"
     shutil.copytree(tiny_bundle, folder)
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"target": "cuda"}), encoding="utf-8")
+    edit_manifest(folder, lambda data: data.update(target="cuda"))
     command = (folder, "--against", folder, "--data", data)
     assert run(*command) == 0
     lines = capsys.readouterr().err.splitlines()

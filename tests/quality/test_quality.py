@@ -26,8 +26,9 @@ from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine import device as device_module
 from omnilmm_lite.engine import graph_opener as opening
 from omnilmm_lite.engine.device import choose_device
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.model import LoadOptions, Model, load
+from omnilmm_lite.model import BundleModel, LoadOptions, Model, load
 from omnilmm_lite.picture.preprocess import preprocess
 from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.quality.compare import compare
@@ -52,7 +53,7 @@ CONVERSATIONS = [
 
 
 @functools.cache
-def tiny() -> Model:
+def tiny() -> BundleModel:
     """The built-in bundle, 4-bit."""
     return load(threads=1)
 
@@ -162,7 +163,7 @@ def test_the_tower_has_the_memory_for_itself_and_is_gone_before_tokens_are_run(
     """On a bundle whose tower and decoder share their memory, and whose tower is mapped; once for all pictures."""
     bundle = Bundle.open(tiny_bundle)
     manifest = dataclasses.replace(bundle.manifest, time_shared=True, mapped=(bundle.manifest.graphs.vision,))
-    model = Model(
+    model = BundleModel(
         Bundle(tiny_bundle, manifest), choose_device("cpu", manifest.target), LoadOptions(512, 1, False, False)
     )
     model.text.decoder.open()
@@ -170,7 +171,9 @@ def test_the_tower_has_the_memory_for_itself_and_is_gone_before_tokens_are_run(
     towers: list[weakref.ref[object]] = []
 
     def open_session(path: Path, device: Device, threads: int | None, **options: bool) -> object:
-        held = model.text.decoder._decode_graph is not None
+        decoder = model.text.decoder
+        assert isinstance(decoder, GraphDecoder)
+        held = decoder._decode_graph is not None
         opened.append((path.name, threads, options["mapped"], held))
         session: object = device_module.open_session(path, device, threads, **options)
         if path.name != manifest.graphs.decode:

@@ -20,7 +20,7 @@ from omnilmm_lite.bundle.integrity import large_files, record
 from omnilmm_lite.bundle.integrity.hashes import Piece, hash_file, is_whole
 from omnilmm_lite.bundle.integrity.record import records_folder
 from omnilmm_lite.errors import InputError
-from tests.manifests import edit_manifest, entry_of
+from tests.bundle.manifests import edit_manifest, entry_of
 
 PIECE = 1 << 18
 LARGE = 1 << 19

@@ -14,9 +14,9 @@ from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.commands.bundle_report import print_manifest
 from omnilmm_lite.plan.memory import make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
+from tests.bundle.manifests import resealed
 from tests.fuzz.form import Form
 from tests.fuzz.scratch import scratch
-from tests.manifests import resealed
 
 FORM = Form.JSON
 TINY = BUILTIN / "tiny"
