@@ -6,6 +6,7 @@ Everything is written into a folder beside OUT that is renamed at the very end: 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from export.parity.bundle_parity import ParityReport, check_parity, num_steps
 from export.torch_device import TorchDevice
 from export.weights.tower_weights import CheckpointTower, TowerWeights
 from omnilmm_lite import __version__
-from omnilmm_lite.bundle.folder import sha256
+from omnilmm_lite.bundle.integrity.hashes import hash_file, sha256
 from omnilmm_lite.bundle.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.bundle.target import Device
@@ -55,9 +56,11 @@ def write_bundle(
     quantization: dict[str, Any] | None = None,
     tower: TowerWeights | None = None,
     device: TorchDevice = TorchDevice(),  # noqa: B008  # immutable
+    options: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Builds, checks and publishes the bundle at `out`. `quantization`: settings and report, for the manifest. `tower`:
     its weights where they aren't the checkpoint's own. `device`: where the reference runs that graphs are held against.
+    `options`: what was chosen, for the manifest, by which a later run knows whether this is what it would make.
 
     InputError where `out` is taken, OmniLMMError where a card has no kernel for a node, or not the packing's,
     ParityError where a graph is wrong; each leaves nothing at `out`.
@@ -74,7 +77,17 @@ def write_bundle(
         progress.stage("parity with the reference", num_steps(checkpoint, preset))
         with device.full_memory_said("parity with the reference"):
             parity = check_parity(checkpoint, tower, weights, folder, preset, progress.step, device)
-        return _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, progress)
+        source = {"folder": checkpoint.folder.resolve().name} | ({} if options is None else {"options": dict(options)})
+        return _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, source, progress)
+
+
+def hashed_files(paths: Iterable[Path], on_file: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Name, size and SHA-256 of each file, as a manifest's `source` has them; `on_file` gets each name that is done."""
+    entries = []
+    for path in paths:
+        entries.append({"path": path.name, "size": path.stat().st_size, "sha256": sha256(path)})
+        on_file(path.name)
+    return entries
 
 
 def _write_tokenizer(checkpoint: Checkpoint, folder: Path, progress: Progress) -> None:
@@ -139,17 +152,16 @@ def _write_manifest(
     parity: ParityReport,
     quantization: dict[str, Any] | None,
     name: str,
+    source: Mapping[str, Any],
     progress: Progress,
 ) -> Manifest:
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     progress.stage("hashes", len(checkpoint.files) + len(paths))
-    source = []
-    for path in checkpoint.files:
-        source.append({"path": path.name, "size": path.stat().st_size, "sha256": sha256(path)})
-        progress.step(path.name)
+    sources = hashed_files(checkpoint.files, progress.step)
     files = []
     for path in paths:
-        files.append(FileEntry(path.name, path.stat().st_size, sha256(path)))
+        hashes = hash_file(path)
+        files.append(FileEntry(path.name, path.stat().st_size, hashes.sha256, hashes.pieces))
         progress.step(path.name)
     manifest = Manifest(
         name=name,
@@ -161,7 +173,7 @@ def _write_manifest(
         time_shared=preset.time_shared,
         mapped=preset.mapped,
         packing=preset.packing,
-        source={"folder": checkpoint.folder.resolve().name, "files": source},
+        source={**source, "files": sources},
         quantization=quantization,
         parity=parity.to_dict(),
         graphs=Graphs(prefill=PREFILL) if preset.int8_prefill else Graphs(),

@@ -3,65 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.convert import check_target, write_bundle
 from export.graphs.decoder import CheckpointWeights, DecoderWeights
-from export.torch_device import TorchDevice
 from export.weights.decoder_weights import FoldedDecoder
 from export.weights.folded_tower import FoldedTower
 from export.weights.headroom import Headroom
 from omnilmm_lite.bundle.manifest import Manifest
-from omnilmm_lite.bundle.presets import Preset
-from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.console import ConsoleProgress
 from omnilmm_lite.files.durable_file import remove_unfinished
 from omnilmm_lite.files.owner_lock import sole_owner
 from omnilmm_lite.formats import Float
 from omnilmm_lite.proof import check_operators
-from quantize.calibration.token_sequences import CalibrationLimits
 from quantize.decoder.card_memory import check_card
 from quantize.decoder.gptq_checkpoint import quantize_checkpoint
-from quantize.decoder.options import DecoderOptions
-from quantize.disk import ConversionNeed, used_bytes
+from quantize.disk import ConversionNeed
+from quantize.finished_bundle import chosen_options, finished_bundle, may_be_finished
 from quantize.folder.origin import take_folder
 from quantize.head import RoundedHead
 from quantize.memory import check_memory
 from quantize.packing import check_decoder
 from quantize.ranges import RangeData, measure_ranges
+from quantize.request import ConversionRequest
 from quantize.tower.quantizer import check_tower, quantized_tower
-
-
-@dataclass(frozen=True)
-class ConversionRequest:
-    """What is to be converted, and how."""
-
-    checkpoint: Path
-    out: Path  # the bundle; absolute
-    work_dir: Path  # where finished decoder layers and tower blocks are kept
-    preset: Preset
-    options: DecoderOptions | None  # how to quantize the decoder; None where it stays as it is or comes from `gptq`
-    gptq: Path | None  # a GPTQ folder that the decoder is taken from instead
-    calibration: Path | None  # data whose pictures the tower is calibrated on; None: the built-in ones
-    device: TorchDevice = TorchDevice()  # noqa: RUF009  # immutable
-
-    def decoder_bytes(self, config: DecoderConfig) -> int | None:
-        """About what the decoder's GPTQ checkpoint takes; None where it isn't quantized."""
-        if self.options is not None:
-            return self.options.checkpoint_bytes(config)
-        return None if self.gptq is None else used_bytes(self.gptq)
 
 
 def convert_checkpoint(request: ConversionRequest, progress: ConsoleProgress) -> Manifest:
     """Makes the bundle at `request.out`, and returns its manifest; `progress` is shown once everything is checked.
 
-    InputError and OmniLMMError for all that would stop it later, before any work, another run that writes to the same
-    places included; ParityError where a graph is wrong.
+    Where an earlier run with the same request has made it already, only says so. InputError and OmniLMMError for all
+    that would stop it later, before any work, another run that writes to the same places included; ParityError where a
+    graph is wrong.
     """
-    check_target(request.out)
+    if not may_be_finished(request.out):
+        check_target(request.out)
     request.work_dir.parent.mkdir(parents=True, exist_ok=True)  # where its lock lies
     unlocked: list[str] = []
     with sole_owner(request.out, unlocked.append), sole_owner(request.work_dir, unlocked.append):
@@ -69,10 +46,13 @@ def convert_checkpoint(request: ConversionRequest, progress: ConsoleProgress) ->
 
 
 def _convert(request: ConversionRequest, progress: ConsoleProgress, notes: Sequence[str]) -> Manifest:
-    # What can be known at once, in seconds: hours of work must not end at it.
-    check_target(request.out)  # again: another run may just have ended
     remove_unfinished(request.work_dir)
     checkpoint = Checkpoint.open(request.checkpoint)
+    if (finished := finished_bundle(request, checkpoint, progress)) is not None:
+        progress.note(f"{request.out}: finished already, from this checkpoint with these options; every hash is right")
+        return finished
+    # What can be known at once, in seconds: hours of work must not end at it.
+    check_target(request.out)  # again: another run may just have ended
     check_decoder(checkpoint.config.decoder, request.preset.packing)
     decoder = request.decoder_bytes(checkpoint.config.decoder)
     need = ConversionNeed.of(checkpoint.config, request.preset, decoder, is_there=request.gptq is not None)
@@ -87,6 +67,7 @@ def _convert(request: ConversionRequest, progress: ConsoleProgress, notes: Seque
         for line in notes:
             progress.note(line)
         progress.note(need.describe(request.out, request.work_dir))
+        options = chosen_options(request, checkpoint)
         headroom = _headroom(request, checkpoint, progress)  # first: it may refuse, and the decoder takes hours
         weights, report = _decoder_weights(request, checkpoint, progress)
         if request.preset.quantized and request.preset.lm_head_bits == 8:
@@ -99,7 +80,9 @@ def _convert(request: ConversionRequest, progress: ConsoleProgress, notes: Seque
         if headroom is not None:
             weights, tower = FoldedDecoder(weights, headroom.decoder), FoldedTower(tower, headroom.tower)
             report = {**(report or {}), "fp16": headroom.to_dict()}
-        return write_bundle(checkpoint, weights, request.preset, request.out, progress, report, tower, request.device)
+        return write_bundle(
+            checkpoint, weights, request.preset, request.out, progress, report, tower, request.device, options
+        )
 
 
 def _headroom(request: ConversionRequest, checkpoint: Checkpoint, progress: ConsoleProgress) -> Headroom | None:
@@ -110,8 +93,7 @@ def _headroom(request: ConversionRequest, checkpoint: Checkpoint, progress: Cons
     preset = request.preset
     if Float.FP16 not in (preset.vision.compute, preset.resampler.compute, preset.decoder.compute):
         return None
-    limits = CalibrationLimits() if request.options is None else request.options.limits
-    data = RangeData.read(checkpoint, request.calibration, limits)
+    data = RangeData.read(checkpoint, request.calibration, request.limits)
     headroom = Headroom.choose(measure_ranges(checkpoint, data, request.work_dir, progress, request.device))
     headroom.check_embeddings(checkpoint.tensor("model.embed_tokens.weight"))
     tower, _ = quantized_tower(checkpoint, preset, request.calibration, request.work_dir, progress, request.device)

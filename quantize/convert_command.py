@@ -23,7 +23,7 @@ from quantize.options import (
 
 if TYPE_CHECKING:
     from omnilmm_lite.bundle.presets import Preset
-    from quantize.conversion import ConversionRequest
+    from quantize.request import ConversionRequest
 
 
 def add_convert(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def parse_request(args: argparse.Namespace) -> ConversionRequest:
     from export.torch_device import TorchDevice
     from omnilmm_lite.bundle.packing import Packing
     from omnilmm_lite.bundle.presets import find_preset
-    from quantize.conversion import ConversionRequest
+    from quantize.request import ConversionRequest
 
     preset = find_preset(args.preset)
     if not preset.quantized:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,9 @@ from export.reference.pictures import stack_pixels
 from export.torch_device import TorchDevice
 from export.weights.tower_weights import PREFIX, CheckpointTower, TowerModules, TowerWeights
 from omnilmm_lite.bundle.presets import Preset
+from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.checked_file import is_usable, remove_checked
-from omnilmm_lite.files.durable_file import write_json
-from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from omnilmm_lite.plan.disk import tower_work
@@ -47,7 +46,7 @@ from quantize.tower.pictures import calibration_pictures
 from quantize.tower.residual_divisors import residual_divisors
 from quantize.tower.rounded import RoundedTower
 from quantize.tower.statistics import BlockStatistics
-from quantize.work_folder import WorkFolder
+from quantize.work_folder import WorkFolder, read_kept, write_kept
 
 WORK_FORMAT = 3  # raise it when the same arguments come to give other files
 OUTDATED_FORMATS = (1, 2)  # their codes overflow on processors without VNNI: made again, which takes minutes
@@ -128,6 +127,15 @@ def _arguments(checkpoint: Checkpoint, images: Sequence[Image]) -> dict[str, Any
     }
 
 
+@dataclass(frozen=True)
+class BlockReport:
+    """How near an int8 block is to the exact one, over one picture, and how wide the rotation before its last layer."""
+
+    mean_cosine: float
+    worst_cosine: float
+    fc2_rotation: int
+
+
 class _TowerRun:
     """One run of it, which begins where an earlier run in the same folder ended."""
 
@@ -148,6 +156,7 @@ class _TowerRun:
         """Leaves every block's statistics in the folder; returns the residual stream's divisors, float32 (hidden,)."""
         file, states_file = (self.folder / f"{name}.safetensors" for name in ("divisors", "states"))
         if self._is_usable(file) and all(map(self._has_statistics, range(self.count))):
+            remove_checked(states_file)  # where an earlier run was killed before it did
             for index in range(self.count):
                 self.progress.step(f"block {index + 1}/{self.count}")
             return load_file(file)["divisors"]
@@ -176,15 +185,14 @@ class _TowerRun:
 
     def round(self, index: int, divisors: Tensor) -> dict[str, Any]:
         """Leaves the int8 block in the folder, in place of its statistics; returns the report on it."""
-        file, report_file = self._block(index), self._block(index).with_suffix(".json")
-        if not self._is_usable(file):
+        if (report := self._finished(index)) is None:
             chosen, damage = self._quantize(index, divisors)
-            write_json(report_file, asdict(damage) | {"fc2_rotation": chosen.linears["mlp.fc2"].rotation})
-            write_checked_tensors(file, chosen.to_tensors())
+            report = BlockReport(**asdict(damage), fc2_rotation=chosen.linears["mlp.fc2"].rotation)
+            write_kept(self._report(index), asdict(report))
+            write_checked_tensors(self._block(index), chosen.to_tensors())
         remove_checked(self._statistics(index))
-        report = read_json(report_file)
-        self.progress.step(f"block {index + 1}/{self.count}: worst token's cosine {report['worst_cosine']:.4f}")
-        return report
+        self.progress.step(f"block {index + 1}/{self.count}: worst token's cosine {report.worst_cosine:.4f}")
+        return asdict(report)
 
     def _quantize(self, index: int, divisors: Tensor) -> tuple[Int8Block, Cosines]:
         """The block in int8 and how near it is to the exact one. The statistics' map is closed when this returns, since
@@ -201,7 +209,16 @@ class _TowerRun:
 
     def _has_statistics(self, index: int) -> bool:
         """Or the block, which is rounded already and needs them no more."""
-        return self._is_usable(self._statistics(index)) or self._is_usable(self._block(index))
+        return self._is_usable(self._statistics(index)) or self._finished(index) is not None
+
+    def _finished(self, index: int) -> BlockReport | None:
+        """The report on a block that is rounded already; None where it isn't. Without its report, it is made again."""
+        if not self._is_usable(self._block(index)):
+            return None
+        report = read_kept(self._report(index), lambda data: build(BlockReport, data), self.on_repair)
+        if report is None:
+            remove_checked(self._block(index))
+        return report
 
     def _is_usable(self, file: Path) -> bool:
         """Whether the file can be gone on with. A damaged one is said, once, since it is removed."""
@@ -223,3 +240,6 @@ class _TowerRun:
 
     def _block(self, index: int) -> Path:
         return self.folder / f"block-{index:03}.safetensors"
+
+    def _report(self, index: int) -> Path:
+        return self._block(index).with_suffix(".json")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from export.checkpoint import safetensors_file
 from export.checkpoint.safetensors_file import write_checked_tensors
 from omnilmm_lite.files.checked_file import checksum_path, is_sound, is_usable, remove_checked, write_checksum
+from tests.files.killed import NEVER, Killed, killed_after
 
 CONTENT = b"what a layer puts out"
 
@@ -83,21 +83,52 @@ def test_a_removal_that_is_cut_short_leaves_no_unchecked_file(path: Path, monkey
     assert not path.exists()
 
 
-def test_a_write_that_is_cut_short_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the checksum and the name: the old file isn't taken for the new one, nor the other way round."""
-    path = tmp_path / "states.safetensors"
-    write_checked_tensors(path, {"states": np.zeros(3, dtype=np.float32)})
+def test_a_write_that_is_cut_short_leaves_what_was_there(tmp_path: Path) -> None:
+    """Between any two steps: the file is the old one or the new one, sound, and never called damaged."""
+    write_states(tmp_path / "whole", 0)
+    with killed_after(NEVER, tmp_path) as steps:
+        write_states(tmp_path / "whole", 1)
+    found = []
+    for last in range(steps.done):
+        path = tmp_path / f"states-{last}"
+        write_states(path, 0)
+        with pytest.raises(Killed), killed_after(last, tmp_path):
+            write_states(path, 1)
+        assert is_sound(path)
+        found.append(states(path))
+        write_states(path, 2)  # over whatever was left
+        assert is_sound(path)
+        assert states(path) == 2
+    assert found == sorted(found)
+    assert {*found} == {0, 1}
+
+
+def test_a_first_write_that_is_cut_short_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    with killed_after(NEVER, tmp_path) as steps:
+        write_states(tmp_path / "whole", 0)
+    for last in range(steps.done):
+        path = tmp_path / f"states-{last}"
+        with pytest.raises(Killed), killed_after(last, tmp_path):
+            write_states(path, 0)
+        assert is_usable(path) == path.exists()
+        assert not path.exists() or is_sound(path)
+
+
+def test_damage_that_is_written_over_is_damage_until_then(path: Path, tmp_path: Path) -> None:
+    """The checksum of what is there counts for as long as what is there is sound."""
+    path.write_bytes(b"damaged")
+    (tmp_path / "new").write_bytes(b"new")
+    write_checksum(path, tmp_path / "new")
+    assert not is_usable(path)
+    path.write_bytes(CONTENT)
+    assert not is_usable(path)
+    path.write_bytes(b"new")
     assert is_sound(path)
 
-    def killed(path: Path, content: Path) -> None:
-        write_checksum(path, content)
-        raise KeyboardInterrupt
 
-    for name in (path, tmp_path / "new.safetensors"):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(safetensors_file, "write_checksum", killed)
-            write_checked_tensors(name, {"states": np.ones(3, dtype=np.float32)})
-        assert not is_usable(name)
-    write_checked_tensors(path, {"states": np.ones(3, dtype=np.float32)})
-    assert is_sound(path)
-    assert np.array_equal(load_file(path)["states"], np.ones(3))
+def write_states(path: Path, value: int) -> None:
+    write_checked_tensors(path, {"states": np.full(3, value, dtype=np.float32)})
+
+
+def states(path: Path) -> int:
+    return int(load_file(path)["states"][0])

@@ -11,11 +11,13 @@ from export.checkpoint.checkpoint import Checkpoint
 from omnilmm_lite.bundle.presets import PRESETS
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files.durable_file import remove_unfinished
 from omnilmm_lite.plan.disk import tower_work
 from quantize.disk import TOWER
 from quantize.tower import quantizer
 from quantize.tower.quantizer import check_tower, quantize_tower
 from tests.conftest import Quiet
+from tests.files.killed import NEVER, Killed, killed_after
 from tests.small_checkpoint import TINY, Form, write_checkpoint
 
 CONFIG = TINY.vision
@@ -51,6 +53,24 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     names = set(contents(tmp_path / "whole"))
     assert not any(name.startswith(("statistics", "states")) for name in names)  # gigabytes that nobody needs again
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_kill_between_any_two_steps_on_the_disk_is_no_damage(
+    tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path
+) -> None:
+    """Not between a file's checksum and the file either; and nothing is left behind."""
+    with killed_after(NEVER, tmp_path / "whole") as steps:
+        quantize_tower(tiny_checkpoint, pictures, tmp_path / "whole", Quiet())
+    lines: list[str] = []
+    for last in range(steps.done):
+        work = tmp_path / str(last)
+        with pytest.raises(Killed), killed_after(last, work):
+            quantize_tower(tiny_checkpoint, pictures, work, Quiet())
+        remove_unfinished(work)
+        quantize_tower(tiny_checkpoint, pictures, work, Quiet(), on_repair=lines.append)
+        assert contents(work) == contents(tmp_path / "whole"), last
+    assert lines == []
 
 
 @pytest.mark.parametrize(
