@@ -26,25 +26,32 @@ import contextlib
 import io
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from export.checkpoint_config import checkpoint_config
+from export.open_checkpoint import open_checkpoint
 from export.quality_command import add_quality
 from omnilmm_lite import __version__
 from omnilmm_lite.commands.bench import add_bench
 from omnilmm_lite.commands.caption import add_caption
 from omnilmm_lite.commands.doctor import add_doctor
+from omnilmm_lite.commands.eval import add_eval
+from omnilmm_lite.commands.home.config import add_config
+from omnilmm_lite.commands.home.in_use import fill_in
+from omnilmm_lite.commands.home.models import add_models
 from omnilmm_lite.commands.inspect import add_inspect
 from omnilmm_lite.commands.plan import add_plan
+from omnilmm_lite.commands.pull import add_pull
+from omnilmm_lite.commands.push import add_push
 from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.engine.huge_pages import start_again_with_huge_pages
-from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.files.printable import printable
+from omnilmm_lite.errors import InputError, OmniLMMError, one_line
+from omnilmm_lite.files.mistake import report_mistake
 from omnilmm_lite.machine.output_pipe import STDOUT, output_errors_told, take_closed_streams
 from quantize.convert_command import add_convert
+from quantize.setup.command import add_setup
 
 if RAISES:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,10 +63,10 @@ Talk to pictures with OmniLMM-12B, quantized to 4 bits, on your own machine.
 
   omnilmm-lite run cat.jpg -p "What is this?"
       one answer, from the built-in demonstration model
-  omnilmm-lite run cat.jpg --model BUNDLE
-      a conversation with your own model
-  omnilmm-lite convert CHECKPOINT BUNDLE
-      make that model from a download of openbmb/OmniLMM-12B
+  omnilmm-lite setup
+      get the real one, openbmb/OmniLMM-12B, as it suits this machine
+  omnilmm-lite run cat.jpg
+      a conversation with it
   omnilmm-lite inspect BUNDLE --verify
       what is in it, and whether it is whole"""
 
@@ -70,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         take_closed_streams()
         _set_up_streams()
         args = build_parser().parse_args(argv)
+        fill_in(args)
         if argv is None and vars(args).get("decodes") and args.model is not None:  # tiny gains nothing by it
             start_again_with_huge_pages()
         _import_numpy()
@@ -92,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _complain("the memory is not enough: close other programs, or give a smaller --context", FAILURE)
     except Exception as error:
-        return _complain(_report(error), FAILURE)
+        return _complain(report_mistake(error), FAILURE)
     return 0
 
 
@@ -107,20 +115,37 @@ def _import_numpy() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its commands' parsers are of its kind."""
+
+    def error(self, message: str) -> NoReturn:
+        """As ever, but the command line's own text in one line."""
+        super().error(one_line(message))
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="omnilmm-lite", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog="omnilmm-lite", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"omnilmm-lite {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"))
-    add_caption(commands.add_parser("caption", help="describe every picture of a folder, a line of JSON each"))
-    add_serve(commands.add_parser("serve", help="answer other programs, and a page in the browser"))
+    add_setup(commands.add_parser("setup", help="get a model: fetch, convert, verify, make it the default"))
+    add_run(commands.add_parser("run", help="answer a question about a picture, or chat about it"), open_checkpoint)
+    add_caption(
+        commands.add_parser("caption", help="describe every picture of a folder, a line of JSON each"), open_checkpoint
+    )
+    add_serve(commands.add_parser("serve", help="answer other programs, and a page in the browser"), open_checkpoint)
     add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))
     add_plan(commands.add_parser("plan", help="say what a model will need, before it is downloaded"), checkpoint_config)
+    add_pull(commands.add_parser("pull", help="fetch a checkpoint or a bundle from a hub"), checkpoint_config)
+    add_push(commands.add_parser("push", help="upload a bundle to the Hugging Face hub"))
     add_doctor(commands.add_parser("doctor", help="say what this machine has, and which device is used and why"))
     add_bench(commands.add_parser("bench", help="measure speed and memory, or check a device against the CPU"))
+    add_eval(
+        commands.add_parser("eval", help="score a model on the card's benchmarks, from your own data files"),
+        open_checkpoint,
+    )
+    add_models(commands.add_parser("models", help="list your models, choose the default, remove one"))
+    add_config(commands.add_parser("config", help="show every setting, and where it comes from"))
     add_quality(commands.add_parser("quality", help="measure how far a bundle is from the model it was made from"))
     return parser
 
@@ -141,21 +166,8 @@ def _discard_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _report(error: Exception) -> str:
-    """What is said of a mistake of ours, with a file that has the rest."""
-    what = printable(f"{type(error).__name__}: {error}", 200)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="omnilmm-lite-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
-        ) as file:
-            traceback.print_exception(error, file=file)
-    except OSError:
-        return f"a mistake of this program ({what}); please report it"
-    return f"a mistake of this program ({what}); please report it, with {file.name}"
-
-
 def _complain(error: object, code: int) -> int:
-    print(f"omnilmm-lite: {error}", file=sys.stderr)
+    print(f"omnilmm-lite: {one_line(str(error))}", file=sys.stderr)
     return code
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
 from omnilmm_lite.bench.workload import token_ids
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.formats import FP32
 from omnilmm_lite.model import load
 from omnilmm_lite.sampling_params import SamplingParams
@@ -110,7 +110,7 @@ def smollm2(folder: Path) -> DraftModel:
         config=model.config,
         tokenizer=Tokenizer(folder / "tokenizer.json"),
         embeddings=EmbeddingTable(folder / "embeddings.npy", model.config.decoder),
-        decoder=Decoder(model.config.decoder, lambda: session, Device.CPU, CONTEXT),
+        decoder=GraphDecoder(model.config.decoder, lambda: session, Device.CPU, CONTEXT),
     )
     begin, end = model.config.tokens.bos, model.config.tokens.eos
 

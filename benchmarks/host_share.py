@@ -28,9 +28,9 @@ from omnilmm_lite.answer.stop_strings import StopStrings
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
-from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.tokenizer import Tokenizer, TrailingSpace
 
@@ -150,12 +150,12 @@ class IdleSession:
         return getattr(self._session, name)
 
 
-def idle_decoder(folder: Path) -> Decoder:
+def idle_decoder(folder: Path) -> GraphDecoder:
     """One over a graph with the full decoder's inputs and outputs."""
     path = folder / "decoder.onnx"
     onnx.save(empty_graph(), path)
     session: Any = IdleSession(open_session(path, Device.CPU, 1))
-    return Decoder(CONFIG, lambda: session, Device.CPU, ANSWER + 1)
+    return GraphDecoder(CONFIG, lambda: session, Device.CPU, ANSWER + 1)
 
 
 def empty_graph() -> onnx.ModelProto:
@@ -180,7 +180,7 @@ def empty_graph() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
-def bind(decoder: Decoder, ids: list[int]) -> None:
+def bind(decoder: GraphDecoder, ids: list[int]) -> None:
     decoder.clear()
     row: NDArray[Any] = np.zeros((1, CONFIG.hidden_size), np.float32)
     for token in ids:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.open_checkpoint import open_checkpoint
 from export.torch_setup import check_convert_installed, limit_torch_threads
+from omnilmm_lite.commands.machine_options import add_weights, chosen_weights
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.quality.options import add_quality_options
 
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
     from omnilmm_lite.model import Model
     from omnilmm_lite.quality.compared_model import ComparedModel
     from omnilmm_lite.quality.measure import Measurement
+    from omnilmm_lite.weights import Weights
 
 
 def add_quality(parser: argparse.ArgumentParser) -> None:
     add_quality_options(parser)
-    parser.set_defaults(command=quality)
+    add_weights(parser)
+    parser.set_defaults(command=quality, model_words=("bundle", "against"))
 
 
 def quality(args: argparse.Namespace) -> None:
@@ -40,7 +44,7 @@ def quality(args: argparse.Namespace) -> None:
         check_page(args.html)
     open_original = _find_original(args)
     data = read_data(args.data, args.samples)
-    model = _load_compared(args.bundle, args, "device")
+    model = _load_compared(args.bundle, args, "device", chosen_weights(args))
     original = open_original()
     with ConsoleProgress() as progress:
         measured = measure(model, original, data, args.data, args.samples, progress)
@@ -101,11 +105,12 @@ def _reference_device(name: str) -> TorchDevice:
     return device
 
 
-def _load_compared(bundle: str, args: argparse.Namespace, device: str) -> Model:
-    """A bundle on the device that was asked for, or with a word about the one it is on instead."""
-    from omnilmm_lite.model import load
+def _load_compared(bundle: str, args: argparse.Namespace, device: str, weights: Weights | None = None) -> Model:
+    """A bundle, or a checkpoint by torch, on the device that was asked for, or with a word about the one it is on."""
+    from omnilmm_lite.model_source import MachineOptions, find_source
 
-    model = load(bundle, device=args.device, threads=args.threads)
+    machine = MachineOptions(device=args.device, context=None, threads=args.threads, drafts=False, cuda_graph=False)
+    model = find_source(bundle, weights, open_checkpoint).load(machine)
     if model.device.is_fallback:
         print(f"{device}: {model.device.placement} ({model.device.reason})", file=sys.stderr)
     return model

@@ -8,7 +8,8 @@ from typing import Unpack
 
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
 from omnilmm_lite.engine.vision import VisionEncoder
-from omnilmm_lite.picture.reading import ImageSource, load_image
+from omnilmm_lite.picture.prepared_image import PreparedImage
+from omnilmm_lite.picture.reading import ImageSource
 from omnilmm_lite.sampling_params import SamplingOptions, SamplingParams, sampling_params
 from omnilmm_lite.text.prompt import encode_chat
 
@@ -22,14 +23,14 @@ class Chat:
         text: TextModel,
         vision: VisionEncoder,
         defaults: SamplingParams,
-        image: ImageSource | None = None,
+        image: ImageSource | PreparedImage | None = None,
         system: str | None = None,
     ) -> None:
-        """`defaults`: what `ask` and `stream` don't say. `image`: path, bytes or PIL image, encoded here. `system`
-        replaces the reference's system turn."""
+        """`defaults`: what `ask` and `stream` don't say. `image`: path, bytes, PIL or prepared image, encoded here.
+        `system` replaces the reference's system turn."""
         self._text, self._defaults = text, defaults
         started = time.perf_counter()
-        self.image = None if image is None else vision.encode(load_image(image))
+        self.image = None if image is None else vision.encode(image)
         self.vision_s = time.perf_counter() - started
         self.messages = [] if system is None else [{"role": "system", "content": system}]
 

@@ -1,12 +1,14 @@
-"""A loaded bundle: the Python API's front door."""
+"""A loaded model: the Python API's front door."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +18,15 @@ from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import AUTO, DeviceChoice, DeviceError, choose_device, fallback
 from omnilmm_lite.engine.embeddings import EmbeddingTable
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.engine.graph_opener import GraphOpener
-from omnilmm_lite.engine.vision import VisionEncoder
+from omnilmm_lite.engine.vision import Encode, VisionEncoder
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.support import unsupported_reason
-from omnilmm_lite.picture.reading import ImageSource, load_image
+from omnilmm_lite.picture.prepared_image import PreparedImage
+from omnilmm_lite.picture.reading import ImageSource
 from omnilmm_lite.plan.card_room import missing_room
 from omnilmm_lite.plan.here import check_limit
 from omnilmm_lite.sampling_params import SamplingParams
@@ -41,40 +44,47 @@ class LoadOptions:
     threads: int | None
     drafts: bool
     cuda_graph: bool
+    check_files: bool = False
+
+    @classmethod
+    def checked(
+        cls, config: OmniLMMConfig, context: int | None, threads: int | None, *, drafts: bool, cuda_graph: bool
+    ) -> LoadOptions:
+        """InputError where the model takes no such context, or there are no such threads."""
+        limit = config.decoder.max_position_embeddings
+        if context is not None and not 1 <= context <= limit:
+            raise InputError(f"context: {context} is out of range; this model takes 1 to {limit} tokens")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads: {threads} is out of range; give 1 or more")
+        return cls(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """What a model is made of, whichever engine runs it."""
+
+    name: str
+    identity: str  # the name and a hash that changes with the weights
+    form: str  # what the weights are in, for people: "preset cpu"
+    device: DeviceChoice
+    text: TextModel
+    tokenizer_file: Path  # tokenizer.json
+    open_tower: Callable[[], Encode]
+    takes_turns: bool  # the tower is let go after each picture: there is no room for it beside the decoder
+    sampling: SamplingParams = SamplingParams()
+    quantization: Mapping[str, Any] | None = None  # the conversion's own report
 
 
 class Model:
-    """Tokenizer, vision encoder and decoder of one bundle on one device. One conversation runs at a time."""
+    """Tokenizer, vision encoder and decoder on one device. One conversation runs at a time."""
 
-    def __init__(self, bundle: Bundle, choice: DeviceChoice, options: LoadOptions) -> None:
-        started = time.perf_counter()
-        manifest, graphs = bundle.manifest, bundle.manifest.graphs
-        decoder = manifest.config.decoder
-        self.bundle = bundle
-        self.device = choice
-        self.sampling: SamplingParams = manifest.sampling
-
-        opener = GraphOpener(bundle, choice.placement, options.threads)
-        self._opener = opener
-        self.vision = self.new_vision(release_after=opener.takes_turns)
-        self.text = TextModel(
-            config=manifest.config,
-            tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
-            embeddings=EmbeddingTable(bundle.path(graphs.embeddings), decoder),
-            decoder=Decoder(
-                decoder,
-                partial(opener.session, graphs.decode, cuda_graph=options.cuda_graph),
-                choice.placement.decoder,
-                options.context,
-                open_prefill=None if graphs.prefill == graphs.decode else partial(opener.session, graphs.prefill),
-                cuda_graph=options.cuda_graph,
-            ),
-            drafts=options.drafts,
-        )
-        # A card has to prove itself now, while the CPU can still be taken; on the CPU the tower may come first.
-        if choice.device is Device.CUDA or not manifest.time_shared:
-            self.text.decoder.open()
-        self.load_s = time.perf_counter() - started
+    def __init__(self, parts: ModelParts, load_s: float) -> None:
+        """`load_s`: seconds that the parts took to load."""
+        self.parts = parts
+        self.name, self.device, self.text = parts.name, parts.device, parts.text
+        self.sampling = parts.sampling
+        self.vision = self.new_vision(release_after=parts.takes_turns)
+        self.load_s = load_s
 
     @property
     def config(self) -> OmniLMMConfig:
@@ -82,13 +92,11 @@ class Model:
 
     def new_vision(self, *, release_after: bool) -> VisionEncoder:
         """An encoder of its own beside `vision`, which nothing is open in yet; see `VisionEncoder`."""
-        return VisionEncoder(
-            self.bundle.manifest.config, lambda: self._opener.tower(self.text.decoder), release_after=release_after
-        )
+        return VisionEncoder(self.config, self.parts.open_tower, release_after=release_after)
 
-    def encode_image(self, source: ImageSource) -> NDArray[np.float32]:
-        """Path, bytes or PIL image -> the picture's features, float32 (num_queries, hidden)."""
-        return self.vision.encode(load_image(source)).values
+    def encode_image(self, source: ImageSource | PreparedImage) -> NDArray[np.float32]:
+        """Path, bytes, PIL or prepared image -> the picture's features, float32 (num_queries, hidden)."""
+        return self.vision.encode(source).values
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]], *, image: bool) -> list[int]:
         """Token ids of a conversation; see `omnilmm_lite.text.prompt.encode_chat`."""
@@ -117,9 +125,59 @@ class Model:
         finally:
             decoder.clear()  # the keys above don't say which picture the image tokens were
 
-    def chat(self, image: ImageSource | None = None, system: str | None = None) -> Chat:
+    def chat(self, image: ImageSource | PreparedImage | None = None, system: str | None = None) -> Chat:
         """A new conversation, about a picture or about none."""
         return Chat(self.text, self.vision, self.sampling, image, system)
+
+
+class BundleModel(Model):
+    """A loaded bundle, run by onnxruntime."""
+
+    def __init__(self, bundle: Bundle, choice: DeviceChoice, options: LoadOptions) -> None:
+        started = time.perf_counter()
+        manifest, graphs = bundle.manifest, bundle.manifest.graphs
+        opener = GraphOpener(bundle, choice.placement, options.threads)
+        decoder = GraphDecoder(
+            manifest.config.decoder,
+            partial(opener.session, graphs.decode, cuda_graph=options.cuda_graph),
+            choice.placement.decoder,
+            options.context,
+            open_prefill=None if graphs.prefill == graphs.decode else partial(opener.session, graphs.prefill),
+            cuda_graph=options.cuda_graph,
+        )
+        text = TextModel(
+            config=manifest.config,
+            tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
+            embeddings=EmbeddingTable(bundle.path(graphs.embeddings), manifest.config.decoder),
+            decoder=decoder,
+            drafts=options.drafts,
+        )
+        bundle.check_vocabulary(text.tokenizer.vocab_size)
+        # A card has to prove itself now, while the CPU can still be taken; on the CPU the tower may come first.
+        if choice.device is Device.CUDA or not manifest.time_shared:
+            decoder.open()
+        self.bundle = bundle
+        parts = ModelParts(
+            name=manifest.name,
+            identity=bundle.identity,
+            form=f"preset {manifest.preset}",
+            device=choice,
+            text=text,
+            tokenizer_file=bundle.path(graphs.tokenizer),
+            open_tower=lambda: opener.tower(decoder),
+            takes_turns=opener.takes_turns,
+            sampling=manifest.sampling,
+            quantization=manifest.quantization,
+        )
+        super().__init__(parts, time.perf_counter() - started)
+        if options.check_files:
+            bundle.check_in_background(partial(_has_answered, weakref.ref(decoder)))
+
+
+def _has_answered(decoder: weakref.ref[GraphDecoder]) -> bool | None:
+    """None where the model is gone."""
+    found = decoder()
+    return None if found is None else found.length > 0
 
 
 def load(
@@ -130,7 +188,8 @@ def load(
     threads: int | None = None,
     drafts: bool = False,
     cuda_graph: bool = False,
-) -> Model:
+    check_files: bool = True,
+) -> BundleModel:
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
     `device`: auto, cpu, cuda (the first card), cuda:1 (another one), or cuda:0,cuda:1 (tower and resampler on the
@@ -138,28 +197,25 @@ def load(
     that prompt and answer may have together (at most the model's own limit). `threads`: for the CPU; by default one a
     core that is worth it, and fewer under a container's quota. `drafts`: answers guess ahead from what was said before,
     see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the step of a token and replays it, see
-    `omnilmm_lite.engine.binding`. InputError or DeviceError where that can't be; OmniLMMError where a container's
-    memory limit is too small, or no bundle is made for the processor.
+    `omnilmm_lite.engine.binding`. `check_files`: once the model has begun to answer, a thread hashes what wasn't hashed
+    lately, see `omnilmm_lite.bundle.integrity.large_files`. InputError or DeviceError where that can't be; OmniLMMError
+    where a container's memory limit is too small, or no bundle is made for the processor.
     """
     if reason := unsupported_reason():
         raise OmniLMMError(reason)
     opened = Bundle.find(bundle)
-    limit = opened.manifest.config.decoder.max_position_embeddings
-    if context is not None and not 1 <= context <= limit:
-        raise InputError(f"context: {context} is out of range; this model takes 1 to {limit} tokens")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads: {threads} is out of range; give 1 or more")
-    options = LoadOptions(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
+    options = LoadOptions.checked(opened.manifest.config, context, threads, drafts=drafts, cuda_graph=cuda_graph)
+    options = replace(options, check_files=check_files)
     choice = choose_device(device, opened.manifest.target, partial(missing_room, opened, options.context))
     _check(opened, options, choice)
     try:
-        return Model(opened, choice, options)
+        return BundleModel(opened, choice, options)
     except DeviceError as error:
         if device != AUTO:
             raise
         choice = fallback(str(error))
     _check(opened, options, choice)
-    return Model(opened, choice, options)  # out of the handler, which would keep the first attempt's memory
+    return BundleModel(opened, choice, options)  # out of the handler, which would keep the first attempt's memory
 
 
 def _check(bundle: Bundle, options: LoadOptions, choice: DeviceChoice) -> None:

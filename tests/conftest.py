@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +33,13 @@ LONGEST = "test_full_width.py"  # minutes: it begins first, or one core would wo
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A worker and all that it starts keep to one core: engines that take two threads each, and spin while they wait,
+    """No test, nor what it starts, sees the settings and models of whoever runs it.
+
+    A worker and all that it starts keep to one core: engines that take two threads each, and spin while they wait,
     would share two cores among four."""
+    for name in [name for name in os.environ if name.startswith("OMNILMM_") and name != "OMNILMM_TEST_AS"]:
+        del os.environ[name]
+    os.environ["OMNILMM_HOME"] = str(Path(tempfile.gettempdir(), f"omnilmm-no-home-{os.getpid()}"))  # isn't made
     worker: dict[str, str] | None = getattr(config, "workerinput", None)
     if sys.platform == "linux" and worker is not None:
         cores = sorted(os.sched_getaffinity(0))

@@ -26,7 +26,7 @@ PATHS = "tests/terminal/test_paths.py"
 MUTANTS = (
     # ---- engine ----
     Mutant(
-        "omnilmm_lite/engine/decoder.py",
+        "omnilmm_lite/engine/graph_decoder.py",
         'run_graph(session, binding, "decoder", unrecorded() if self._cuda_graph else None)',
         'run_graph(session, binding, "decoder")',
         "tests/engine/test_binding.py",
@@ -39,7 +39,7 @@ MUTANTS = (
         "self.length + tokens >= self.context",
         ENGINE,
     ),
-    Mutant("omnilmm_lite/engine/decoder.py", "np.asarray([total - 1]", "np.asarray([total]", ENGINE),
+    Mutant("omnilmm_lite/engine/graph_decoder.py", "np.asarray([total - 1]", "np.asarray([total]", ENGINE),
     Mutant(
         "omnilmm_lite/engine/vision.py",
         "len(self._cache) > CACHED_PICTURES",
@@ -65,7 +65,7 @@ MUTANTS = (
         "    if False:",
         "tests/engine/test_device.py",
     ),
-    Mutant("omnilmm_lite/engine/decoder.py", "self._step = self._single = None", "self._step = None", ENGINE),
+    Mutant("omnilmm_lite/engine/graph_decoder.py", "self._step = self._single = None", "self._step = None", ENGINE),
     Mutant(
         "omnilmm_lite/engine/graph_opener.py",
         "self.placement.vision if is_vision",
@@ -151,7 +151,7 @@ MUTANTS = (
         FOLDER,
     ),
     Mutant("omnilmm_lite/bundle/folder.py", 'path.is_absolute() or ".." in path.parts', "path.is_absolute()", FOLDER),
-    Mutant("omnilmm_lite/bundle/folder.py", " or not locations <= listed:", ":", FOLDER),
+    Mutant("omnilmm_lite/bundle/folder.py", " or not locations <= sizes.keys():", ":", FOLDER),
     Mutant(
         "omnilmm_lite/files/durable_file.py",
         "        _sync(partial)\n        move_into_place",
@@ -180,9 +180,9 @@ MUTANTS = (
     Mutant("omnilmm_lite/serve/request/fetching.py", "len(data) > MAX_BYTES", "len(data) > 2 * MAX_BYTES", FETCHING),
     Mutant("omnilmm_lite/serve/request/fields.py", "type(value) is type(each) and ", "", REFUSALS),
     # ---- the other faces ----
-    Mutant("omnilmm_lite/caption/output.py", "        self._file.truncate(self._whole)\n", "", CAPTION),
+    Mutant("omnilmm_lite/files/json_log.py", "        self._file.truncate(self._whole)\n", "", CAPTION),
     Mutant(
-        "omnilmm_lite/caption/output.py",
+        "omnilmm_lite/files/json_log.py",
         "            if before.get(name) != self._settings.get(name)\n",
         "            if False\n",
         CAPTION,

@@ -9,17 +9,17 @@ from omnilmm_lite import __version__
 from omnilmm_lite.bench.measure import bytes_per_token
 from omnilmm_lite.bench.workload import token_ids
 from omnilmm_lite.engine.huge_pages import start_again_with_huge_pages
-from omnilmm_lite.model import Model, load
+from omnilmm_lite.model import BundleModel, load
 
 
 class Ours:
-    def __init__(self, model: Model, task: Task) -> None:
+    def __init__(self, model: BundleModel, task: Task) -> None:
         self._model, self._task = model, task
         self._ids = token_ids(model.config, task.room)
 
     @property
     def name(self) -> str:
-        return f"omnilmm-lite {__version__}, {self._model.bundle.manifest.preset}"
+        return f"omnilmm-lite {__version__}, {self._model.parts.form}"
 
     @property
     def bytes_per_token(self) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from omnilmm_lite.answer.sampling import Sampler
 from omnilmm_lite.answer.stop_strings import StopStrings
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine.decoder import Decoder
-from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.vision import ImageFeatures
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.sampling_params import SamplingParams
@@ -72,13 +72,17 @@ class Prompt:
     image: ImageFeatures | None = None
 
 
+# Token ids -> their embeddings, float32 (tokens, hidden).
+Embeddings: TypeAlias = Callable[[Sequence[int]], NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class TextModel:
     """What generation needs: text on both ends, embeddings, decoder; and whether answers are drafted ahead."""
 
     config: OmniLMMConfig
     tokenizer: Tokenizer
-    embeddings: EmbeddingTable
+    embeddings: Embeddings
     decoder: Decoder
     drafts: bool = False
 

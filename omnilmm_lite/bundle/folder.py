@@ -149,6 +149,8 @@ class Bundle:
         path = self.path(name)
         if not name.endswith(".onnx"):  # onnxruntime reads an .ort file in a format of its own
             raise InputError(f"{path}: a graph's file name must end in .onnx")
+        if "/" in name:  # onnxruntime looks for the weights beside the graph, where the manifest lists no files
+            raise InputError(f"{path}: a graph must lie in the bundle's own folder; copy the bundle again")
         data = read_onnx(path)
         self._check_weights_location(name, data, sizes)
         self._check_int8_products(data)

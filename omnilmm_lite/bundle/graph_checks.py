@@ -61,6 +61,11 @@ class RoleCheck:
             if node.op_type == op_type:
                 self.equal(number, node.attributes.get(name), f"{op_type}.{name}")
 
+    def held(self, number: Number, *shape: int) -> None:
+        """InputError where no tensor's shape ends so: its bytes in the file are what bounds the number."""
+        if not any(each.shape[-len(shape) :] == shape for each in self.graph.initializers.values()):
+            raise self.error(f"no table of it is {' x '.join(map(str, shape))} large, by {number.name}")
+
     def items(self, item: int | None, *names: str) -> int:
         """The number format of these inputs and outputs; InputError where they haven't all the same, or not `item`."""
         found = {each.item for each in (*self.graph.inputs, *self.graph.outputs) if each.name in names}
@@ -130,6 +135,8 @@ def _check_vision(config: OmniLMMConfig, role: RoleCheck) -> None:
     width = Number("config.vision.hidden_size", vision.hidden_size)
     role.surfaces({"pixel_values": (None, 3, side, side)}, {"patches": (None, _patches(config), width)})
     role.items(FLOAT, "pixel_values", "patches")
+    role.held(Number("config.vision.patch_size", vision.patch_size), 3, vision.patch_size, vision.patch_size)
+    role.held(side, vision.num_patches, vision.hidden_size)
     layers = Number("config.vision.num_hidden_layers", vision.num_hidden_layers)
     role.equal(layers, role.count("MultiHeadAttention"), "blocks")
     role.attribute(
@@ -143,6 +150,7 @@ def _check_resampler(config: OmniLMMConfig, role: RoleCheck) -> None:
     inner, width = (Number(f"config.resampler.{name}", getattr(resampler, name)) for name in ("kv_dim", "hidden_size"))
     role.surfaces({"patches": (None, _patches(config), inner)}, {"features": (None, queries, width)})
     role.items(FLOAT, "patches", "features")
+    role.held(queries, resampler.num_queries, resampler.hidden_size)
     heads = Number("config.resampler.num_attention_heads", resampler.num_attention_heads)
     role.attribute("MultiHeadAttention", "num_heads", heads)
 

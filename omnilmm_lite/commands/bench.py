@@ -15,7 +15,8 @@ from omnilmm_lite.bench.settings import (
     Settings,
     parse_lengths,
 )
-from omnilmm_lite.commands.machine_options import DEVICE_HELP
+from omnilmm_lite.commands.home.in_use import tell_demonstration
+from omnilmm_lite.commands.machine_options import DEVICE_HELP, MODEL_HELP
 from omnilmm_lite.errors import InputError, OmniLMMError
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
         "instead: whether this device computes what OTHER gives on the CPU. With --against, both in turns. With "
         "--vram: whether the bundle fits a smaller card, by the memory that it takes of this one."
     )
-    parser.add_argument("--model", metavar="BUNDLE", help="folder that `convert` made (default: the built-in tiny)")
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help=DEVICE_HELP)
+    parser.add_argument("--model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("--device", metavar="auto|cpu|cuda|cuda:N", help=DEVICE_HELP)
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")
-    parser.add_argument("--cuda-graph", action="store_true", help="record a token's step and replay it, on a CUDA card")
+    recorded = "record a token's step and replay it, on a CUDA card"
+    parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, help=recorded)
     parser.add_argument("--json", action="store_true", help="print one JSON object with every sample")
     timing = parser.add_argument_group("timing")
     timing.add_argument("--prefill", default=DEFAULT_PREFILL, metavar="N,N", help=f"lengths ({DEFAULT_PREFILL})")
@@ -55,7 +57,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--vram", type=int, metavar="GB", help=vram)
     turns = f"with --vram, times that tower and decoder are loaded where they take turns ({DEFAULT_TURNS})"
     parser.add_argument("--turns", type=int, default=DEFAULT_TURNS, metavar="N", help=turns)
-    parser.set_defaults(command=bench, decodes=True)
+    parser.set_defaults(command=bench, decodes=True, model_words=("model", "check", "against"))
 
 
 def bench(args: argparse.Namespace) -> None:
@@ -78,6 +80,7 @@ def bench(args: argparse.Namespace) -> None:
         _measure_fit(bundle, args)
     else:
         _measure(bundle, settings, args)
+    tell_demonstration(args.model)
 
 
 def _measure(bundle: Bundle, settings: Settings, args: argparse.Namespace) -> None:

@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnilmm_lite.commands.machine_options import add_machine_options, machine_options
+from omnilmm_lite.commands.home.in_use import tell_demonstration
+from omnilmm_lite.commands.machine_options import add_machine_options, machine_options, model_source
 from omnilmm_lite.commands.sampling_options import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
     from omnilmm_lite.caption.folder_run import FolderRun
+    from omnilmm_lite.model_source import OpenCheckpoint
 
 DEFAULT_PROMPT = "Describe this picture."
 
 
-def add_caption(parser: argparse.ArgumentParser) -> None:
+def add_caption(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -> None:
     parser.description = (
         "Describes every picture of a folder, one line of JSON each: path, sha256, text, finish_reason, timings, "
         "model; error instead of text where a file can't be read. May be stopped at any time: the same command goes "
@@ -35,7 +37,7 @@ def add_caption(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help=exclude)
     parser.add_argument("--retry-errors", action="store_true", help="try files again that could not be read before")
     add_sampling_options(parser)
-    add_machine_options(parser)
+    add_machine_options(parser, open_checkpoint)
     parser.set_defaults(command=caption)
 
 
@@ -68,30 +70,34 @@ def _fill_output(args: argparse.Namespace) -> None:
         print(f"stopped: {tally}; {args.output} keeps them, and the same command goes on", file=sys.stderr)
         raise
     print(f"{args.output}: {tally}", file=sys.stderr)
+    tell_demonstration(args.model)
 
 
 def _job(args: argparse.Namespace) -> FolderRun:
     """Everything that can be checked before the model is loaded."""
-    from omnilmm_lite.bundle.folder import Bundle
-    from omnilmm_lite.caption.captioner import Captioner, model_name
+    from omnilmm_lite.caption.captioner import Captioner
     from omnilmm_lite.caption.folder_run import FolderRun
     from omnilmm_lite.caption.output import Output, settings_path
-    from omnilmm_lite.model import load
     from omnilmm_lite.picture.listing import Filter, list_pictures
     from omnilmm_lite.sampling_params import sampling_params
 
     chosen = Filter(args.include, args.exclude, args.recursive)
     listing = list_pictures(args.folder, chosen, leave_out=[args.output, settings_path(args.output)])
-    bundle = Bundle.find(args.model)
-    params = sampling_params(bundle.manifest.sampling, sampling_options(args))
-    settings = {"model": model_name(bundle), "prompt": args.prompt, **dataclasses.asdict(params)}
+    source = model_source(args)
+    params = sampling_params(source.sampling, sampling_options(args))
+    settings = {"model": source.identity, "prompt": args.prompt, **dataclasses.asdict(params)}
 
     def open_captioner() -> Captioner:
-        model = load(args.model, **machine_options(args))
+        model = source.load(machine_options(args))
         if model.device.is_fallback:
             print(f"device: {model.device.placement} ({model.device.reason})", file=sys.stderr)
         return Captioner(model, args.prompt, params)
 
     return FolderRun(
-        args.folder, listing, Output(args.output, settings), open_captioner, retry_errors=args.retry_errors
+        args.folder,
+        listing,
+        Output(args.output, settings),
+        source.config.vision,
+        open_captioner,
+        retry_errors=args.retry_errors,
     )

@@ -24,9 +24,9 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
         "Says what is installed, which devices really run a graph, whether this processor computes right, and whether "
         "a bundle is whole."
     )
-    parser.add_argument("--model", metavar="BUNDLE", help="bundle to check (default: the built-in tiny)")
+    parser.add_argument("--model", metavar="MODEL", help="to check (default: yours, else the built-in tiny)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(command=doctor)
+    parser.set_defaults(command=doctor, model_words=("model",))
 
 
 def doctor(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from omnilmm_lite.config import OmniLMMConfig
     from omnilmm_lite.plan.memory import Plan
     from omnilmm_lite.plan.planned_model import PlannedModel
+    from omnilmm_lite.plan.torch_sizes import TorchSizes
 
 DEFAULT_PRESET = "cpu"  # convert's
 DEFAULT_SIZE = 24.0  # GB, of the bar
@@ -40,7 +41,7 @@ def add_plan(parser: argparse.ArgumentParser, read_config: ReadConfig) -> None:
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object, in bytes")
     shown.add_argument("--markdown", action="store_true", help="print the table of all presets as Markdown")
-    parser.set_defaults(command=lambda args: plan(args, read_config))
+    parser.set_defaults(command=lambda args: plan(args, read_config), model_words=("model",))
 
 
 def plan(args: argparse.Namespace, read_config: ReadConfig) -> None:
@@ -49,13 +50,15 @@ def plan(args: argparse.Namespace, read_config: ReadConfig) -> None:
         raise InputError(f"--vram: {args.vram:g} is out of range; give a card's memory in GB, such as 24")
     from omnilmm_lite.machine.memory import machine_bytes, memory_limit, total_bytes
     from omnilmm_lite.plan.here import describe_here, judge_here
-    from omnilmm_lite.plan.report import plan_object, verdicts
-    from omnilmm_lite.plan.show import markdown, print_plan, print_presets
+    from omnilmm_lite.plan.report import plan_object, torch_object, verdicts
+    from omnilmm_lite.plan.show import markdown, print_plan, print_presets, print_torch
 
     chosen, plans = _plans(args, read_config)
     judged = verdicts(chosen, args.vram)
+    unconverted = _unconverted(chosen)
     if args.json:
-        print(json.dumps(plan_object(chosen, judged, total_bytes()), ensure_ascii=False))
+        planned = plan_object(chosen, judged, total_bytes()) | torch_object(unconverted)
+        print(json.dumps(planned, ensure_ascii=False))
     elif args.markdown:
         print(markdown(plans))
     else:
@@ -65,6 +68,17 @@ def plan(args: argparse.Namespace, read_config: ReadConfig) -> None:
         print_plan(chosen, judged, args.vram or DEFAULT_SIZE, line)
         if len(plans) > 1:
             print_presets(plans)
+            print_torch(unconverted)
+
+
+def _unconverted(chosen: Plan) -> list[TorchSizes]:
+    """What the torch engine takes for the same model; of a bundle, nothing: it isn't for bundles."""
+    from omnilmm_lite.machine.processor import has_bf16_products, instruction_sets
+    from omnilmm_lite.plan.torch_sizes import all_sizes
+
+    if chosen.model.is_bundle:
+        return []
+    return all_sizes(chosen.model.config, chosen.context, bf16=has_bf16_products(instruction_sets()))
 
 
 def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, list[Plan]]:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """The same options, with the same meaning, for every command that answers."""
     sampling = parser.add_argument_group("sampling (defaults: the bundle's, which are the reference's)")
-    sampling.add_argument("--greedy", action="store_true", help="always the likeliest token: the same answer each time")
+    greedy = "always the likeliest token: the same answer each time"
+    sampling.add_argument("--greedy", action=argparse.BooleanOptionalAction, help=greedy)
     sampling.add_argument("--temperature", type=float, metavar="T", help="higher is more varied; 0 is --greedy")
     sampling.add_argument("--top-p", type=float, metavar="P", help="the likeliest tokens that hold this share (1: all)")
     sampling.add_argument("--top-k", type=int, metavar="K", help="the K likeliest tokens (0: all)")

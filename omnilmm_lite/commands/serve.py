@@ -8,20 +8,25 @@ import os
 import threading
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omnilmm_lite.commands.machine_options import add_machine_options, machine_options
+from omnilmm_lite.commands.home.in_use import DEMONSTRATION
+from omnilmm_lite.commands.machine_options import add_machine_options, machine_options, model_source
 from omnilmm_lite.errors import InputError
+
+if TYPE_CHECKING:
+    from omnilmm_lite.model_source import OpenCheckpoint
 
 KEY_VARIABLE = "OMNILMM_API_KEY"
 
 
-def add_serve(parser: argparse.ArgumentParser) -> None:
+def add_serve(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -> None:
     parser.description = (
         "Serves one model on http://127.0.0.1:8000: a page to talk to it at /, and OpenAI's API below /v1. Prints its "
         "address when it is ready, and writes a log of JSON lines to stderr."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="0 takes a free one (default: 8000)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--queue", type=int, default=16, metavar="N", help="requests that may wait (default: 16)")
     access = parser.add_argument_group("access")
@@ -33,7 +38,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     access.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=host)
     fetch = "fetch pictures that requests name by http(s) addresses on the public network"
     access.add_argument("--fetch-images", action="store_true", help=fetch)
-    add_machine_options(parser)
+    add_machine_options(parser, open_checkpoint)
     parser.set_defaults(command=serve)
 
 
@@ -44,7 +49,7 @@ def serve(args: argparse.Namespace) -> None:
         from omnilmm_lite.serve.app import Server
     except ImportError as error:
         raise InputError(f"the server needs the package {error.name}: install omnilmm-lite[serve]") from None
-    from omnilmm_lite.model import load
+    from omnilmm_lite.home.chosen_model import is_builtin
     from omnilmm_lite.serve.access import Access, is_loopback, parse_origin
     from omnilmm_lite.serve.engine import Engine
     from omnilmm_lite.serve.log import log_event, set_up
@@ -58,20 +63,22 @@ def serve(args: argparse.Namespace) -> None:
     if key is None and not is_loopback(args.host):
         raise InputError(f"--host: {args.host} lets other machines ask; give --api-key-file or set {KEY_VARIABLE}")
     with http.listen(args.host, args.port) as sock:  # before the model, which takes long to load
-        model = load(args.model, **machine_options(args))
+        model = model_source(args).load(machine_options(args))
         engine = Engine(model, args.queue)
-        checker = RequestChecker(model, model.bundle.manifest.name, fetch_picture if args.fetch_images else None)
+        checker = RequestChecker(model, model.name, fetch_picture if args.fetch_images else None)
         access = Access(key, (args.host.lower(), *(name.lower() for name in args.allow_host)), origins)
         set_up()
         address = http.address(sock)
         print(address, flush=True)
         log_event("ready", address=address, model=checker.name, device=str(model.device.placement),
                   device_reason=model.device.reason, load_s=round(model.load_s, 3))  # fmt: skip
+        if is_builtin(args.model):
+            log_event("demonstration", message=DEMONSTRATION)
         if args.open:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.closing(checker.decoding):
             checker.decoding.start()
-            http.serve(Server(engine, checker, access).app(), sock, engine)
+            http.serve(Server(engine, checker, access).app(), sock, engine, checker.decoding.close)
 
 
 def _key(file: Path | None) -> str | None:

@@ -252,7 +252,7 @@ def graph_errors(what: str) -> Iterator[None]:
 def session_options(ort: Any, threads: int | None) -> onnxruntime.SessionOptions:
     """`threads`: None for the default, see `omnilmm_lite.machine.threads`."""
     options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; a fallback is reported by us
+    options.log_severity_level = SILENT  # what goes wrong is raised as well, and said by us in one line
     if threads is None:
         threads = limited_threads()
     if threads is not None:

@@ -75,6 +75,13 @@ def interruptible(interrupt: Interrupt) -> Iterator[None]:
         _active.reset(token)
 
 
+def check_interrupt() -> None:
+    """Interrupted, if this thread's interrupt is set: for work that has no call to end, between two of its steps."""
+    interrupt = _active.get()
+    if interrupt is not None:
+        interrupt.check()
+
+
 def ended_by(stop: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
     """A block that the thread's interrupt, if it has one, ends by calling `stop`."""
     interrupt = _active.get()

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from omnilmm_lite.engine.interrupt import ended_by
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.regular_file import open_regular
 from omnilmm_lite.machine.memory import available_bytes
 
 MADV_POPULATE_READ = 22  # Linux 5.14; Python's mmap module doesn't know it
@@ -38,9 +40,12 @@ def populate(file: Path) -> None:
 
 
 def read_ahead(file: Path) -> None:
-    """Asks the system to read the file into its cache, where it isn't there already, without mapping it."""
+    """Asks the system to read the file into its cache, where it isn't there already, without mapping it.
+
+    Nothing happens where there is none: that the graph's weights lie in it is a guess.
+    """
     if sys.platform == "linux":
-        with contextlib.suppress(OSError), file.open("rb") as opened:
+        with contextlib.suppress(OSError, InputError), open_regular(file) as opened:
             size, number = os.fstat(opened.fileno()).st_size, opened.fileno()
             advice = os.POSIX_FADV_WILLNEED
             _in_chunks([(0, size)], lambda start, length: os.posix_fadvise(number, start, length, advice))

@@ -14,25 +14,17 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.errors import InputError
 from omnilmm_lite.machine.memory import return_freed_memory
-from omnilmm_lite.picture.preprocess import preprocess
-from omnilmm_lite.picture.reading import pixel_hash
+from omnilmm_lite.picture.prepared_image import PreparedImage, prepare
+from omnilmm_lite.picture.reading import ImageSource
 
 # Pixels (1, 3, image_size, image_size) -> features (1, queries, hidden), both float32.
 Encode: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 CACHED_PICTURES = 16  # 4 MB each for the full-size model
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedImage:
-    """A picture as the tower takes it: a few megabytes, however large it was."""
-
-    pixel_hash: str  # of the whole picture
-    pixels: NDArray[np.float32]  # (1, 3, image_size, image_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +56,21 @@ class VisionEncoder:
         self._holders = 0
         self._cache: OrderedDict[str, ImageFeatures] = OrderedDict()
 
-    def encode(self, image: Image.Image) -> ImageFeatures:
-        """RGB picture -> its features; from memory where these pixels were seen lately."""
-        return self.remembered(pixel_hash(image)) or self.encode_prepared(self.prepare(image))
+    def encode(self, image: ImageSource | PreparedImage) -> ImageFeatures:
+        """A picture's features; from memory where these pixels were seen lately."""
+        prepared = self.prepare(image)
+        return self.remembered(prepared.pixel_hash) or self.encode_prepared(prepared)
 
-    def prepare(self, image: Image.Image) -> PreparedImage:
-        """The part of `encode` that needs no graph, so that any thread may do it: the tower's input."""
-        return PreparedImage(pixel_hash(image), preprocess(image, self._config))
+    def prepare(self, image: ImageSource | PreparedImage) -> PreparedImage:
+        """The part of `encode` that needs no graph, so that any thread may do it: the tower's input.
+
+        InputError where the picture can't be had, see `load_image`, or was prepared for a tower of another size.
+        """
+        if not isinstance(image, PreparedImage):
+            return prepare(image, self._config)
+        if (side := image.pixels.shape[-1]) != self._config.image_size:
+            raise InputError(f"picture: it was prepared for {side} pixels, this model takes {self._config.image_size}")
+        return image
 
     def remembered(self, pixel_hash: str) -> ImageFeatures | None:
         """The features of a picture that was encoded lately; None for any other."""

@@ -19,6 +19,8 @@ FLAGS = (
 # Those that multiply int8 and add the products up in 32 bits at once. Without them, AVX2 adds pairs of products in 16
 # bits, which not all pairs fit in; NEON widens first.
 INT8_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm"})
+# Those that torch's and bitsandbytes' products in bf16 are made for; elsewhere fp32 is the faster.
+BF16_PRODUCTS = frozenset({"avx512_bf16", "amx_bf16"})
 LAST_LEVEL_CACHE = "sys/devices/system/cpu/cpu0/cache/index3/size"
 
 
@@ -38,6 +40,11 @@ def instruction_sets(root: Path = ROOT) -> tuple[str, ...]:
 def has_int8_dot_products(flags: Collection[str]) -> bool | None:
     """Whether one of these instruction sets is made for products of int8; None where none are known."""
     return any(flag in INT8_DOT_PRODUCTS for flag in flags) if flags else None
+
+
+def has_bf16_products(flags: Collection[str]) -> bool:
+    """Whether one of these instruction sets is made for products of bf16."""
+    return not BF16_PRODUCTS.isdisjoint(flags)
 
 
 def last_level_cache_bytes(root: Path = ROOT) -> int:

@@ -74,7 +74,7 @@ def resampler_values(config: OmniLMMConfig) -> int:
     return square + 2 * config.resampler.num_queries * width + config.resampler.kv_dim * width + 6 * width
 
 
-def _linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
+def linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
     """(out, in) of a layer's linear layers."""
     hidden, mlp = config.hidden_size, config.intermediate_size
     return [
@@ -89,7 +89,7 @@ def _linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
 
 
 def decoder_values(config: DecoderConfig) -> int:
-    layer = sum(map(math.prod, _linear_shapes(config))) + 2 * config.hidden_size
+    layer = sum(map(math.prod, linear_shapes(config))) + 2 * config.hidden_size
     return config.num_hidden_layers * layer + 2 * config.vocab_size * config.hidden_size + config.hidden_size
 
 
@@ -98,9 +98,9 @@ def decoder_values(config: DecoderConfig) -> int:
 
 def decoder_work(config: DecoderConfig, packing: Packing = Packing.BLOCKWISE) -> int:
     """The GPTQ checkpoint (4 bits; a group's scale and zero point; g_idx; all else in fp16) and the hidden states."""
-    linears = config.num_hidden_layers * sum(map(math.prod, _linear_shapes(config)))
+    linears = config.num_hidden_layers * sum(map(math.prod, linear_shapes(config)))
     total = FP16_BYTES * (decoder_values(config) - linears)
-    for rows, columns in _linear_shapes(config):
+    for rows, columns in linear_shapes(config):
         groups = columns // group_size(columns, packing.group_size)
         total += config.num_hidden_layers * (rows * columns // 2 + rows * groups * 5 // 2 + 4 * columns)
     return total + DECODERS * 4 * CALIBRATION_TOKENS * (2 * config.hidden_size + config.q_dim)

@@ -7,6 +7,7 @@ from typing import Any
 
 from omnilmm_lite.bundle.tensor_size import data_bytes
 from omnilmm_lite.plan.memory import Plan
+from omnilmm_lite.plan.torch_sizes import TorchSizes
 from omnilmm_lite.plan.verdict import SIZES, Verdict, judge
 
 PARTS = ("vision", "resampler", "decoder", "kv_cache", "workspace")
@@ -47,6 +48,14 @@ def plan_object(plan: Plan, judged: Sequence[Verdict], machine_bytes: int | None
         "machine_bytes": machine_bytes,
         "verdicts": {f"{each.size:g}": _verdict_object(each) for each in judged},
     }
+
+
+def torch_object(sizes: Sequence[TorchSizes]) -> dict[str, Any]:
+    """What answers without conversion take, in bytes: by weights, then by device."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in sizes:
+        found.setdefault(each.weights.value, {})[each.device.value] = each.to_dict()
+    return {"torch": found}
 
 
 def _verdict_object(verdict: Verdict) -> dict[str, Any]:

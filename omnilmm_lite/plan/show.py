@@ -11,6 +11,7 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.console import plain_console
 from omnilmm_lite.plan.memory import MemoryPhase, Plan
 from omnilmm_lite.plan.report import PARTS
+from omnilmm_lite.plan.torch_sizes import TorchSizes
 from omnilmm_lite.plan.verdict import GIB, Verdict, judge, usable_bytes
 
 BAR_WIDTH = 60
@@ -113,6 +114,19 @@ def print_presets(plans: Sequence[Plan]) -> None:
     for plan in plans:
         table.add_row(plan.model.preset.name, *_totals(plan), _short_verdict(plan))
     console.print("\nall presets, in GiB")
+    console.print(table)
+
+
+def print_torch(sizes: Sequence[TorchSizes]) -> None:
+    """What answers from the checkpoint itself take."""
+    console = plain_console()
+    columns = ("tower", "decoder", "KV cache", "all", "kept on disk")
+    table = Table("weights", "on", *columns, show_edge=False)
+    for each in sizes:
+        where = "a card" if each.device is Device.CUDA else "the CPU"
+        parts = (each.tower, each.decoder, each.kv_cache, each.total, each.disk)
+        table.add_row(each.weights.value, where, *map(gib, parts))
+    console.print("\nwithout conversion, by --weights, in GiB: docs/torch-engine.md")
     console.print(table)
 
 

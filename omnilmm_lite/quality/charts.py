@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Figure:
     svg: str
 
 
-def figures(report: Report, comparison: Comparison, quantization: dict[str, Any] | None) -> list[Figure]:
+def figures(report: Report, comparison: Comparison, quantization: Mapping[str, Any] | None) -> list[Figure]:
     """The charts of a comparison, without those that would be empty."""
     charts: list[Figure] = []
     if comparison.scores.kld.max() > LEAST_KLD:
@@ -140,7 +140,7 @@ def _by_layer(layers: dict[str, dict[int, float]]) -> Figure:
     )
 
 
-def _layer_errors(quantization: dict[str, Any] | None) -> dict[str, dict[int, float]]:
+def _layer_errors(quantization: Mapping[str, Any] | None) -> dict[str, dict[int, float]]:
     """Projection -> layer -> relative squared error; what isn't understood of the manifest's report is left out."""
     found: dict[str, dict[int, float]] = {}
     for each in projections((quantization or {}).get("projections")):

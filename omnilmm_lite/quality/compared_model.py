@@ -58,7 +58,7 @@ class ComparedBundle:
 
     @property
     def name(self) -> str:
-        return self._model.bundle.manifest.name
+        return self._model.name
 
     @property
     def config(self) -> OmniLMMConfig:

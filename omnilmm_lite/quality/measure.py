@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from omnilmm_lite.text.conversations import Conversation
 class Measurement:
     report: Report
     comparison: Comparison
-    quantization: dict[str, Any] | None  # the conversion's own report, from the manifest
+    quantization: Mapping[str, Any] | None  # the conversion's own report, from the manifest
 
 
 def measure(
@@ -53,4 +54,4 @@ def measure(
     device = str(model.device.placement)
     original = base.name if base.name != subject.name else f"{base.name} (original)"
     report = build_report(comparison, subject.name, original, device, facts, base.tokenizer, base.config)
-    return Measurement(report, comparison, model.bundle.manifest.quantization)
+    return Measurement(report, comparison, model.parts.quantization)

@@ -12,7 +12,8 @@ def add_quality_options(parser: argparse.ArgumentParser) -> None:
         "Runs two forms of one model over the same tokens and pictures and compares what they expect next: perplexity, "
         "KL divergence, agreement. A checkpoint is read layer by layer and needs omnilmm-lite[convert]."
     )
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder that `convert` made, or `tiny` for the built-in one")
+    model = "folder that `convert` made, a model's name, `tiny`; or a checkpoint, for answers by torch"
+    parser.add_argument("bundle", metavar="BUNDLE", help=model)
     parser.add_argument(
         "--against", required=True, metavar="ORIGINAL", help="the checkpoint it was made from, or another bundle of it"
     )
@@ -26,7 +27,5 @@ def add_quality_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=64, metavar="N", help="sequences at most (64)")
     parser.add_argument("--json", action="store_true", help="print one JSON object with all figures")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with plots")
-    parser.add_argument(
-        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="where bundles run (default: auto)"
-    )
+    parser.add_argument("--device", metavar="auto|cpu|cuda|cuda:N", help="where bundles run (default: auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")

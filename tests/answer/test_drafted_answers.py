@@ -284,8 +284,7 @@ def test_the_built_in_model_says_the_same_about_a_picture(builtin: Model, params
 def test_the_built_in_model_keeps_to_a_schema_alike(builtin: Model, params: SamplingParams) -> None:
     pytest.importorskip("llguidance")
     config = builtin.config
-    path = builtin.bundle.path(builtin.bundle.manifest.graphs.tokenizer)
-    compiler = GrammarCompiler(path, config.decoder.vocab_size, config.tokens.eos)
+    compiler = GrammarCompiler(builtin.parts.tokenizer_file, config.decoder.vocab_size, config.tokens.eos)
     thing = {"type": "string", "enum": ["cat", "circle"]}
     grammar = compiler.json_schema({"type": "array", "items": thing, "minItems": 6, "maxItems": 6})
     ids = builtin.encode_chat([{"role": "user", "content": "What is this?"}], image=False)

@@ -22,10 +22,11 @@ from omnilmm_lite.bench.card.memory_watch import MemoryWatch
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.device import DeviceChoice, choose_device
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.card import Card, Cards
-from omnilmm_lite.model import LoadOptions, Model
+from omnilmm_lite.model import BundleModel, LoadOptions
 from tests.machine.fake_nvml import FakeCard, FakeNvml
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -38,7 +39,7 @@ class FakeCudart:
 
     def __init__(self, total: int = LARGE, before: int = GIB) -> None:
         self.total, self.before, self.context, self.taken = total, before, 0, 0
-        self.model: Model | None = None
+        self.model: BundleModel | None = None
         self.leaked = 0
         self.calls: list[str] = []
 
@@ -50,9 +51,11 @@ class FakeCudart:
         """What is open takes memory; of a tower that was let go, some is never given back."""
         if self.model is None:
             return 0
-        decoder = DECODER if self.model.text.decoder._decode_graph is not None else 0
+        decoder = self.model.text.decoder
+        assert isinstance(decoder, GraphDecoder)
+        graph = DECODER if decoder._decode_graph is not None else 0
         tower = TOWER if self.model.vision._encode is not None else 0
-        return decoder + tower + self.leaked
+        return graph + tower + self.leaked
 
     def cudaSetDevice(self, index: ctypes.c_int) -> int:
         self.calls.append(f"set {index.value}")
@@ -97,9 +100,9 @@ def on_card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCudart]:
         library = FakeCudart(total)
         nvml = FakeNvml([FakeCard("NVIDIA H", total)], on_use=lambda card: library.used)
 
-        def open_model(bundle: Bundle, choice: DeviceChoice, options: LoadOptions) -> Model:
+        def open_model(bundle: Bundle, choice: DeviceChoice, options: LoadOptions) -> BundleModel:
             assert choice.device is Device.CUDA
-            model = Model(bundle, choose_device("cpu", Device.CUDA), dataclasses.replace(options, context=64))
+            model = BundleModel(bundle, choose_device("cpu", Device.CUDA), dataclasses.replace(options, context=64))
             library.model = model
             model.text.decoder.open()
             encode = model.encode_image
@@ -122,7 +125,7 @@ def on_card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeCudart]:
         monkeypatch.setitem(sys.modules, "pynvml", nvml)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         monkeypatch.setattr("ctypes.CDLL", lambda name: library)
-        monkeypatch.setattr(measure_fit, "Model", open_model)
+        monkeypatch.setattr(measure_fit, "BundleModel", open_model)
         monkeypatch.setattr(measure_fit, "choose_device", choose)
         monkeypatch.setattr(measure_fit, "DEFAULT_CONTEXT", 64)
         return library

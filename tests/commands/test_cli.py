@@ -22,7 +22,7 @@ from omnilmm_lite import model as model_module
 from omnilmm_lite.bundle.manifest import MANIFEST, SCHEMA_VERSION
 from omnilmm_lite.engine.device import DeviceError
 from omnilmm_lite.model import Model
-from omnilmm_lite.terminal.picture import ChatPicture, open_file
+from omnilmm_lite.terminal.picture import ChatPicture, PictureOpener
 from tests.command_line import Result, Run, edit, linked, load_once, refused, runner
 from tests.systems import IS_WINDOWS
 
@@ -114,13 +114,15 @@ def test_of_several_pictures_one_is_in_memory_at_a_time(
 ) -> None:
     opened: list[weakref.ref[ChatPicture]] = []
 
-    def counted(path: str) -> ChatPicture:
+    open_file = PictureOpener.open_file
+
+    def counted(opener: PictureOpener, path: str) -> ChatPicture:
         assert not any(earlier() for earlier in opened)
-        picture = open_file(path)
+        picture = open_file(opener, path)
         opened.append(weakref.ref(picture))
         return picture
 
-    monkeypatch.setattr("omnilmm_lite.terminal.picture.open_file", counted)
+    monkeypatch.setattr(PictureOpener, "open_file", counted)
     paths = [save_picture(tmp_path / f"{seed}.png", seed) for seed in range(3)]
     command = ("run", *paths, "-p", "What is this?", "--model", tiny_bundle, "--max-new-tokens", 1)
     assert (run(*command).code, run(*command, "--json").code) == (0, 0)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.engine.binding import FixedStep, encode_pictures, unrecorded
-from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import import_onnxruntime, open_session, run_graph
 from omnilmm_lite.engine.embeddings import EmbeddingTable
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.picture.noise import noise_picture
 from omnilmm_lite.picture.preprocess import preprocess
@@ -104,7 +104,7 @@ def test_a_fixed_step_gives_the_decoders_own_logits(tiny_bundle: Path, tiny_chec
     config = tiny_checkpoint.config.decoder
     session = open_session(tiny_bundle / "decoder.onnx", Device.CPU)
     embeddings = EmbeddingTable(tiny_bundle / "embeddings.npy", config)
-    decoder = Decoder(config, lambda: session, Device.CPU, CONTEXT)
+    decoder = GraphDecoder(config, lambda: session, Device.CPU, CONTEXT)
     cache = cache_for(config, CONTEXT)
     addresses = {name: value.data_ptr() for name, value in cache.items()}
     step = FixedStep(session, cache, config, CONTEXT, Device.CPU)
@@ -124,7 +124,7 @@ def test_a_decoder_with_a_cuda_graph_answers_as_one_without(tiny_bundle: Path, t
     config = tiny_checkpoint.config.decoder
     table = EmbeddingTable(tiny_bundle / "embeddings.npy", config)
 
-    def answer(decoder: Decoder) -> Iterator[NDArray[np.float32]]:
+    def answer(decoder: GraphDecoder) -> Iterator[NDArray[np.float32]]:
         yield decoder.prefill(IDS[:4], table(IDS[:4]))
         for token in IDS[4:]:
             yield decoder.decode(token, table([token]))
@@ -137,7 +137,7 @@ def test_a_decoder_with_a_cuda_graph_answers_as_one_without(tiny_bundle: Path, t
     def opened() -> Any:
         return open_session(tiny_bundle / "decoder.onnx", Device.CPU)
 
-    recorded, plain = (Decoder(config, opened, Device.CPU, CONTEXT, cuda_graph=graph) for graph in (True, False))
+    recorded, plain = (GraphDecoder(config, opened, Device.CPU, CONTEXT, cuda_graph=graph) for graph in (True, False))
     for found, expected in zip(answer(recorded), answer(plain), strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -171,14 +171,14 @@ def test_of_a_decoders_runs_only_single_steps_are_recorded(
         recordings.append("" if options is None else options.get_run_config_entry("gpu_graph_id"))
         run_graph(session, binding, what, options)
 
-    for module in ("binding", "decoder"):
+    for module in ("binding", "graph_decoder"):
         monkeypatch.setattr(f"omnilmm_lite.engine.{module}.run_graph", watched)
     table = EmbeddingTable(tiny_bundle / "embeddings.npy", tiny_checkpoint.config.decoder)
 
     def opened() -> Any:
         return open_session(tiny_bundle / "decoder.onnx", Device.CPU)
 
-    decoder = Decoder(tiny_checkpoint.config.decoder, opened, Device.CPU, CONTEXT, cuda_graph=True)
+    decoder = GraphDecoder(tiny_checkpoint.config.decoder, opened, Device.CPU, CONTEXT, cuda_graph=True)
     decoder.prefill(IDS[:4], table(IDS[:4]))
     decoder.decode(IDS[4], table([IDS[4]]))
     decoder.decode_logits(IDS[5:7], table(IDS[5:7]))  # a draft's check

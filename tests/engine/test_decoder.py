@@ -19,9 +19,9 @@ from export.reference.model import OmniLMM
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig
 from omnilmm_lite.engine import decoder as decoder_module
-from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
+from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.errors import ContextFullError, InputError, OmniLMMError
 from omnilmm_lite.formats import FP32
 
@@ -90,12 +90,12 @@ class Rig:
         self.embed = EmbeddingTable(embeddings, self.config)
         self.reference = checkpoint.module(OmniLMM(config), "").eval()
 
-    def decoder(self, context: int = CONTEXT, decode: WatchedSession | None = None) -> Decoder:
+    def decoder(self, context: int = CONTEXT, decode: WatchedSession | None = None) -> GraphDecoder:
         session: Any = self.session
         if decode is None:
-            return Decoder(self.config, lambda: session, Device.CPU, context)
+            return GraphDecoder(self.config, lambda: session, Device.CPU, context)
         other: Any = decode
-        return Decoder(self.config, lambda: other, Device.CPU, context, open_prefill=lambda: session)
+        return GraphDecoder(self.config, lambda: other, Device.CPU, context, open_prefill=lambda: session)
 
     def logits(self, ids: Sequence[int]) -> Array:
         """The reference's, of every position: (tokens, vocab)."""
@@ -131,15 +131,15 @@ def random_ids(count: int, seed: int = 0) -> list[int]:
     return [int(token) for token in np.random.default_rng(seed).integers(3, 30000, count)]
 
 
-def in_one_run(decoder: Decoder, rig: Rig, ids: list[int]) -> Array:
+def in_one_run(decoder: GraphDecoder, rig: Rig, ids: list[int]) -> Array:
     return decoder.prefill_logits(ids, rig.embed(ids))
 
 
-def token_by_token(decoder: Decoder, rig: Rig, ids: list[int]) -> Array:
+def token_by_token(decoder: GraphDecoder, rig: Rig, ids: list[int]) -> Array:
     return np.stack([decoder.decode(token, rig.embed([token])) for token in ids])
 
 
-def prompt_then_tokens(decoder: Decoder, rig: Rig, ids: list[int]) -> Array:
+def prompt_then_tokens(decoder: GraphDecoder, rig: Rig, ids: list[int]) -> Array:
     middle = len(ids) // 2
     prompt = in_one_run(decoder, rig, ids[:middle])
     return np.concatenate([prompt, token_by_token(decoder, rig, ids[middle:])])
@@ -152,7 +152,7 @@ WAYS = [in_one_run, token_by_token, prompt_then_tokens]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_logits_are_the_references(rig: Rig, way: Callable[[Decoder, Rig, list[int]], Array]) -> None:
+def test_logits_are_the_references(rig: Rig, way: Callable[[GraphDecoder, Rig, list[int]], Array]) -> None:
     ids = random_ids(30)
     expected = rig.logits(ids)
     assert np.ptp(expected) > 1  # logits that differ from token to token, or the comparison is worth nothing
@@ -164,7 +164,7 @@ def test_logits_are_the_references(rig: Rig, way: Callable[[Decoder, Rig, list[i
 def test_a_window_smaller_than_the_sequence(
     windowed: Rig,
     shared: Rig,
-    way: Callable[[Decoder, Rig, list[int]], Array],
+    way: Callable[[GraphDecoder, Rig, list[int]], Array],
     chunk: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -285,7 +285,7 @@ KEYS = st.lists(st.sampled_from([1, 2, ("picture a", 0), ("picture b", 0)]), min
 @given(prompts=st.lists(KEYS, min_size=1, max_size=5))
 def test_reuse_is_the_longest_common_beginning_that_leaves_a_token(prompts: list[list[Hashable]]) -> None:
     session: Any = NoGraph()
-    decoder = Decoder(DecoderConfig(vocab_size=1, hidden_size=1), lambda: session, Device.CPU, context=16)
+    decoder = GraphDecoder(DecoderConfig(vocab_size=1, hidden_size=1), lambda: session, Device.CPU, context=16)
     held: list[Hashable] = []
     for prompt in prompts:
         expected = next(
@@ -363,7 +363,7 @@ def test_tokens_share_one_binding_of_the_session_that_runs_them(rig: Rig, tiny_b
         opened.append(WatchedSession(open_session(tiny_bundle / "decoder.onnx", Device.CPU, 1)))
         return opened[-1]
 
-    decoder, ids = Decoder(rig.config, opens, Device.CPU, CONTEXT), random_ids(14)
+    decoder, ids = GraphDecoder(rig.config, opens, Device.CPU, CONTEXT), random_ids(14)
     decoder.prefill(ids[:8], rig.embed(ids[:8]))
     first = token_by_token(decoder, rig, ids[8:11])
     decoder.release()
@@ -378,4 +378,4 @@ def test_a_graph_of_another_shape_than_the_config_is_refused(rig: Rig) -> None:
     session: Any = rig.session
     config = dataclasses.replace(rig.config, num_key_value_heads=10**9)
     with pytest.raises(InputError, match=r"past\.0\.key has the shape .* where the manifest's config says"):
-        Decoder(config, lambda: session, Device.CPU, 8).open()
+        GraphDecoder(config, lambda: session, Device.CPU, 8).open()

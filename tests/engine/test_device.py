@@ -8,11 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine import device
-from omnilmm_lite.engine.device import DeviceError, choose_device, graph_errors, import_onnxruntime, open_session
+from omnilmm_lite.engine.device import (
+    DeviceError,
+    choose_device,
+    graph_errors,
+    import_onnxruntime,
+    open_session,
+    run_graph,
+)
 from omnilmm_lite.engine.placement import DeviceId
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.card import ORDER
@@ -189,6 +199,29 @@ def test_onnxruntime_is_silent_while_it_tries_a_card(install: Any) -> None:
     open_session(Path("a.onnx"), Device.CPU)
     assert ort.calls[-1] == "InferenceSession"
     assert "severity 4" not in ort.calls
+
+
+def test_onnxruntime_says_nothing_beside_our_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It logs in red what it raises, unless it is told not to: of a graph that can't be loaded, and one that fails."""
+    inputs = [
+        helper.make_tensor_value_info("table", TensorProto.FLOAT, [3]),
+        helper.make_tensor_value_info("place", TensorProto.INT64, [1]),
+    ]
+    outputs = [helper.make_tensor_value_info("found", TensorProto.FLOAT, [1])]
+    graph = helper.make_graph([helper.make_node("Gather", ["table", "place"], ["found"])], "g", inputs, outputs)
+    path = tmp_path / "gather.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    session = open_session(path, Device.CPU)
+    binding = session.io_binding()
+    binding.bind_cpu_input("table", np.zeros(3, np.float32))
+    binding.bind_cpu_input("place", np.asarray([9]))
+    binding.bind_output("found")
+    with pytest.raises(OmniLMMError, match=r"^gather: onnxruntime failed while running it: .* out of data bounds"):
+        run_graph(session, binding, "gather")
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(OmniLMMError, match="onnxruntime can't load this graph"):
+        open_session(path, Device.CPU)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_session_that_silently_runs_on_the_cpu_is_refused(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,10 @@ def test_what_is_no_such_table_is_refused(tmp_path: Path, tiny_bundle: Path) -> 
     npz = tmp_path / "table.npz"
     np.savez(npz, values=np.zeros((4, 3), np.float32))
     (tmp_path / "empty.npy").touch()
-    for broken in (path, npz, tmp_path / "empty.npy", tmp_path / "missing.npy", tiny_bundle / "manifest.json"):
+    whole = tmp_path / "whole.npy"
+    np.save(whole, np.zeros((4, 3), np.float32))
+    odd = tmp_path / "odd.npy"  # whose header is half a tuple
+    odd.write_bytes(whole.read_bytes().replace(b"(4, 3), }", b"(4, (3, }"))
+    for broken in (path, npz, odd, tmp_path / "empty.npy", tmp_path / "missing.npy", tiny_bundle / "manifest.json"):
         with pytest.raises(InputError, match="this is not a numpy array"):
             EmbeddingTable(broken, TABLE)

@@ -14,7 +14,7 @@ from omnilmm_lite.engine import paging
 from omnilmm_lite.engine.interrupt import Interrupt, interruptible
 from omnilmm_lite.engine.paging import CHUNK, populate, read_ahead
 from omnilmm_lite.machine import memory
-from tests.systems import linux_alone
+from tests.systems import linux_alone, make_pipe
 
 PAGES = 700
 SIZE = PAGES * mmap.PAGESIZE
@@ -99,6 +99,11 @@ def test_reading_ahead_covers_the_file(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, advice: asked.append((start, length, advice)))
     read_ahead(file)
     assert asked == [(start, length, WILLNEED) for start, length in ((0, CHUNK), (CHUNK, CHUNK), (2 * CHUNK, 5))]
+
+
+def test_a_pipe_in_the_files_place_is_not_waited_for(tmp_path: Path) -> None:
+    make_pipe(tmp_path / "weights")
+    read_ahead(tmp_path / "weights")
 
 
 def test_available_memory_is_some_of_it_all() -> None:

@@ -134,7 +134,7 @@ def test_loading_asks_first(
 
     monkeypatch.setitem(sys.modules, "onnxruntime", real)
     monkeypatch.setattr("omnilmm_lite.engine.device.import_onnxruntime", lambda: ort)
-    monkeypatch.setattr("omnilmm_lite.model.Model", on_cpu)
+    monkeypatch.setattr("omnilmm_lite.model.BundleModel", on_cpu)
     assert load(device="auto").is_fallback  # type: ignore[attr-defined]
     assert reasons[0].startswith("the bundle is built for CUDA, but cuda:0 (NVIDIA A) has 0.2 of 24.0 GiB free")
     assert "InferenceSession" not in ort.calls

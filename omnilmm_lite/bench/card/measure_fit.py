@@ -16,7 +16,7 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.device import DeviceChoice, choose_device
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.card import Card, Cards, read_cards, used_bytes
-from omnilmm_lite.model import DEFAULT_CONTEXT, LoadOptions, Model
+from omnilmm_lite.model import DEFAULT_CONTEXT, BundleModel, LoadOptions
 from omnilmm_lite.plan.memory import Plan, make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
 from omnilmm_lite.progress import Progress
@@ -52,7 +52,7 @@ def measure_fit(
         MemoryWatch(used, room.before + room.ballast) as watch,
     ):
         watch.note("CUDA's context")
-        stages = Stages(Model, bundle, choice, LoadOptions(context, None, False, cuda_graph), watch, progress)
+        stages = Stages(BundleModel, bundle, choice, LoadOptions(context, None, False, cuda_graph), watch, progress)
         failure = stages.run(turns)
     return Fit(
         bundle=bundle.manifest.name,
@@ -76,7 +76,7 @@ class Stages:
 
     def __init__(
         self,
-        open_model: Callable[[Bundle, DeviceChoice, LoadOptions], Model],
+        open_model: Callable[[Bundle, DeviceChoice, LoadOptions], BundleModel],
         bundle: Bundle,
         choice: DeviceChoice,
         options: LoadOptions,
@@ -122,7 +122,7 @@ class Stages:
             return f"{stage}: {error}"
         return None
 
-    def _take_turns(self, model: Model, ids: list[int], turns: int) -> None:
+    def _take_turns(self, model: BundleModel, ids: list[int], turns: int) -> None:
         """A new picture lets go of the decoder, a prompt of the tower: memory that isn't given back adds up."""
         self._progress.stage("tower and decoder in turns", turns)
         used = []

@@ -1,0 +1,1 @@
+"""What a user keeps: models by name, and settings."""

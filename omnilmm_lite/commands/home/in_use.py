@@ -1,0 +1,56 @@
+"""Settings and names of models, put into what the command line says before a command sees it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+MODEL_WORDS = "model_words"  # set by a command: its arguments that take a model's name as well as a folder
+FIXED_WORDS = "fixed_words"  # set by a command: its options that settings leave alone
+DEMONSTRATION = "answered by tiny, the built-in demonstration model"
+
+
+def fill_in(args: argparse.Namespace) -> None:
+    """Options that were left open get what variables and the settings file say, and models' names become folders.
+
+    InputError for settings that can't be, and for a name that no model has.
+    """
+    from omnilmm_lite.home.chosen_model import choose_model
+    from omnilmm_lite.home.folder import settings_file
+    from omnilmm_lite.home.models import ModelStore
+    from omnilmm_lite.home.settings import SETTINGS, read_settings
+
+    words = getattr(args, MODEL_WORDS, ())
+    fixed = getattr(args, FIXED_WORDS, ())
+    taken = [
+        setting
+        for setting in SETTINGS
+        if setting.dest in args and setting.dest not in fixed and (setting.dest != "model" or "model" in words)
+    ]
+    if taken:
+        given = {each.key: getattr(args, each.dest) for each in taken if getattr(args, each.dest) is not None}
+        found = read_settings(settings_file(), os.environ, given)
+        for setting in taken:
+            value = found[setting.key].value
+            if setting.key not in given:
+                setattr(
+                    args,
+                    setting.dest,
+                    Path(value).expanduser() if setting.is_path and isinstance(value, str) else value,
+                )
+    store = ModelStore.here()
+    for word in words:
+        named = getattr(args, word)
+        if word == "model" or named is not None:
+            setattr(args, word, choose_model(named, store))
+
+
+def tell_demonstration(model: str | Path | None) -> None:
+    """Says on stderr that the built-in model answers, where it does, and how to get the real one."""
+    from omnilmm_lite.home.chosen_model import is_builtin
+
+    if is_builtin(model):
+        more = "; `omnilmm-lite setup` gets the real one" if model is None else ""
+        print(f"{DEMONSTRATION}{more}", file=sys.stderr)
