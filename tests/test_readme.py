@@ -108,3 +108,13 @@ def test_what_is_asked_of_the_server(environment: dict[str, str]) -> None:
         )
         assert answer.returncode == 0, line
         assert b'"model":"tiny"' in answer.stdout
+
+
+def test_the_chinese_guide_keeps_step() -> None:
+    """The same headings in order, the same commands, the same links; the words between them nobody can compare."""
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_zh.md"))
+    for what in (r"^```.*?^```$", r"^#+(?= )", r"^\* ", r"^\|", r"--[a-z][a-z-]+", r"docs/[\w./-]+(?=\))"):
+        there, here = (re.findall(what, text, re.MULTILINE | re.DOTALL) for text in (english, chinese))
+        if not what.startswith("^"):  # within sentences, whose order is another language's
+            there, here = sorted(set(there)), sorted(set(here))
+        assert here == there, what
