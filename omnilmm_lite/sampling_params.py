@@ -14,6 +14,7 @@ from omnilmm_lite.files.printable import printable
 # Beyond them no answer is worth having, and far beyond them float32 makes 0 or infinity of a penalty.
 MIN_REPETITION_PENALTY, MAX_REPETITION_PENALTY = 0.01, 100.0
 LIMIT = 2**63  # of whole numbers: beyond it numpy has no type for them
+SEEDS = 2**64  # other programs draw them from as many
 REALS = ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 WHOLE = ("top_k", "max_new_tokens", "seed")
 
@@ -51,7 +52,7 @@ class SamplingParams:
             "presence_penalty": (-2 <= self.presence_penalty <= 2, "from -2 to 2 (0: off)"),
             "frequency_penalty": (-2 <= self.frequency_penalty <= 2, "from -2 to 2 (0: off)"),
             "max_new_tokens": (1 <= self.max_new_tokens < LIMIT, "1 or more"),
-            "seed": (self.seed is None or 0 <= self.seed < LIMIT, "0 or more"),
+            "seed": (self.seed is None or 0 <= self.seed < SEEDS, "0 or more"),
         }
         for name, (valid, wanted) in ranges.items():
             if not valid:

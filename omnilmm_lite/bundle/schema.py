@@ -13,7 +13,7 @@ from omnilmm_lite.errors import InputError
 
 T = TypeVar("T")
 
-MAX_INT = (1 << 63) - 1  # beyond it, numpy and files raise errors of their own
+MAX_INT = (1 << 64) - 1  # the largest seed; sizes are held against what the files say
 SCALARS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -68,7 +68,7 @@ def _scalar(kind: Any, data: object, where: str) -> Any:
     if isinstance(data, bool) is not (kind is bool) or not isinstance(data, accepted):
         raise _wrong(where, SCALARS[kind], data)
     if isinstance(data, int) and not -MAX_INT <= data <= MAX_INT:
-        raise _wrong(where, "a number of at most 63 bits", data)
+        raise _wrong(where, "a number of at most 64 bits", data)
     if isinstance(data, str) and not _is_text(data):
         raise _wrong(where, "text without lone surrogates and zero characters", data)
     return data

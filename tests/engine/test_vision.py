@@ -12,6 +12,7 @@ from PIL import Image
 from omnilmm_lite.config import OmniLMMConfig, ResamplerConfig, VisionConfig
 from omnilmm_lite.engine.vision import CACHED_PICTURES, VisionEncoder
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.picture.prepared_image import PreparedImage
 
 CONFIG = OmniLMMConfig(vision=VisionConfig(image_size=14), resampler=ResamplerConfig(num_queries=4, hidden_size=8))
 
@@ -81,15 +82,12 @@ def test_many_pictures_open_a_time_shared_tower_once() -> None:
     assert opener.alive == 0
 
 
-def test_a_time_shared_tower_that_fails_is_gone_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_shared_tower_that_fails_is_gone_too() -> None:
     opener = Opener()
     encoder = VisionEncoder(CONFIG, opener, release_after=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            "omnilmm_lite.engine.vision.preprocess", lambda *_: np.full((1, 3, 14, 14), np.nan, dtype=np.float32)
-        )
-        with pytest.raises(OmniLMMError, match=r"vision tower: out of memory") as caught:
-            encoder.encode(picture(1))
+    hostile = PreparedImage((14, 14), "a hash", np.full((1, 3, 14, 14), np.nan, dtype=np.float32))
+    with pytest.raises(OmniLMMError, match=r"vision tower: out of memory") as caught:
+        encoder.encode(hostile)
     del caught  # its traceback holds the frames, and they the tower
     assert opener.alive == 0
     encoder.encode(picture(1))

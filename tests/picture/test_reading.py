@@ -288,7 +288,7 @@ def test_damage_is_not_described_in_the_librarys_words() -> None:
     ],
 )
 def test_short_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch, step: str, said: str) -> None:
-    data = encoded(noise(12, 9), "PNG")
+    data = encoded(noise(12, 9).convert("L"), "PNG")  # which is converted
 
     def fail(*arguments: object, **options: object) -> None:
         raise MemoryError

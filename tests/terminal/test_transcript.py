@@ -25,13 +25,14 @@ from tests.systems import not_on_windows
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=50)
 questions = texts.filter(lambda text: bool(text.strip()))
-records = st.builds(PictureRecord, st.none() | texts, texts, st.integers(1), st.integers(1))
+sizes = st.integers(1, 2**64 - 1)
+records = st.builds(PictureRecord, st.none() | texts, texts, sizes, sizes)
 transcripts = st.builds(
     Transcript,
     model=texts,
     picture=st.none() | records,
     system=st.none() | texts,
-    sampling=st.builds(SamplingParams, temperature=st.floats(0, 2), seed=st.none() | st.integers(0, 2**64)),
+    sampling=st.builds(SamplingParams, temperature=st.floats(0, 2), seed=st.none() | st.integers(0, 2**64 - 1)),
     turns=st.lists(st.builds(Turn, questions, texts), max_size=3).map(tuple),
 )
 PLAIN = Transcript("tiny", PictureRecord("/a.png", "00", 2, 3), None, SamplingParams(), (Turn("Why?", "So."),))
