@@ -4,6 +4,7 @@ from __future__ import annotations
 
 LONGEST = 300  # characters of an error's line
 TAIL = 120  # of them, at the end: what to do stands there
+SHORT_PLACE = 60  # so much at least is kept of where it happened
 GAP = " ... "
 
 
@@ -26,11 +27,26 @@ class ContextFullError(InputError):
 
 
 def one_line(text: str) -> str:
-    """`text` as a line that a terminal can show: escaped, and where it is longer than LONGEST without its middle."""
-    if len(text) > LONGEST:
+    """`text` as a line that a terminal can show: escaped, and where it is longer than LONGEST without the middle of the
+    path that it begins with or, where that isn't enough, without its own."""
+    if len(text) > 2 * LONGEST:
         text = f"{text[:LONGEST]}{text[-LONGEST:]}"  # what may be shown of megabytes is made ready, no more
     line = escaped(text)
-    return line if len(line) <= LONGEST else line[: LONGEST - TAIL - len(GAP)] + GAP + line[-TAIL:]
+    if len(line) <= LONGEST:
+        return line
+    place, colon, rest = line.partition(": ")
+    room = max(LONGEST - len(GAP) - len(colon + rest), SHORT_PLACE)
+    if colon and len(place) > room + len(GAP):  # its end says more than its beginning
+        line = f"{place[: room // 3]}{GAP}{place[-(room - room // 3) :]}{colon}{rest}"
+    return line if len(line) <= LONGEST else _without_middle(line)
+
+
+def _without_middle(line: str) -> str:
+    tail = TAIL
+    if line[-tail:].count("`") % 2 and (begin := line.rfind("`", 0, len(line) - tail)) >= 0:
+        # a command that is cut can't be entered; one that is longer yet can't be shown
+        tail = len(line) - begin if len(line) - begin <= LONGEST - len(GAP) - SHORT_PLACE else tail
+    return line[: LONGEST - tail - len(GAP)] + GAP + line[-tail:]
 
 
 def escaped(text: str) -> str:

@@ -65,7 +65,12 @@ class Bundle:
         except OSError:
             raise InputError(f"{path}: the manifest can't be read; copy the bundle again") from None
         bundle = cls(folder, Manifest.from_json(text, path))
-        bundle._check_files()
+        try:
+            bundle._check_files()
+        except OSError as error:  # no right to read a file; a disk that fails
+            raise InputError(
+                f"{error.filename or folder}: {error.strerror or error}; check its rights, or copy the bundle again"
+            ) from None
         return bundle
 
     @property
@@ -172,13 +177,14 @@ class Bundle:
         folder = self.folder.resolve()
         work_dir = folder.with_name(f"{folder.name}.work")  # where `convert` keeps the decoder unless told otherwise
         if (work_dir / "gptq").is_dir():
-            advice = f"run `{command} --work-dir {shlex.quote(str(work_dir))}` with the other options of then"
+            # the command, which has the path, stands last: there a long line isn't cut
+            advice = f"with the other options of then, run `{command} --work-dir {shlex.quote(str(work_dir))}`"
         else:
             advice = (
                 f"run `{command}` with `--work-dir` and the work folder of then, or `--gptq` and its GPTQ folder: "
                 "without, it takes hours"
             )
-        raise InputError(f"{self.folder}: its int8 products are wrong without VNNI; {advice}")
+        raise InputError(f"{self.folder.name}: its int8 products are wrong without VNNI; {advice}")
 
     def _check_weights_location(self, graph: str, data: bytes, sizes: Mapping[str, int]) -> None:
         """A graph may only name weights that the manifest lists, so that it can't make onnxruntime map other files."""

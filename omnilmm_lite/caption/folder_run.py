@@ -15,7 +15,8 @@ from omnilmm_lite.caption.outcome import Outcome
 from omnilmm_lite.caption.output import Output
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.interrupt import in_background
-from omnilmm_lite.picture.decoding_process import DecodingProcess
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.picture.decoding_process import DecodingEnded, DecodingProcess
 from omnilmm_lite.picture.file import PictureFile
 from omnilmm_lite.picture.listing import Listing
 from omnilmm_lite.picture.prepared_image import PreparedImage
@@ -45,7 +46,13 @@ class FolderRun:
         decoding = DecodingProcess()
 
         def prepare(file: bytes) -> PreparedImage:
-            return decoding.prepare(PictureFile(file), self.vision)
+            picture = PictureFile(file)
+            with contextlib.suppress(DecodingEnded):
+                return decoding.prepare(picture, self.vision)
+            try:
+                return decoding.prepare(picture, self.vision)
+            except DecodingEnded as error:  # twice: the next run would get no further either
+                raise InputError(str(error)) from None
 
         load = partial(load_picture, self.folder, is_done=self._is_done, prepare=prepare)
         with contextlib.closing(ahead(load, self.listing.paths, decoding.close)) as pictures:

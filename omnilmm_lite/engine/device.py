@@ -26,6 +26,7 @@ from omnilmm_lite.engine.interrupt import ended_by
 from omnilmm_lite.engine.placement import DeviceId, Placement, parse_placement
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.card import Cards, read_cards
+from omnilmm_lite.machine.extras import Extra, install_command
 from omnilmm_lite.machine.threads import limited_threads
 
 # onnxruntime >= 1.29 for Linux reports usage to its vendor unless this is set before the library loads.
@@ -69,7 +70,8 @@ def import_onnxruntime() -> Any:
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
             raise InputError(
-                "onnxruntime is not installed: install omnilmm-lite[cpu], or omnilmm-lite[gpu] for an NVIDIA card"
+                f"onnxruntime is not installed: run {install_command(Extra.CPU)}, with gpu in place of cpu for an "
+                "NVIDIA card"
             ) from None
         raise _damaged(_first_line(error)) from error
     if not hasattr(onnxruntime, "InferenceSession"):

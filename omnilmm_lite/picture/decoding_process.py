@@ -27,6 +27,10 @@ WALL_SECONDS = 120.0  # where the machine is busy; and on Windows, where nothing
 COMMAND = [sys.executable, "-P", "-m", "omnilmm_lite.picture.decoding_worker"]
 
 
+class DecodingEnded(OmniLMMError):
+    """The process was ended from outside: by the clock, or by the system for memory that somebody else may have had."""
+
+
 class DecodingProcess:
     """Prepares one picture at a time. The process is started at the first, and anew after one that it died of."""
 
@@ -40,8 +44,8 @@ class DecodingProcess:
         """What `omnilmm_lite.picture.prepared_image.prepare` would give here.
 
         InputError where that refuses the picture, where it takes too much time or memory, or the decoder breaks down;
-        OmniLMMError where the machine's memory isn't enough, no process can be started, and where `kill` or `close` was
-        called meanwhile.
+        DecodingEnded where something else ends the process; another OmniLMMError where the machine's memory isn't
+        enough, no process can be started, and where `close` was called meanwhile.
         """
         process = self._running()
         late = threading.Timer(WALL_SECONDS, self._end, [process])
@@ -156,7 +160,7 @@ def _death(process: subprocess.Popen[bytes], label: str) -> OmniLMMError:
     else:
         if code == -signal.SIGXCPU:
             return InputError(f"{label}: decoding it takes more than {CPU_SECONDS} s; save it anew, or smaller")
-        was_ended = code == -signal.SIGKILL
+        was_ended = code in (-signal.SIGKILL, -signal.SIGTERM)
     if was_ended:
-        return OmniLMMError(f"{label}: its decoding was ended, for lack of memory or of time; make it smaller")
+        return DecodingEnded(f"{label}: its decoding was ended, for lack of memory or of time; make it smaller")
     return InputError(f"{label}: the decoder broke down on it; get another copy, or save it anew")

@@ -61,20 +61,17 @@ def submitted(engine: Engine, client: str, task: Task, listener: Listener) -> It
         engine.cancel(job)
 
 
-async def whole_answer(
-    engine: Engine, client: str, task: Task, completion: Completion
-) -> tuple[dict[str, Any], Finished]:
+async def whole_answer(listener: Listener, completion: Completion) -> tuple[dict[str, Any], Finished]:
     """The response's body. ApiError where the answer failed."""
-    listener, text = Listener(), ""
-    with submitted(engine, client, task, listener):
-        while True:
-            match await listener.next():
-                case TextDelta(piece):
-                    text += piece
-                case Finished() as finished:
-                    return completion.whole(text, finished), finished
-                case Failed(error):
-                    raise error
+    text = ""
+    while True:
+        match await listener.next():
+            case TextDelta(piece):
+                text += piece
+            case Finished() as finished:
+                return completion.whole(text, finished), finished
+            case Failed(error):
+                raise error
 
 
 class AnswerStream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import mimetypes
@@ -122,18 +123,19 @@ class Server:
         """`POST /v1/chat/completions`."""
         self.engine.check_room()  # before a large body is read in vain
         body = await _body(Request(scope, receive))
-        request, task = await while_connected(asyncio.ensure_future(self._checked(body)), receive)
-        client = f"{(scope.get('client') or ('',))[0]} {request.user}"
-        completion = Completion(self.checker.name)
-        scope["answer"] = {"id": completion.id, "stream": request.stream}
-        if not request.stream:
-            work = asyncio.ensure_future(whole_answer(self.engine, client, task, completion))
-            data, finished = await while_connected(work, receive)
-            scope["answer"] |= timings(finished)
-            await JSONResponse(data)(scope, receive, send)
-            return
-        listener = Listener()
-        with submitted(self.engine, client, task, listener) as job:
+        listener, completion = Listener(), Completion(self.checker.name)
+        with contextlib.ExitStack() as block:
+            with self.engine.expected():
+                request, task = await while_connected(asyncio.ensure_future(self._checked(body)), receive)
+                client = f"{(scope.get('client') or ('',))[0]} {request.user}"
+                job = block.enter_context(submitted(self.engine, client, task, listener))
+            scope["answer"] = {"id": completion.id, "stream": request.stream}
+            if not request.stream:
+                work = asyncio.ensure_future(whole_answer(listener, completion))
+                data, finished = await while_connected(work, receive)
+                scope["answer"] |= timings(finished)
+                await JSONResponse(data)(scope, receive, send)
+                return
             await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM})
             stream = AnswerStream(self.engine, job, listener, send)
             running = stream.run(completion, include_usage=request.include_usage)

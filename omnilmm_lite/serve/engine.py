@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
@@ -98,18 +99,35 @@ class Engine:
         self._changed = threading.Condition()  # reentrant
         self._running: QueuedTask | None = None
         self._closing = False
+        self._expected = 0  # tasks that are being checked
+        self._awaits_them = False  # while a drain lasts
         self._mean_s = FIRST_ESTIMATE_S
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
 
     def submit(self, client: str, task: Task, listen: Callable[[Event], None]) -> QueuedTask:
-        """Puts a task into the queue. ApiError 429 where that is full, 503 while shutting down."""
+        """Puts a task into the queue. ApiError 429 where that is full, 503 while shutting down; a drain takes those
+        that were `expected` before."""
         job = QueuedTask(client, task, listen)
         with self._changed:
-            self.check_room()
+            if not self._awaits_them:
+                self.check_room()
             self._queue.put(client, job)
             self._changed.notify()
         return job
+
+    @contextlib.contextmanager
+    def expected(self) -> Iterator[None]:
+        """A block in which a task is checked, and submitted at last: a drain that begins meanwhile waits for it."""
+        with self._changed:
+            self.check_room()
+            self._expected += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._expected -= 1
+                self._changed.notify()
 
     def check_room(self) -> None:
         """Raises the ApiError with which `submit` would refuse now; returns nothing where there is room."""
@@ -147,14 +165,18 @@ class Engine:
         return self._running is not None
 
     def close(self, grace_s: float, *, drain: bool = False) -> None:
-        """Takes no more; gives the running answer, with `drain` those that wait, too, `grace_s` seconds; then ends all,
-        and the thread. Without `drain`, who waits is turned away at once."""
+        """Takes no more; gives the running answer, with `drain` those that wait or are expected, too, `grace_s`
+        seconds; then ends all, and the thread. Without `drain`, who waits is turned away at once."""
         with self._changed:
+            self._awaits_them = drain
             self._closing = True
             if not drain:
                 self._turn_away()
             self._changed.notify()
         self._thread.join(grace_s)
+        with self._changed:
+            self._awaits_them = False
+            self._changed.notify()
         self._turn_away()
         with self._changed:
             if self._running is not None:
@@ -179,9 +201,9 @@ class Engine:
             job.listen(event)
 
     def _next(self) -> QueuedTask | None:
-        """Waits for it; None when the engine is closed and nobody waits."""
+        """Waits for it; None when the engine is closed and nobody waits, or is expected."""
         with self._changed:
-            while not len(self._queue) and not self._closing:
+            while not len(self._queue) and (not self._closing or (self._awaits_them and self._expected)):
                 self._changed.wait()
             self._running = self._queue.take() if len(self._queue) else None
             return self._running

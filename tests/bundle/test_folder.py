@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -105,6 +106,14 @@ def test_pipes_and_devices_are_refused_before_they_are_opened(copy: Path, name: 
     path.unlink()
     path.symlink_to(os.devnull)
     refusal(copy)  # it leaves the folder, besides
+
+
+def test_a_file_that_can_not_be_read_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(bundle_module, "sha256", refuse)
+    assert "decoder.onnx: Permission denied; check its rights, or copy the bundle again" in refusal(copy)
 
 
 # ---- folders ----

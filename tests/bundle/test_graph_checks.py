@@ -65,7 +65,7 @@ def test_a_number_that_is_not_the_graphs_is_named_with_both(
 def test_numbers_beyond_any_model_are_refused_by_name(copy: Path, number: str, value: float) -> None:
     part, name = number.split(".")
     edit_manifest(copy, lambda data: data["config"][part].update({name: value}))
-    if (name, value) in {("rope_theta", 1e300), ("rope_theta", 2**62)}:
+    if name == "rope_theta" and value in (1e300, 2**62, 2**63):  # smaller ones than 1e300, however written
         Bundle.open(copy)
     else:
         assert f"config.{number}: " in refusal(copy)

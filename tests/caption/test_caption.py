@@ -24,10 +24,13 @@ from omnilmm_lite.caption.folder_run import FolderRun
 from omnilmm_lite.caption.loading import Loaded, load_picture
 from omnilmm_lite.caption.output import Output
 from omnilmm_lite.commands.caption import DEFAULT_PROMPT
+from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.vision import CACHED_PICTURES
 from omnilmm_lite.model import Model
+from omnilmm_lite.picture.decoding_process import DecodingEnded, DecodingProcess
+from omnilmm_lite.picture.file import PictureFile
 from omnilmm_lite.picture.listing import Filter, list_pictures
-from omnilmm_lite.picture.prepared_image import prepare
+from omnilmm_lite.picture.prepared_image import PreparedImage, prepare
 from omnilmm_lite.sampling_params import SamplingParams
 from tests.commands.test_cli_process import process
 from tests.files.another_run import another_run
@@ -88,6 +91,29 @@ def test_each_line_is_what_a_chat_answers(folder: Path, out: Path, capsys: pytes
         assert line["model"].startswith("tiny@")
     assert "text" not in found[-1]
     assert found[-1]["error"].startswith("picture: ")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_decoder_that_the_system_ends_costs_its_picture_at_most(
+    folder: Path, out: Path, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[PictureFile] = []
+
+    def prepare(process: DecodingProcess, file: PictureFile, config: VisionConfig) -> PreparedImage:
+        if file.data == (folder / "03.png").read_bytes() and len(ended) < times:
+            ended.append(file)
+            raise DecodingEnded("picture: its decoding was ended")
+        return decode(process, file, config)
+
+    decode = DecodingProcess.prepare
+    monkeypatch.setattr(DecodingProcess, "prepare", prepare)
+    assert caption(folder, out) == 0
+    assert [line["path"] for line in lines(out)] == [f"{number:02}.png" for number in range(COUNT)]
+    assert [line["path"] for line in lines(out) if "error" in line] == ["03.png"] * (times - 1) + ["11.png"]
+    assert caption(folder, out, "--retry-errors") == 0
+    assert {line["path"] for line in lines(out) if "text" in line} == {
+        f"{number:02}.png" for number in range(COUNT - 1)
+    }
 
 
 def test_the_default_prompt_fits_the_model() -> None:

@@ -19,12 +19,12 @@ from PIL import Image
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.picture import decoding_process, decoding_worker
-from omnilmm_lite.picture.decoding_process import DecodingProcess
+from omnilmm_lite.picture.decoding_process import DecodingEnded, DecodingProcess
 from omnilmm_lite.picture.file import MAX_FILE_BYTES, PictureFile
 from omnilmm_lite.picture.preprocess import preprocess
 from omnilmm_lite.picture.reading import MAX_DECODED_BYTES, load_image, pixel_hash
 from tests.paths import ROOT
-from tests.systems import PYTHON
+from tests.systems import PYTHON, linux_alone
 
 SMALL = VisionConfig(image_size=28)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there, programs are asked")
@@ -103,6 +103,33 @@ decoding_worker.main()
 def test_time_is_bounded(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", ENDLESS])
     with pytest.raises(InputError, match="takes more than"):
+        process.prepare(PictureFile(b"x"), SMALL)
+
+
+@linux_alone
+def test_a_parent_that_is_gone_ends_it_in_the_middle_of_a_picture() -> None:
+    program = ENDLESS.replace("= 1", "= 1000").replace("    while", "    os.write(replies, b'.')\n    while")
+    program = program.replace("import os, sys", "import os, sys; replies = os.dup(1)")
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.write(decoding_worker.REQUEST.pack(28, 1, 1) + b"xx")
+        worker.stdin.flush()
+        assert worker.stdout.read(1) == b"."  # it decodes
+        worker.stdin.close()
+        try:
+            assert worker.wait(60) < 0  # by a signal
+        finally:
+            worker.kill()
+
+
+@posix
+@pytest.mark.parametrize("ending", ["SIGKILL", "SIGTERM"])
+def test_who_ends_it_from_outside_says_nothing_about_the_picture(
+    process: DecodingProcess, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = f"import os, signal; os.kill(os.getpid(), signal.{ending})"
+    monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", program])
+    with pytest.raises(DecodingEnded, match="its decoding was ended"):
         process.prepare(PictureFile(b"x"), SMALL)
 
 

@@ -129,6 +129,30 @@ def ended(heard: Heard) -> Finished | Failed:
     return event
 
 
+def test_a_drain_waits_for_a_task_that_is_being_checked(engine: Engine, endless: Task) -> None:
+    short = dataclasses.replace(endless, params=SamplingParams(max_new_tokens=2))
+    with engine.expected():
+        closing = threading.Thread(target=engine.close, args=(WAIT_S,), kwargs={"drain": True})
+        closing.start()
+        while not engine._closing:
+            time.sleep(0.001)
+        with pytest.raises(ApiError, match="shutting down"), engine.expected():
+            pass
+        time.sleep(0.1)
+        assert engine._thread.is_alive()
+        heard = Heard(engine, short)
+    assert isinstance(heard.end(), Finished)
+    closing.join()
+    assert not engine._thread.is_alive()
+
+
+def test_a_task_that_is_checked_for_too_long_is_turned_away(engine: Engine, endless: Task) -> None:
+    with engine.expected():
+        engine.close(0.01, drain=True)
+        with pytest.raises(ApiError, match="shutting down"):
+            Heard(engine, endless)
+
+
 def test_a_drain_ends_when_its_time_is_over(engine: Engine, endless: Task) -> None:
     asked = [Heard(engine, endless) for _ in range(3)]
     engine.close(0.01, drain=True)

@@ -52,10 +52,9 @@ def check_known_damage(folder: Path, entries: Sequence[FileEntry]) -> None:
         if state is None or state.damaged_piece is None:
             continue
         path = folder / entry.path
-        if not state.fits(Identity.of(check_regular(path)), entry.sha256):
+        if not state.fits(Identity.of(check_regular(path)), entry):
             continue
-        pieces = entry.pieces
-        if 0 <= state.damaged_piece < len(pieces) and not is_whole(path, pieces[state.damaged_piece]):
+        if not is_whole(path, entry.pieces[state.damaged_piece]):
             raise damaged(path)
 
 
@@ -104,10 +103,11 @@ class _Check:
         path, pieces = self._folder / entry.path, entry.pieces
         identity = Identity.of(check_regular(path))
         state = Record.read(self._folder).files.get(entry.path)
-        if state is not None and state.fits(identity, entry.sha256) and state.is_fresh():
+        if state is not None and not state.fits(identity, entry):
+            state = None
+        if state is not None and state.is_fresh():
             return
-        begun = state is not None and state.fits(identity, entry.sha256) and state.finished_at is None
-        first = state.whole_pieces if state is not None and begun else 0
+        first = state.whole_pieces if state is not None and state.finished_at is None else 0
         for number in range(first, len(pieces)):
             whole = is_whole(path, pieces[number])
             if Identity.of(check_regular(path)) != identity:  # written to meanwhile

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from omnilmm_lite.bundle.integrity.file_entry import FileEntry
 from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.durable_file import write_json
@@ -47,9 +48,16 @@ class FileState:
     damaged_piece: int | None = None
     finished_at: float | None = None  # seconds since 1970
 
-    def fits(self, identity: Identity, sha256: str) -> bool:
-        """Whether it was found out about this very file."""
-        return self.identity == identity and self.sha256 == sha256
+    def fits(self, identity: Identity, entry: FileEntry) -> bool:
+        """Whether it was found out about this very file. A record may be damaged, too: numbers that no check writes
+        would keep the file from ever being checked."""
+        most, is_damaged = len(entry.pieces), self.damaged_piece is not None
+        is_possible = (
+            0 <= self.whole_pieces <= most - is_damaged
+            and self.damaged_piece in (None, self.whole_pieces)
+            and (self.finished_at is not None) == (self.whole_pieces == most)
+        )
+        return is_possible and self.identity == identity and self.sha256 == entry.sha256
 
     def is_fresh(self) -> bool:
         """Whether the file was checked wholly, and not long ago."""
@@ -85,12 +93,14 @@ class Record:
 def records_folder() -> Path:
     """Where all of this user's records lie; may not be there, nor where that would be."""
     if home := os.environ.get(HOME_VARIABLE):
-        return Path(home).expanduser() / "checked"  # a home that isn't there isn't made for this
+        # a home that isn't there isn't made for this
+        return Path(os.path.expanduser(home)) / "checked"  # noqa: PTH111  # raises nothing for `~` of nobody
     import platformdirs  # milliseconds, which a bundle of small files never needs
 
     cache = platformdirs.user_cache_path("omnilmm-lite", appauthor=False)
-    with contextlib.suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
+    if cache.is_absolute():  # else the system knows no home, and it would lie where the program was started
+        with contextlib.suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True)
     return cache / "checked"
 
 

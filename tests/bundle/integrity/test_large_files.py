@@ -239,6 +239,54 @@ def test_a_record_that_can_not_be_read_is_none(
     assert states(bundle)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"whole_pieces": -50, "finished_at": None},
+        {"whole_pieces": 10**9, "finished_at": None},
+        {"whole_pieces": 1},
+        {"damaged_piece": 10**9, "finished_at": None},
+        {"damaged_piece": -1, "whole_pieces": -1, "finished_at": None},
+        {"damaged_piece": 0},
+        {"finished_at": None},
+        {"finished_at": float("nan")},
+    ],
+    ids=str,
+)
+def test_a_record_that_no_check_writes_is_none(
+    bundle: Path, hashed: list[tuple[str, int]], odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(bundle, monkeypatch)
+    (path,) = records_folder().glob("*.json")
+    before = states(bundle)[NAME]
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["files"][NAME].update(odd)
+    path.write_text(json.dumps(data), encoding="utf-8")
+    hashed.clear()
+    start(bundle, monkeypatch)
+    assert {at for name, at in hashed if name == NAME} == set(range(0, before["identity"]["size"], PIECE))
+    assert states(bundle)[NAME].keys() == before.keys()
+    assert states(bundle)[NAME] == before | {"finished_at": states(bundle)[NAME]["finished_at"]}
+
+
+@pytest.mark.parametrize("home", ["~no-such-user-here/x", "no\nfolder"])
+def test_a_home_that_is_none_is_no_error(bundle: Path, home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNILMM_HOME", home)
+    start(bundle, monkeypatch)
+    assert not Path(home).exists()
+
+
+def test_without_a_home_nothing_is_kept_where_the_program_was_started(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMNILMM_HOME")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *names, **options: Path("~") / ".cache" / "omnilmm-lite")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    start(bundle, monkeypatch)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_cache_that_can_not_be_written_to_is_none(
     bundle: Path, hashed: list[tuple[str, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
