@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constr
 PICTURE ?= examples/pictures/cat.png
 QUESTION ?= What is this?
 
-.PHONY: run test test-slow test-processors lint format wheel benchmark-quantization bench-real clean
+.PHONY: run test test-slow test-processors lint format docs wheel benchmark-quantization bench-real clean
 
 run: .venv/runtime.stamp
 	$(BIN)/omnilmm-lite run $(PICTURE) -p "$(QUESTION)" --greedy
@@ -32,6 +32,10 @@ lint: .venv/dev.stamp
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What is made from the code: the manual page. A test says when it is behind.
+docs: .venv/dev.stamp
+	$(BIN)/python -m examples.man_page
 
 wheel: .venv/runtime.stamp
 	rm -rf build

@@ -46,6 +46,7 @@ from omnilmm_lite.commands.pull import add_pull
 from omnilmm_lite.commands.push import add_push
 from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
+from omnilmm_lite.commands.shell.completion import add_completion
 from omnilmm_lite.engine.huge_pages import start_again_with_huge_pages
 from omnilmm_lite.errors import InputError, OmniLMMError, one_line
 from omnilmm_lite.files.mistake import report_mistake
@@ -147,6 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_models(commands.add_parser("models", help="list your models, choose the default, remove one"))
     add_config(commands.add_parser("config", help="show every setting, and where it comes from"))
     add_quality(commands.add_parser("quality", help="measure how far a bundle is from the model it was made from"))
+    add_completion(commands.add_parser("completion", help="print what makes a shell complete all this"), build_parser)
     return parser
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.machine.extras import Extra, missing_package
 
 
 def check_convert_installed(what: str) -> None:
@@ -13,7 +13,7 @@ def check_convert_installed(what: str) -> None:
         import sentencepiece  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
-        raise InputError(f"{what} needs the package {error.name}: install omnilmm-lite[cpu,convert]") from None
+        raise missing_package(what, error, Extra.CONVERT) from None
 
 
 def limit_torch_threads() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.evaluation.mini_sets import write_all
 from tests.hub.local_hub import LocalHub
 from tests.paths import ROOT
 from tests.systems import not_on_windows
@@ -38,6 +39,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the commands read, in a folder where they may write."""
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "examples", folder / "examples")
+    (folder / "my-data").mkdir()
+    write_all(folder / "my-data")
     return folder
 
 

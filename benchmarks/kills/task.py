@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import easy_vqa
+
 from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.bundle.presets import PRESETS
 
@@ -94,6 +96,8 @@ QUALITY = Task(
     ("quality", "tiny", "--against", str(CHECKPOINT), "--samples", "4", "--html", "{out}"),
     "report.html",
 )
+EASY_VQA = Path(easy_vqa.__file__).parent / "data" / "test"
+EVAL = Task("eval", ("eval", "easyvqa", "--data", str(EASY_VQA), "-o", "{out}", "--limit", "1000"), "run")
 FPA_INTB = Packing.FPA_INTB.value
 
 # `bench` writes no file.
@@ -105,6 +109,7 @@ TASKS = (
     convert("cpu-small", "--answer-tokens", "4", few=FEW[:2]),
     CAPTION,
     QUALITY,
+    EVAL,
 )
 PAIRS = (
     Pair("`convert cpu-small` and `24gb`, one OUT", convert("cpu-small"), convert("24gb")),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
+from omnilmm_lite.machine.extras import Extra, missing_package
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -65,8 +66,8 @@ class GrammarCompiler:
         """`tokenizer_json`: the bundle's. InputError where llguidance is not installed."""
         try:
             from llguidance import LLTokenizer
-        except ImportError:
-            raise InputError("JSON output needs the package llguidance: install omnilmm-lite[serve]") from None
+        except ImportError as error:
+            raise missing_package("JSON output", error, Extra.SERVE) from None
         self._tokenizer = LLTokenizer(tokenizer_json.read_text(encoding="utf-8"), n_vocab=vocab_size, eos_token=eos)
 
     def json_schema(self, schema: Mapping[str, Any]) -> Grammar:

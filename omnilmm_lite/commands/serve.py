@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from omnilmm_lite.commands.home.in_use import DEMONSTRATION
 from omnilmm_lite.commands.machine_options import add_machine_options, machine_options, model_source
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.machine.extras import Extra, missing_package
 
 if TYPE_CHECKING:
     from omnilmm_lite.model_source import OpenCheckpoint
@@ -48,7 +49,7 @@ def serve(args: argparse.Namespace) -> None:
         from omnilmm_lite.serve import http
         from omnilmm_lite.serve.app import Server
     except ImportError as error:
-        raise InputError(f"the server needs the package {error.name}: install omnilmm-lite[serve]") from None
+        raise missing_package("the server", error, Extra.SERVE) from None
     from omnilmm_lite.home.chosen_model import is_builtin
     from omnilmm_lite.serve.access import Access, is_loopback, parse_origin
     from omnilmm_lite.serve.engine import Engine

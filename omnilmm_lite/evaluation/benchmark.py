@@ -46,44 +46,55 @@ class Requirement:
     judge: Judge
     score: str
     card: str  # OmniLMM-12B's, as its model card prints it
+    source: str  # where its authors publish it: a repository on GitHub, or a package
+    licence: str = "see its page"
 
 
 REQUIREMENTS = {
     Benchmark.MME: Requirement(
         "MME", "MME.tsv, or the official folder: a folder a task with pictures and .txt files", 2374, 2374,
         Judge.NEVER, "sum over 14 tasks of accuracy and accuracy of pairs, 2800 at most", "1935.8",
+        "BradyFU/Awesome-Multimodal-Large-Language-Models",
     ),
     Benchmark.MMBENCH: Requirement(
         "MMBench dev (en)", "MMBench_DEV_EN.tsv, version 1.0", 4329, 1164,
         Judge.OPTIONAL, "circular accuracy, %", "71.6",
+        "open-compass/MMBench",
     ),
     Benchmark.MMMU: Requirement(
         "MMMU val", "MMMU_DEV_VAL.tsv, or the official parquet files", None, 900,
         Judge.OPTIONAL, "accuracy, %", "40.7",
+        "MMMU-Benchmark/MMMU",
     ),
     Benchmark.MMHAL: Requirement(
         "MMHal-Bench", "response_template.json and the pictures' folder", 96, 96,
         Judge.ALWAYS, "mean rating, 0 to 6, and answers without hallucination, %", "3.45 / 68.8",
+        "RLHF-V/RLAIF-V",
     ),
     Benchmark.OBJHAL: Requirement(
         "Object HalBench", "obj_halbench_300_with_image.jsonl; to score: COCO 2014 annotations and a synonym list", 300,
         300, Judge.OPTIONAL, "100 - CHAIRs and 100 - CHAIRi, %", "90.3 / 95.5",
+        "RLHF-V/RLHF-V",
     ),
     Benchmark.SEEDBENCH: Requirement(
         "SEED-Bench (images)", "SEEDBench_IMG.tsv, or SEED-Bench.json and the pictures' folder", 14232, 14232,
         Judge.OPTIONAL, "accuracy, %", "71.1",
+        "AILab-CVC/SEED-Bench",
     ),
     Benchmark.MATHVISTA: Requirement(
         "MathVista testmini", "MathVista_MINI.tsv, or testmini.json (query.json beside it) and images/", 1000, 1000,
         Judge.OPTIONAL, "accuracy, %", "34.9",
+        "lupantech/MathVista",
     ),
     Benchmark.LLAVABENCH: Requirement(
         "LLaVA-Bench (in the wild)", "LLaVABench.tsv, or the official folder: questions.jsonl, context.jsonl, "
         "answers_gpt4.jsonl, images/", 60, 60,
         Judge.ALWAYS, "mean score as a share of GPT-4's, %", "72.0",
+        "haotian-liu/LLaVA",
     ),
     Benchmark.EASYVQA: Requirement(
         "easy-VQA test", "the easy-vqa package's folder data/test: questions.json, images/", 9673, 9673,
         Judge.NEVER, "accuracy, %", "-",
+        "pip install easy-vqa", "MIT",
     ),
 }  # fmt: skip

@@ -23,6 +23,7 @@ class PredictionFile(JsonLog):
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         """`settings` are those of `prediction_settings`. Errors as of `JsonLog`."""
         self._texts: dict[tuple[str, str], str] = {}
+        self._likeliest: dict[tuple[str, str], str] = {}
         self._failed: set[tuple[str, str]] = set()
         super().__init__(path, settings, "eval", "-o")
 
@@ -32,6 +33,8 @@ class PredictionFile(JsonLog):
             self._failed.add(key)
         elif isinstance(entry["text"], str):
             self._texts[key] = entry["text"]
+            if isinstance(letter := entry.get("likeliest"), str):
+                self._likeliest[key] = letter
         else:
             raise TypeError("an answer is a text")
 
@@ -52,6 +55,10 @@ class PredictionFile(JsonLog):
         """The answers to these questions, in their order; those that have none are left out."""
         keyed = ((item, (item.index, prompt_hash(prompt))) for item, prompt in asked)
         return [Prediction(item, self._texts[key]) for item, key in keyed if key in self._texts]
+
+    def likeliest(self, item: Item, prompt: str) -> str | None:
+        """The option that was kept with the answer as the likeliest one; None where there is none."""
+        return self._likeliest.get((item.index, prompt_hash(prompt)))
 
     def _write(self, line: Mapping[str, Any]) -> None:
         self.append(line)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from html import escape
-from importlib import resources
 
 from omnilmm_lite import __version__
 from omnilmm_lite.quality.charts import Figure, figures
+from omnilmm_lite.quality.document import document, figure
 from omnilmm_lite.quality.measure import Measurement
 from omnilmm_lite.quality.report import ERRORS, Difference, Report, describe, number, rows
 from omnilmm_lite.quality.statistics import Summary
@@ -15,7 +15,6 @@ from omnilmm_lite.quality.statistics import Summary
 def build_page(measurement: Measurement) -> str:
     """The page as one HTML document."""
     report = measurement.report
-    style = resources.files("omnilmm_lite.quality").joinpath("page.css").read_text(encoding="utf-8")
     title = f"{report.model} against {report.base}"
     charts = figures(report, measurement.comparison, measurement.quantization)
     body = "\n".join([
@@ -26,25 +25,7 @@ def build_page(measurement: Measurement) -> str:
         _differences(report),
         f"<footer>omnilmm-lite {escape(__version__)}</footer>",
     ])  # fmt: skip
-    # the policy lets nothing be fetched, whatever a model's answer or a file's name contains
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+    return document(title, body)
 
 
 def _tiles(report: Report) -> str:
@@ -80,13 +61,8 @@ def _table(report: Report) -> str:
     )
 
 
-def _figure(figure: Figure) -> str:
-    legend = "".join(f'<li><i class="{css}"></i>{escape(name)}</li>' for name, css in figure.legend.items())
-    return (
-        f"<figure><h2>{escape(figure.title)}</h2>"
-        + (f'<ul class="legend">{legend}</ul>' if legend else "")
-        + f'{figure.svg}<figcaption class="note">{escape(figure.text)}</figcaption></figure>'
-    )
+def _figure(drawn: Figure) -> str:
+    return figure(drawn.title, drawn.legend, drawn.svg, drawn.text)
 
 
 def _differences(report: Report) -> str:

@@ -105,6 +105,10 @@ class Chart:
             f'<text x="{self.x.start - 10:g}" y="{y + 4:.1f}" class="end ink">{html.escape(name)}</text>'
         )
 
+    def row_value(self, text: str, y: float) -> None:
+        """Behind the plot's right end."""
+        self._marks.append(f'<text x="{self.x.end + 8:g}" y="{y + 4:.1f}" class="ink">{html.escape(text)}</text>')
+
     def render(self) -> str:
         floor = self.height - BOTTOM
         parts = [f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{html.escape(self.label)}">']

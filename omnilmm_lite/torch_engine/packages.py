@@ -8,8 +8,9 @@ import logging
 import sys
 from typing import Any
 
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.machine.extras import Extra, missing_package
 
+WHAT = "answering from a checkpoint that isn't converted"
 FETCHER = "kernels"  # the package by which bitsandbytes would load code from the Hugging Face hub while it is imported
 
 
@@ -21,7 +22,7 @@ def check_torch_installed() -> None:
         import sentencepiece  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
-        raise _missing(error) from None
+        raise missing_package(WHAT, error, Extra.TORCH) from None
 
 
 @functools.cache
@@ -37,14 +38,9 @@ def import_bitsandbytes() -> Any:
     try:
         return importlib.import_module("bitsandbytes")
     except ImportError as error:
-        raise _missing(error) from None
+        raise missing_package(WHAT, error, Extra.TORCH) from None
     finally:
         if hidden is None:
             del sys.modules[FETCHER]
         else:
             sys.modules[FETCHER] = hidden
-
-
-def _missing(error: ImportError) -> InputError:
-    what = f"the package {error.name}" if error.name else f"a package that doesn't load ({error})"
-    return InputError(f"a checkpoint needs {what} to answer: install omnilmm-lite[cpu,torch], or convert it")

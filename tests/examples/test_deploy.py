@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 from cli import build_parser
+from omnilmm_lite.commands.home.in_use import fill_in
 from tests.paths import ROOT
 
 DEPLOY = ROOT / "examples" / "deploy"
@@ -30,7 +31,9 @@ def test_the_container_and_the_unit_start_a_command_that_there_is() -> None:
     start = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     program, *arguments = shlex.split(start.removeprefix("ExecStart="))
     assert program.endswith("/omnilmm-lite")
-    assert build_parser().parse_args(arguments).host == "127.0.0.1"
+    args = build_parser().parse_args(arguments)
+    fill_in(args)
+    assert args.host == "127.0.0.1"
 
 
 def test_the_container_gets_all_that_a_wheel_is_made_of_and_runs_as_nobody_special() -> None:
@@ -41,7 +44,8 @@ def test_the_container_gets_all_that_a_wheel_is_made_of_and_runs_as_nobody_speci
     folders = {path.name for path in ROOT.iterdir() if any(fnmatch.fnmatch(path.name, name) for name in packages)}
     modules = {f"{module}.py" for module in project["tool"]["setuptools"]["py-modules"]}
     files = {project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml", "constraints.txt"}
-    assert folders - {"omnilmm_lite.egg-info"} | modules | files == kept
+    data = {file for files in project["tool"]["setuptools"]["data-files"].values() for file in files}
+    assert folders - {"omnilmm_lite.egg-info"} | modules | files | data == kept
     recipe = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert "USER 1000" in recipe
     assert any(line.startswith("HEALTHCHECK") for line in recipe)

@@ -13,6 +13,7 @@ import pytest
 
 import cli
 from omnilmm_lite import model as model_module
+from omnilmm_lite.machine.extras import Extra, install_command
 from omnilmm_lite.model import Model
 from omnilmm_lite.quality.page_file import check_page, write_page
 from tests.bundle.manifests import edit_manifest
@@ -168,4 +169,4 @@ def test_a_checkpoint_needs_torch(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     line = refusal(capsys, "tiny", "--against", CHECKPOINT, "--data", data)
-    assert "a checkpoint needs the package torch: install omnilmm-lite[cpu,convert]" in line
+    assert f"a checkpoint needs the package torch: run {install_command(Extra.CONVERT)}" in line

@@ -26,7 +26,7 @@ from omnilmm_lite.text.tokenizer import Tokenizer
 from tests.paths import ROOT
 from tests.small_checkpoint import TINY
 
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "img"}
 
 
 def projection(name: str, error: Any) -> dict[str, Any]:

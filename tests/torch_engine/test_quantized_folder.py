@@ -101,6 +101,18 @@ def test_where_nothing_can_be_written_beside_it_the_users_cache_serves(
     assert quantizations.count == ALL
 
 
+def test_hugging_face_s_cache_is_left_as_it_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own tools take whatever lies beside a version for another one."""
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "cache")
+    snapshots = tmp_path / "hub" / "models--some--model" / "snapshots"
+    snapshots.mkdir(parents=True)
+    model = loaded(folder.rename(snapshots / "0f1e2d"), Weights.NF4)
+    assert (model.name, [path.name for path in snapshots.iterdir()]) == ("model", ["0f1e2d"])
+    assert f"kept in {tmp_path / 'cache' / 'model.nf4-'}" in capsys.readouterr().err
+
+
 def test_a_full_disk_costs_the_next_start_its_time_alone(
     folder: Path, quantizations: Quantizations, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,7 +61,9 @@ def read_tsv(path: Path, benchmark: Benchmark) -> DataSet:
             continue
         _check_columns(row.cells, path, benchmark)
         cell, index = row.cells.get("image"), row.cells["index"]
-        if cell is not None and 0 < len(cell) <= LONGEST_REFERENCE:
+        if index in pictures or index in references:
+            pass  # of two rows with one index the first has its own picture
+        elif cell is not None and 0 < len(cell) <= LONGEST_REFERENCE:
             references[index] = cell
         else:
             pictures[index] = tuple(_pictures(row, path))

@@ -16,7 +16,7 @@ TWO_DECIMALS = frozenset({"mean rating"})
 
 def as_markdown(model: str, results: Sequence[Result], comparisons: Sequence[Comparison] = ()) -> str:
     """A page: all figures, the published ones beside them, categories, notes."""
-    lines = [f"# Benchmarks: {_cell(model)}", "", *_figures(results), "", *_beside_published(model, results)]
+    lines = [f"# Benchmarks: {escaped(model)}", "", *_figures(results), "", *_beside_published(model, results)]
     for each in comparisons:
         lines += ["", f"{REQUIREMENTS[each.benchmark].title}, against the other model: {each.verdict}"]
     for result in results:
@@ -29,10 +29,15 @@ def _figures(results: Iterable[Result]) -> Iterator[str]:
         "benchmark", "figure", "value", "standard error", f"{100 * LEVEL:.0f} % interval", "over", "unparsed"
     )
     for result in results:
-        for place, score in enumerate(result.scores):
-            first = (REQUIREMENTS[result.benchmark].title, f"{result.unparsed} of {len(result.verdicts)}")
-            title, unparsed = first if not place else ("", "")
-            yield _row(title, score.name, *_numbers(score), str(score.count), unparsed)
+        yield from (_row(*row) for row in figures(result))
+
+
+def figures(result: Result) -> Iterator[tuple[str, ...]]:
+    """A row a figure: benchmark, figure, value, standard error, interval, count, unparsed; texts."""
+    for place, score in enumerate(result.scores):
+        first = (REQUIREMENTS[result.benchmark].title, f"{result.unparsed} of {len(result.verdicts)}")
+        title, unparsed = first if not place else ("", "")
+        yield title, score.name, *_numbers(score), str(score.count), unparsed
 
 
 def _beside_published(model: str, results: Sequence[Result]) -> Iterator[str]:
@@ -41,12 +46,12 @@ def _beside_published(model: str, results: Sequence[Result]) -> Iterator[str]:
     for published in PUBLISHED:
         figures = (published.figures.get(each) for each in COLUMNS)
         yield _row(published.name, *(" / ".join(map(str, each)) if each else NOTHING for each in figures))
-    yield _row(model, *(_headline(mine.get(each)) for each in COLUMNS))
+    yield _row(model, *(headline(mine.get(each)) for each in COLUMNS))
     yield ""
     yield f"Published: {SOURCE}. The last row is this run's."
 
 
-def _headline(result: Result | None) -> str:
+def headline(result: Result | None) -> str:
     """The figures that the card prints."""
     if result is None:
         return NOTHING
@@ -65,7 +70,7 @@ def _section(result: Result) -> Iterator[str]:
             yield _row(score.name, *_numbers(score), str(score.count))
     if result.notes:
         yield ""
-        yield from (f"* {_cell(note)}" for note in result.notes)
+        yield from (f"* {escaped(note)}" for note in result.notes)
 
 
 def _numbers(score: Score) -> tuple[str, str, str]:
@@ -87,10 +92,10 @@ def _header(*names: str) -> Iterator[str]:
 
 
 def _row(*cells: str) -> str:
-    return "| " + " | ".join(map(_cell, cells)) + " |"
+    return "| " + " | ".join(map(escaped, cells)) + " |"
 
 
-def _cell(text: str) -> str:
+def escaped(text: str) -> str:
     """One line, without what Markdown or a browser would read as markup."""
     flat = " ".join(text.split())
     for sign in "\\|<>*_`[]":

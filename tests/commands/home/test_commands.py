@@ -121,6 +121,18 @@ def test_what_others_use_stays(run: Run, home: Path, store: ModelStore, model: P
     assert cached.is_dir()
 
 
+def test_damaged_files_hide_no_model(run: Run, home: Path, store: ModelStore, model: Path) -> None:
+    """And none of them is there to be downloaded again."""
+    (home / "default.json").write_text("{", encoding="utf-8")
+    listed = run("models", "--json")
+    assert (listed.code, [row["name"] for row in listed.json["models"]]) == (0, ["mine"])
+    assert listed.err.endswith("`omnilmm-lite models default NAME` writes it anew\n")
+    (store.models_folder / "mine.json").write_text("{", encoding="utf-8")
+    listed = run("models")
+    assert listed.err.endswith("; remove it\n")
+    assert "no models yet" not in listed.err
+
+
 # ---- config ----
 
 

@@ -84,3 +84,27 @@ def test_serve_takes_its_port_from_the_settings(run: Run, home: Path, monkeypatc
     assert "0.0.0.0 lets other machines ask" in refused(run("serve"))
     home.joinpath("settings.toml").write_text("api-key-file = '/no/such'\n", encoding="utf-8")
     assert "--api-key-file: /no/such can't be read" in refused(run("serve", "--port", 0))
+
+
+@pytest.mark.parametrize("word", ["nothing/here", "~no-such-user-here/model", "nothing-here"])
+def test_a_model_that_is_nowhere_says_how_to_get_one(run: Run, home: Path, word: str) -> None:
+    complaint = refused(run("run", *ASK, "--model", word))
+    assert complaint.startswith(f"omnilmm-lite: {word}: there is no such bundle folder, and no model of that name; ")
+    assert complaint.endswith("`omnilmm-lite setup` gets one")
+
+
+def test_an_empty_name_is_no_folder(run: Run, home: Path) -> None:
+    assert "the model's name is empty" in refused(run("run", *ASK, "--model", ""))
+
+
+def test_a_device_that_is_set_wrong_is_named_with_its_place(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir()
+    file = home / "settings.toml"
+    file.write_text("device = 'gpu'\n", encoding="utf-8")
+    for command in (("run", *ASK), ("config",)):
+        assert f"{file}: device 'gpu' is unknown" in refused(run(*command))
+    monkeypatch.setenv("OMNILMM_DEVICE", "tpu")
+    assert "OMNILMM_DEVICE: device 'tpu' is unknown" in refused(run("run", *ASK))
+    assert run("run", *ASK, "--device", "cpu", "--greedy").code == 0

@@ -181,5 +181,5 @@ def test_other_files_are_refused_in_a_line(benchmark: Benchmark, content: str, t
         _write(tmp_path / name, content)
     assert REQUIREMENTS[benchmark].data
     for path in (tmp_path, *sorted(tmp_path.iterdir()), tmp_path / "missing"):
-        with pytest.raises(InputError, match=r"; (give|check|download|there|pip)|there is no|doesn't exist"):
+        with pytest.raises(InputError, match=r"; (give|check|download|there)|: run .*pip |there is no|doesn't exist"):
             open_data(benchmark, path)

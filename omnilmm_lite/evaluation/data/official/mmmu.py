@@ -13,6 +13,7 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark
 from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, text_field
 from omnilmm_lite.evaluation.item import Item
+from omnilmm_lite.machine.extras import Extra, missing_package
 
 TEXTS = ("id", "question", "options", "answer", "question_type")
 IMAGES = tuple(f"image_{number}" for number in range(1, 8))
@@ -63,10 +64,8 @@ def _batches(path: Path, columns: Sequence[str], first: int = 0) -> Iterator[tup
     try:
         import pyarrow
         from pyarrow import parquet
-    except ImportError:
-        raise InputError(
-            "MMMU's parquet files need pyarrow; pip install 'omnilmm-lite[parquet]', or give MMMU_DEV_VAL.tsv"
-        ) from None
+    except ImportError as error:
+        raise missing_package("reading MMMU's parquet files, unlike MMMU_DEV_VAL.tsv,", error, Extra.PARQUET) from None
     try:
         with parquet.ParquetFile(path) as file:
             start = 0

@@ -1,0 +1,1 @@
+"""Running the benchmarks, with the built-in model on small data files."""
