@@ -33,6 +33,7 @@ from export.checkpoint_config import checkpoint_config
 from export.open_checkpoint import open_checkpoint
 from export.quality_command import add_quality
 from omnilmm_lite import __version__
+from omnilmm_lite.builtin import BUILTIN_NAME
 from omnilmm_lite.commands.bench import add_bench
 from omnilmm_lite.commands.caption import add_caption
 from omnilmm_lite.commands.doctor import add_doctor
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _set_up_streams()
         args = build_parser().parse_args(argv)
         fill_in(args)
-        if argv is None and vars(args).get("decodes") and args.model is not None:  # tiny gains nothing by it
+        if argv is None and vars(args).get("decodes") and args.model not in (None, BUILTIN_NAME):  # which gains nothing
             start_again_with_huge_pages()
         _import_numpy()
         with output_errors_told():

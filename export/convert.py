@@ -31,6 +31,7 @@ from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.durable_file import durable_folder
+from omnilmm_lite.home.snapshot import folder_name
 from omnilmm_lite.progress import Progress
 
 EMBEDDING_ROWS = 1024  # copied at a time
@@ -77,7 +78,7 @@ def write_bundle(
         progress.stage("parity with the reference", num_steps(checkpoint, preset))
         with device.full_memory_said("parity with the reference"):
             parity = check_parity(checkpoint, tower, weights, folder, preset, progress.step, device)
-        source = {"folder": checkpoint.folder.resolve().name} | ({} if options is None else {"options": dict(options)})
+        source = {"folder": folder_name(checkpoint.folder)} | ({} if options is None else {"options": dict(options)})
         return _write_manifest(checkpoint, preset, folder, parity, quantization, out.name, source, progress)
 
 

@@ -26,6 +26,7 @@ from omnilmm_lite.engine.device import DeviceChoice
 from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.owner_lock import sole_owner
+from omnilmm_lite.home.snapshot import Snapshot, folder_name
 from omnilmm_lite.machine.memory import fatal_limit, total_bytes
 from omnilmm_lite.model import LoadOptions, Model, ModelParts
 from omnilmm_lite.model_source import MachineOptions
@@ -38,7 +39,7 @@ from omnilmm_lite.torch_engine.loading import DecoderLoading
 from omnilmm_lite.torch_engine.packages import import_bitsandbytes
 from omnilmm_lite.torch_engine.precision import compute_dtype
 from omnilmm_lite.torch_engine.quantized_folder import QuantizedFolder, check_room
-from omnilmm_lite.weights import Weights
+from omnilmm_lite.weights import Weights, kept_weights
 
 KEPT_FORM = 1  # of the kept layers' files; changes where they do
 
@@ -52,7 +53,7 @@ class CheckpointSource:
 
     @property
     def name(self) -> str:
-        return self.checkpoint.folder.resolve().name
+        return folder_name(self.checkpoint.folder)
 
     @property
     def identity(self) -> str:
@@ -162,7 +163,7 @@ def load_decoder(source: CheckpointSource, device: torch.device, compute: torch.
     if not weights.is_quantized:
         return loading(None).load()
     fingerprint = _fingerprint(source, device, compute)
-    places = _kept_places(checkpoint.folder, f"{source.name}.{weights.value}")
+    places = _kept_places(source)
     for kept in (QuantizedFolder(place, fingerprint, _say) for place in places):
         if kept.is_complete(config.num_hidden_layers):
             return loading(kept).load()
@@ -195,12 +196,15 @@ def _fingerprint(source: CheckpointSource, device: torch.device, compute: torch.
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _kept_places(folder: Path, name: str) -> tuple[Path, Path]:
-    """Beside the checkpoint, and where that can't be written, in the user's cache, by the checkpoint's whole path."""
-    resolved = folder.resolve()
+def _kept_places(source: CheckpointSource) -> list[Path]:
+    """Beside the checkpoint, and where that can't be written, in the user's cache, by the checkpoint's whole path. Of a
+    snapshot in Hugging Face's cache there alone: what lies beside it would be a version of the model to other programs.
+    """
+    resolved = source.checkpoint.folder.resolve()
     by_path = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:12]
     cache = platformdirs.user_cache_path("omnilmm-lite", appauthor=False)
-    return resolved.with_name(name), cache / f"{name}-{by_path}"
+    beside = [] if Snapshot.of(resolved) is not None else [kept_weights(resolved, source.weights)]
+    return [*beside, cache / f"{source.name}.{source.weights.value}-{by_path}"]
 
 
 def _is_writable(path: Path) -> bool:

@@ -25,6 +25,7 @@ from omnilmm_lite.engine.graph_opener import GraphOpener
 from omnilmm_lite.engine.vision import Encode, VisionEncoder
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.support import unsupported_reason
+from omnilmm_lite.machine.threads import MOST_THREADS
 from omnilmm_lite.picture.prepared_image import PreparedImage
 from omnilmm_lite.picture.reading import ImageSource
 from omnilmm_lite.plan.card_room import missing_room
@@ -54,8 +55,8 @@ class LoadOptions:
         limit = config.decoder.max_position_embeddings
         if context is not None and not 1 <= context <= limit:
             raise InputError(f"context: {context} is out of range; this model takes 1 to {limit} tokens")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads: {threads} is out of range; give 1 or more")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise InputError(f"threads: {threads} is out of range; give 1 to {MOST_THREADS}")
         return cls(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
 
 

@@ -5,12 +5,14 @@ Heavy imports happen inside: commands import this when the parser is built.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.weights import Weights
 
 if TYPE_CHECKING:
@@ -89,10 +91,17 @@ def find_source(model: str | Path | None, weights: Weights | None, open_checkpoi
     """The bundle or checkpoint in a folder, or the built-in model: see `Bundle.find`. `weights`: for a checkpoint;
     None leaves the choice to us. InputError where there is neither, or where a bundle is to have other weights."""
     from omnilmm_lite.bundle.folder import Bundle
+    from omnilmm_lite.home.chosen_model import is_builtin, is_there
 
-    folder = None if model is None else Path(model).expanduser()
-    if folder is not None and _is_checkpoint(folder):
-        return open_checkpoint(folder, weights or DEFAULT_WEIGHTS)
+    if model is not None and not is_builtin(model):
+        folder = Path(os.path.expanduser(model))  # noqa: PTH111  # raises nothing for unknown users
+        if not is_there(folder):
+            raise InputError(
+                f"{printable(str(model), None)}: there is no such bundle folder, and no model of that name; "
+                "`omnilmm-lite models` lists yours, `omnilmm-lite setup` gets one"
+            )
+        if _is_checkpoint(folder):
+            return open_checkpoint(folder, weights or DEFAULT_WEIGHTS)
     bundle = Bundle.find(model)
     if weights is not None:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 
 
 class Weights(Enum):
@@ -16,3 +17,8 @@ class Weights(Enum):
     @property
     def is_quantized(self) -> bool:
         return self in (Weights.NF4, Weights.INT8)
+
+
+def kept_weights(checkpoint: Path, weights: Weights) -> Path:
+    """The folder beside a checkpoint that its quantized layers are kept in, where one can be made there."""
+    return checkpoint.with_name(f"{checkpoint.name}.{weights.value}")

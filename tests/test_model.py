@@ -157,6 +157,7 @@ def test_a_prompt_longer_than_the_context_is_refused(tiny_bundle: Path) -> None:
         ({"context": 0}, "context: 0 is out of range; this model takes 1 to 32768 tokens"),
         ({"context": 32769}, "context: 32769 is out of range"),
         ({"threads": 0}, "threads: 0 is out of range"),
+        ({"threads": 2_000_000}, "threads: 2000000 is out of range"),
         ({"device": "tpu"}, "device 'tpu' is unknown: choose auto, cpu or cuda"),
     ],
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.quantization import bitsandbytes_formats
 from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Evaluation, Result, Weights
 from benchmarks.quantization.peers import GPTQMODEL_VARIANTS, LLAMACPP_VARIANTS, by_gptqmodel, by_llamacpp
@@ -23,6 +24,7 @@ from benchmarks.quantization.smollm2 import SmolLM2, gguf_file
 from benchmarks.quantization.variants import (
     GPTQ_VARIANTS,
     HEAD_VARIANTS,
+    NEAR_NF4,
     PACKING_VARIANTS,
     calibration,
     file_name,
@@ -54,10 +56,14 @@ def main() -> None:
     )
     packings = "instead: the formats of a card's decoder, on the same model with its channels shuffled"
     parser.add_argument("--packings", action="store_true", help=packings)
+    formats = "instead: NF4 and LLM.int8, which the torch engine answers with, beside ours at the nearest bits"
+    parser.add_argument("--bitsandbytes", action="store_true", help=formats)
     args = parser.parse_args()
     torch.set_num_threads(1)  # threads that wait for each other spin, and that would count as CPU seconds
     if args.packings:
         results = run_packings(args.work, args.sequences)
+    elif args.bitsandbytes:
+        results = run_bitsandbytes(args.work, args.sequences)
     else:
         results = run(args.work, args.sequences, args.gptqmodel, args.llamacpp)
     table = markdown(results)
@@ -104,6 +110,25 @@ def run_packings(work: Path, sequences: int) -> list[Result]:
         folder = work / f"shuffled-{sequences}-{file_name(name)}"
         variants[name] = partial(quantized, model, data, settings, folder)
     return [_result(name, make, evaluation, work / f"packings-{sequences}") for name, make in variants.items()]
+
+
+def run_bitsandbytes(work: Path, sequences: int) -> list[Result]:
+    """bitsandbytes' formats, and `NEAR_NF4`."""
+    model = SmolLM2.open(work / "smollm2")
+    ids, evaluated = token_windows(model.tokenizer(), max(sequences, EVALUATED), TOKENS)
+    evaluation = Evaluation(model, evaluated[:EVALUATED])
+    data = calibration(model, ids[:sequences])
+    print(f"fp32: perplexity {evaluation.perplexity():.2f}", flush=True)
+    variants: dict[str, Make] = {
+        "LLM.int8": lambda _: bitsandbytes_formats.int8(model),
+        "LLM.int8, its weights alone": lambda _: bitsandbytes_formats.int8_weights(model),
+        "NF4, double quantization": lambda _: bitsandbytes_formats.nf4(model),
+        "rounded to nearest": lambda _: rounded(model, sym=False),
+    }
+    for name, settings in NEAR_NF4.items():
+        folder = work / f"{sequences}-{file_name(name)}"
+        variants[name] = partial(quantized, model, data, settings, folder)
+    return [_result(name, make, evaluation, work / f"bitsandbytes-{sequences}") for name, make in variants.items()]
 
 
 def _result(name: str, make: Make, evaluation: Evaluation, folder: Path) -> Result:

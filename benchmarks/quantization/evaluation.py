@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from quantize.folder.packing import PARTS, PackedLinear, ZeroFormat, unpack
 
 SEQUENCES_AT_ONCE = 8
 
-Weights = tuple[dict[str, Tensor], float]  # by name, and the bits that each takes
+Product = Callable[[Tensor], Tensor]  # (tokens, in) -> (tokens, out)
+Weight = Tensor | Product
+Weights = tuple[Mapping[str, Weight], float]  # by name, and the bits that each takes
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,10 @@ class Evaluation:
         return summarize(*self._scores({})).perplexity.value
 
     def measure(
-        self, variant: str, weights: Mapping[str, Tensor], bits_per_weight: float, cpu_seconds: float
+        self, variant: str, weights: Mapping[str, Weight], bits_per_weight: float, cpu_seconds: float
     ) -> Result:
-        """`weights`: what stands in place of the model's, by name, such as "model.layers.0.mlp.up_proj.weight"."""
+        """`weights`: what stands in place of the model's, by name, such as "model.layers.0.mlp.up_proj.weight"; or
+        what multiplies in place of a layer's."""
         summary = summarize(*self._scores(weights))
         return Result(
             variant=variant,
@@ -73,9 +76,10 @@ class Evaluation:
         return ((hidden @ head.T).numpy() for hidden in self._original)
 
     @torch.inference_mode()
-    def _scores(self, weights: Mapping[str, Tensor]) -> tuple[Scores, NDArray[np.int64]]:
+    def _scores(self, weights: Mapping[str, Weight]) -> tuple[Scores, NDArray[np.int64]]:
         original_head = self.model.tensor("lm_head.weight")
         head = weights.get("lm_head.weight", original_head)
+        assert isinstance(head, Tensor), "the last layer is no product"
         changed = self._hidden(weights)
         scores = [
             score((before @ original_head.T).numpy(), (after @ head.T).numpy(), ids[1:])
@@ -85,7 +89,7 @@ class Evaluation:
         return Scores.concatenate(scores), sequences
 
     @torch.inference_mode()
-    def _hidden(self, weights: Mapping[str, Tensor]) -> Tensor:
+    def _hidden(self, weights: Mapping[str, Weight]) -> Tensor:
         """(sequences, tokens, hidden), behind the last norm."""
         tokens = self.ids.shape[1]
         x = self.model.tensor("model.embed_tokens.weight")[torch.from_numpy(self.ids)]
@@ -94,13 +98,26 @@ class Evaluation:
         for index in range(self.config.num_hidden_layers):
             name = f"model.layers.{index}"
             layer = load_module(self.model, name, lambda: DecoderLayer(self.config))
-            for path, module in layer.named_modules():
-                if isinstance(module, nn.Linear) and (weight := weights.get(f"{name}.{path}.weight")) is not None:
-                    module.weight = nn.Parameter(weight, requires_grad=False)
+            for path, module in list(layer.named_modules()):
+                weight = weights.get(f"{name}.{path}.weight") if isinstance(module, nn.Linear) else None
+                if weight is not None:
+                    layer.set_submodule(path, _Linear(weight))
             x = torch.cat([layer(part, cos, sin, mask) for part in x.split(SEQUENCES_AT_ONCE)])
         norm = load_module(self.model, "model.norm", lambda: RMSNorm(self.config.hidden_size, self.config.rms_norm_eps))
         normed: Tensor = norm(x)
         return normed
+
+
+class _Linear(nn.Module):
+    def __init__(self, weight: Weight) -> None:
+        super().__init__()
+        self._weight = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self._weight, Tensor):
+            return nn.functional.linear(x, self._weight)
+        y: Tensor = self._weight(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+        return y
 
 
 def dequantize_folder(folder: Path) -> Weights:
@@ -110,7 +127,7 @@ def dequantize_folder(folder: Path) -> Weights:
         tensors |= load_file(file)
     config = _read_config(folder)
     zero_format = ZeroFormat(config.get("checkpoint_format", ZeroFormat.V1.value))
-    weights, bits, count = {}, 0, 0
+    weights, bits, count = dict[str, Weight](), 0, 0
     for name in (name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")):
         parts = {part: tensors[f"{name}.{part}"].numpy() for part in PARTS}
         order = np.argsort(parts["g_idx"], kind="stable")

@@ -42,6 +42,11 @@ PACKING_VARIANTS: Mapping[str, GPTQSettings] = {
     "groups of 32, symmetric": dataclasses.replace(OURS, group_size=32, sym=True),
     "groups of 64, zero points": OURS,
 }
+# Around the 4.13 bits that NF4 takes: 4.10, 4.25 and 4.31.
+NEAR_NF4 = {
+    name: GPTQ_VARIANTS[name]
+    for name in ("ours, groups of 192", "ours, symmetric", "**ours**: both and error correction")
+}
 # The last layer alone in 8 bits, rounded to nearest: as cards have it today, and as `Packing.FPA_INTB` asks.
 HEAD_VARIANTS = {
     f"last layer alone, 8 bits, groups of {GROUP_SIZE}, zero points": (GROUP_SIZE, False),

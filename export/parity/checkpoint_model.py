@@ -18,6 +18,7 @@ from export.reference.model import OmniLMM, causal_mask, rope_tables
 from export.reference.pictures import encode_pictures, picture_batches
 from export.torch_device import TorchDevice
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.home.snapshot import folder_name
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.quality.data import EvaluationSequence
 from omnilmm_lite.text.tokenizer import Tokenizer
@@ -36,7 +37,7 @@ class CheckpointModel:
 
     @property
     def name(self) -> str:
-        return self._checkpoint.folder.resolve().name
+        return folder_name(self._checkpoint.folder)
 
     @property
     def config(self) -> OmniLMMConfig:

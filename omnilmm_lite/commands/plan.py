@@ -118,6 +118,7 @@ def _find(model: str, read_config: ReadConfig) -> tuple[PlannedModel | None, str
     """The bundle, if it is one; the model's name and config. A folder goes before a name."""
     from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
     from omnilmm_lite.bundle.manifest import MANIFEST
+    from omnilmm_lite.home.snapshot import folder_name
     from omnilmm_lite.plan.planned_model import KNOWN, PlannedModel
 
     folder = Path(model)
@@ -132,7 +133,7 @@ def _find(model: str, read_config: ReadConfig) -> tuple[PlannedModel | None, str
         raise InputError(f"{model}: there is no such folder, and no such name: {known} are known")
     if not (folder / "config.json").is_file():
         raise InputError(f"{model}: neither a checkpoint (config.json) nor a bundle ({MANIFEST}) is there; name one")
-    return None, folder.resolve().name, read_config(folder)
+    return None, folder_name(folder), read_config(folder)
 
 
 def _is_folder(path: Path) -> bool:

@@ -14,11 +14,11 @@ def add_push(parser: argparse.ArgumentParser) -> None:
         "manifest. Needs a token with the right to write (HF_TOKEN, or `hf auth login`). May be stopped: the same "
         "command goes on. The weights keep their own licence: see that it allows this."
     )
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder that `convert` made")
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder that `convert` made, or a model's name")
     parser.add_argument("repo", metavar="REPO", help="OWNER/NAME on the hub; made where it isn't there")
     parser.add_argument("--private", action="store_true", help="make a repository that only you see")
     parser.add_argument("--yes", action="store_true", help="make a public repository without asking")
-    parser.set_defaults(command=push_command)
+    parser.set_defaults(command=push_command, model_words=("bundle",))
 
 
 def push_command(args: argparse.Namespace) -> None:

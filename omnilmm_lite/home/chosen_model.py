@@ -18,7 +18,9 @@ def choose_model(given: str | None, store: ModelStore) -> str | None:
     """
     if given is None:
         return _default(store)
-    if _is_there(given) or given == BUILTIN_NAME:
+    if not given:  # a variable of the shell that isn't set
+        raise InputError("the model's name is empty; give a name or a folder, or leave the option out")
+    if is_there(given) or given == BUILTIN_NAME:
         return given
     if (found := store.find(given)) is not None:
         return str(found.folder)
@@ -29,7 +31,7 @@ def choose_model(given: str | None, store: ModelStore) -> str | None:
 
 def is_builtin(given: str | Path | None) -> bool:
     """Whether that opens the built-in model."""
-    return given is None or (str(given) == BUILTIN_NAME and not _is_there(str(given)))
+    return given is None or (str(given) == BUILTIN_NAME and not is_there(given))
 
 
 def _default(store: ModelStore) -> str | None:
@@ -43,7 +45,8 @@ def _default(store: ModelStore) -> str | None:
     return str(model.folder)
 
 
-def _is_there(given: str) -> bool:
+def is_there(given: str | Path) -> bool:
+    """Whether there is such a file or folder; False, too, for what can't be one's name."""
     try:
         return Path(given).exists()
     except (OSError, ValueError):  # too long a name, or one with a zero character

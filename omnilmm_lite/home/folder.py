@@ -1,6 +1,6 @@
 """Where models, checkpoints and settings of this user lie: one folder, which the system names or `OMNILMM_HOME`.
 
-Nothing is made here: who writes makes its folder.
+Asking for a place makes nothing: who writes makes its folder.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
+from omnilmm_lite.errors import InputError
+
 HOME_VARIABLE = "OMNILMM_HOME"
 
 
@@ -18,6 +20,16 @@ def home_folder() -> Path:
     if given := os.environ.get(HOME_VARIABLE):
         return Path(os.path.abspath(os.path.expanduser(given)))  # noqa: PTH100, PTH111  # raise nothing for odd paths
     return platformdirs.user_data_path("omnilmm-lite", appauthor=False)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder of the home, where it isn't there yet. InputError where that can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: this folder can't be made ({error.strerror}); set {HOME_VARIABLE} to one that can be written"
+        ) from None
 
 
 def checkpoints_folder() -> Path:

@@ -12,6 +12,7 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.json_file import read_json, shown
 
 VERSION = 1
+ADVICE = "remove it"  # the model's folder, if it has one here, keeps its name without
 
 
 class ModelKind(Enum):
@@ -48,9 +49,11 @@ class ModelRecord:
     @classmethod
     def read(cls, file: Path) -> ModelRecord:
         """InputError where the file is no such record."""
-        data = read_json(file)
-        if data.get("version") != VERSION:
-            raise InputError(f"{file}: its version is {shown(data.get('version'))}, not {VERSION}; update omnilmm-lite")
+        data = read_json(file, ADVICE)
+        if "version" not in data:
+            raise InputError(f"{file}: this is no record of a model; {ADVICE}")
+        if data["version"] != VERSION:
+            raise InputError(f"{file}: its version is {shown(data['version'])}, not {VERSION}; update omnilmm-lite")
         kinds = [kind.value for kind in ModelKind]
         if data.get("kind") not in kinds:
             raise InputError(f"{file}: kind: {shown(data.get('kind'))} is not one of {', '.join(kinds)}; remove it")

@@ -1,5 +1,7 @@
 """The user's models by name: a bundle's folder of that name, or a record that says where one lies and what it is.
 
+Locks are for who writes, and imported there: every command reads this.
+
 models/OmniLMM-12B/         the bundle, where `setup` made it
 models/OmniLMM-12B.json     where it came from; of a model that lies elsewhere, where
 default.json                the model that commands take where none is named
@@ -17,14 +19,14 @@ from pathlib import Path
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.durable_file import UNFINISHED, move_into_place, write_json
 from omnilmm_lite.files.json_file import read_json
-from omnilmm_lite.files.owner_lock import sole_owner
 from omnilmm_lite.files.printable import printable
-from omnilmm_lite.home.folder import home_folder
+from omnilmm_lite.home.folder import home_folder, make_folder
 from omnilmm_lite.home.model_name import RECORD_ENDING, check_model_name, is_model_name
 from omnilmm_lite.home.model_record import ModelKind, ModelRecord
 
 DEFAULT = "default.json"
 DEFAULT_KEY = "model"
+ADVICE = "`omnilmm-lite models default NAME` writes it anew"
 REMOVED = ".removed"  # behind the hidden name of what is being removed
 
 
@@ -110,9 +112,9 @@ class ModelStore:
         file = self.home / DEFAULT
         if not file.is_file():
             return None
-        name = read_json(file).get(DEFAULT_KEY)
+        name = read_json(file, ADVICE).get(DEFAULT_KEY)
         if not isinstance(name, str) or not is_model_name(name):
-            raise InputError(f"{file}: it names no model; `omnilmm-lite models default NAME` writes it anew")
+            raise InputError(f"{file}: it names no model; {ADVICE}")
         return name
 
     def set_default(self, name: str) -> None:
@@ -137,6 +139,8 @@ class ModelStore:
 
         InputError where nothing has that name, or another run is writing the model.
         """
+        from omnilmm_lite.files.owner_lock import sole_owner
+
         check_model_name(name)
         if name not in self.names():
             raise InputError(f"{self.missing(name)}; `omnilmm-lite models` lists what is there")
@@ -159,7 +163,9 @@ class ModelStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self.models_folder.mkdir(parents=True, exist_ok=True)
+        from omnilmm_lite.files.owner_lock import sole_owner
+
+        make_folder(self.models_folder)
         with sole_owner(self.models_folder):
             for folder in (self.home, self.models_folder):  # what killed runs have left there, and not in the models
                 for path in folder.glob(".*"):

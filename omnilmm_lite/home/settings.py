@@ -6,6 +6,7 @@ The settings file is TOML, a line a setting, by the options' own names: `threads
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.json_file import shown
 from omnilmm_lite.files.printable import printable
+from omnilmm_lite.files.regular_file import read_regular
 from omnilmm_lite.home.folder import HOME_VARIABLE
-from omnilmm_lite.sampling_params import SamplingParams
+from omnilmm_lite.machine.threads import MOST_THREADS
+from omnilmm_lite.sampling_params import SEEDS, SamplingParams
 
 PREFIX = "OMNILMM_"
 API_KEY_VARIABLE = "OMNILMM_API_KEY"  # the key itself, which no file of settings should hold
 OTHER_VARIABLES = (HOME_VARIABLE, API_KEY_VARIABLE)
 SWITCH_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
+MAX_BYTES = 1 << 20  # of the file
 Value = bool | int | float | str
 
 
@@ -94,7 +99,7 @@ def _at_least(lowest: int, highest: int | None = None) -> Callable[[Any], object
 SETTINGS = (
     Setting("model", Kind.TEXT, in_file=False),
     Setting("device", Kind.TEXT, "auto"),
-    Setting("threads", Kind.WHOLE, check=_at_least(1)),
+    Setting("threads", Kind.WHOLE, check=_at_least(1, MOST_THREADS)),
     Setting("context", Kind.WHOLE, check=_at_least(1)),
     Setting("drafts", Kind.SWITCH, False),
     Setting("cuda-graph", Kind.SWITCH, False),
@@ -158,19 +163,19 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as opened:
-            data = tomllib.load(opened)
+        data = tomllib.loads(read_regular(file, MAX_BYTES).decode("utf-8-sig"))  # some editors put a mark in front
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise InputError(f"{file}: the settings can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, bad UTF-8, endless digits, endless nesting
         raise InputError(
             f"{file}: this is no TOML ({printable(str(error))}); write settings like threads = 4"
         ) from None
-    for key in data:
+    for key, value in data.items():
         if key not in BY_KEY:
-            raise InputError(f"{file}: {printable(key)}: there is no such setting{_nearest(key, list(BY_KEY))}")
+            hint = "; settings stand in no table" if isinstance(value, dict) else _nearest(key, list(BY_KEY))
+            raise InputError(f"{file}: {printable(key) or repr(key)}: there is no such setting{hint}")
         if not BY_KEY[key].in_file:
             raise InputError(f"{file}: {key}: the file is not the place for it; use `omnilmm-lite models default NAME`")
     return data
@@ -203,12 +208,23 @@ def _checked(setting: Setting, value: Any, where: str) -> Value:
     types: dict[Kind, tuple[type, ...]] = {
         Kind.TEXT: (str,), Kind.WHOLE: (int,), Kind.NUMBER: (int, float), Kind.SWITCH: (bool,)
     }  # fmt: skip
+    if isinstance(value, int) and abs(value) > SEEDS:  # Python refuses to write thousands of digits
+        raise InputError(f"{where}: a number of more than 20 digits is out of range; give a smaller one")
     is_kind = isinstance(value, types[setting.kind]) and isinstance(value, bool) == (setting.kind is Kind.SWITCH)
-    if not is_kind or value == "":
-        raise InputError(f"{where}: {printable(repr(value))} is not {setting.kind.value}")
+    if not is_kind:
+        raise InputError(f"{where}: {_as_written(value)} is not {setting.kind.value}")
+    if value == "" or (isinstance(value, str) and "\0" in value):
+        raise InputError(f"{where}: {_as_written(value)} can't be; leave it out, or give one that can")
     try:
         setting.check(value)
     except InputError as error:
         raise InputError(f"{where}: {str(error).removeprefix(f'{setting.dest}: ')}") from None
     result: Value = value
     return result
+
+
+def _as_written(value: Any) -> str:
+    """A value for an error: as TOML has it, not Python."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, datetime.date | datetime.time) else shown(value)

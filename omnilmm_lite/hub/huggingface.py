@@ -148,7 +148,7 @@ def library_errors(source: Source) -> Iterator[None]:
         raise InputError(_gated(name)) from error
     except errors.RepositoryNotFoundError as error:
         raise InputError(
-            f"{host} has no model {name}, or hides it: check the name; if it is private, {_token_advice()}"
+            f"{host} has no model {name}, or hides it: check the name; a private one wants a token: {_token_advice()}"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise InputError(

@@ -8,6 +8,8 @@ import math
 from omnilmm_lite.machine.cgroup import cpu_quota
 from omnilmm_lite.machine.cores import Cores, read_cores
 
+MOST_THREADS = 1024  # that may be asked for: more than any desktop has, and onnxruntime makes as many as it is told
+
 
 def default_threads() -> int | None:
     """One a core that is worth it, no more than a container's quota keeps busy; None where the system tells neither.

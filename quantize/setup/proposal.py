@@ -15,7 +15,6 @@ from omnilmm_lite.machine.memory import machine_bytes, memory_limit
 from omnilmm_lite.plan.choice import PresetChoice, Room, asked_preset, choose_preset
 from omnilmm_lite.plan.disk import decoder_values
 from omnilmm_lite.plan.verdict import GIB
-from quantize.disk import used_bytes
 
 GB = 1e9
 # A layer of the full size on two cores of a server's processor, with a calibration as short as the built-in one:
@@ -65,6 +64,8 @@ class Proposal:
 
     def check_disk(self) -> None:
         """OmniLMMError where the disk can't take it; what an earlier run has left there needs no room."""
+        from quantize.disk import used_bytes  # needs the extra `convert`; bundles are set up without it
+
         disk = self.choice.plan.model.disk
         needed = disk.bundle + max(0, disk.work - used_bytes(self.work))
         if _device(self.download.folder) == _device(self.out):

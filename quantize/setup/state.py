@@ -45,13 +45,14 @@ class SetupState:
         file = folder / FILE
         if not file.is_file():
             return None
-        data = read_json(file)
+        again = f"remove {folder}, and begin again"
+        data = read_json(file, again)
         texts: dict[str, Any] = {
             name: data.get(name) for name in ("source", "preset", "calibration", "checkpoint", "origin")
         }
         wrong = [name for name, value in texts.items() if value is not None and not isinstance(value, str)]
         if data.get("version") != VERSION or wrong or texts["source"] is None:
             found = f"{wrong[0]} is {shown(texts[wrong[0]])}" if wrong else f"version {shown(data.get('version'))}"
-            raise InputError(f"{file}: this is no setup of this version ({found}); remove {folder}, and begin again")
+            raise InputError(f"{file}: this is no setup of this version ({found}); {again}")
         paths = {name: None if texts[name] is None else Path(texts[name]) for name in ("calibration", "checkpoint")}
         return cls(**(texts | paths))

@@ -15,7 +15,7 @@ from omnilmm_lite.console import ConsoleProgress
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.durable_file import write_durably
 from omnilmm_lite.files.owner_lock import sole_owner
-from omnilmm_lite.home.folder import work_folder
+from omnilmm_lite.home.folder import make_folder, work_folder
 from omnilmm_lite.home.model_record import ModelKind, ModelRecord
 from omnilmm_lite.home.models import ModelStore, StoredModel
 from omnilmm_lite.hub.choice import CONFIG
@@ -57,7 +57,7 @@ class Setup:
     def run(self) -> StoredModel:
         """Gives the model, which is the default then. InputError or OmniLMMError, one line, for whatever stops it."""
         name = self._request.name
-        self._work.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._work.parent)
         with sole_owner(self._work, self._listener.note):
             model = self._finished()
             if model is None:

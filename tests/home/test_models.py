@@ -223,6 +223,12 @@ def test_what_a_killed_removal_left_goes_with_the_next_write(
     assert left == {"models", "next.json"}
 
 
+def test_a_home_that_can_t_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=r"this folder can't be made .*; set OMNILMM_HOME to one that can be written"):
+        ModelStore(tmp_path / "file").add("mine", BUNDLE)
+
+
 def test_who_writes_at_the_same_time_is_named(store: ModelStore) -> None:
     made(store, "one")
     with sole_owner(store.folder("one")), pytest.raises(InputError, match="another run is writing there"):

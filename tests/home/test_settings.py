@@ -56,18 +56,26 @@ def test_an_empty_variable_is_none(file: Path) -> None:
         ("thread = 4", "thread: there is no such setting; did you mean threads?"),
         ("top_k = 4", "top_k: there is no such setting; did you mean top-k?"),
         ("banana = 4", "banana: there is no such setting; `omnilmm-lite config` lists them"),
-        ("[serve]\nport = 1", "serve: there is no such setting"),
+        ("[serve]\nport = 1", "serve: there is no such setting; settings stand in no table"),
+        ("'' = 1", "'': there is no such setting"),
         ("model = 'x'", "model: the file is not the place for it; use `omnilmm-lite models default NAME`"),
         ("threads = 'four'", "threads: 'four' is not a whole number"),
         ("threads = 4.0", "threads: 4.0 is not a whole number"),
-        ("threads = true", "threads: True is not a whole number"),
-        ("threads = 0", "threads: 0 is out of range; give 1 or more"),
+        ("threads = true", "threads: true is not a whole number"),
+        ("threads = 1979-05-27", "threads: 1979-05-27 is not a whole number"),
+        ("threads = 2000000", "threads: 2000000 is out of range; give 1 to 1024"),
+        ("threads = 0x" + "f" * 6000, "threads: a number of more than 20 digits is out of range"),
+        ("temperature = 0x" + "f" * 6000, "temperature: a number of more than 20 digits is out of range"),
+        ("device = 0x" + "f" * 6000, "device: a number of more than 20 digits is out of range"),
+        ("seed = " + "1" * 6000, "this is no TOML"),
+        ('api-key-file = "key\\u0000"', "api-key-file: 'key\\x00' can't be"),
+        ("threads = 0", "threads: 0 is out of range; give 1 to 1024"),
         ("port = 65536", "port: 65536 is out of range; give 0 to 65535"),
         ("drafts = 1", "drafts: 1 is not true or false"),
         ("temperature = -1", "temperature: -1 is out of range; give 0"),
         ("temperature = nan", "temperature: nan is out of range"),
         ("top-p = '0.9'", "top-p: '0.9' is not a number"),
-        ("device = ''", "device: '' is not a text"),
+        ("device = ''", "device: '' can't be; leave it out"),
         ("device = ", "this is no TOML"),
         ("a" * 300, "this is no TOML"),
     ],
@@ -86,7 +94,18 @@ def test_a_file_that_is_no_text_or_can_t_be_read(file: Path) -> None:
         read_settings(file, {}, {})
     file.unlink()
     file.mkdir()
-    with pytest.raises(InputError, match="the settings can't be read"):
+    with pytest.raises(InputError, match="this is a folder, where a file is needed"):
+        read_settings(file, {}, {})
+
+
+def test_a_mark_that_editors_put_in_front_is_passed_over(file: Path) -> None:
+    file.write_text("threads = 3\r\n", encoding="utf-8-sig")
+    assert read_settings(file, {}, {})["threads"].value == 3
+
+
+def test_a_file_without_an_end_is_refused(file: Path) -> None:
+    file.write_bytes(b"#" * ((1 << 20) + 1))
+    with pytest.raises(InputError, match="is larger than 1 MB"):
         read_settings(file, {}, {})
 
 

@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard, constants
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import MANIFEST
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.home.models import ModelStore
 from omnilmm_lite.hub.model_card import model_card
 from omnilmm_lite.hub.pull import pull
 from omnilmm_lite.hub.push import find_target, push
@@ -59,6 +60,14 @@ def test_a_public_upload_is_asked_for(hub: LocalHub, run: Run, bundle: Path) -> 
     assert REPO not in hub.repos
     assert run("push", bundle, REPO, stdin=Terminal("y\n")).code == 0
     assert not hub.repos[REPO].private
+
+
+def test_a_model_of_the_store_goes_up_by_its_name(hub: LocalHub, run: Run, bundle: Path) -> None:
+    folder = ModelStore.here().folder("mine")
+    folder.parent.mkdir(parents=True)
+    bundle.rename(folder)
+    assert run("push", "mine", REPO, "--private").code == 0
+    assert bundle_files().items() <= hub.repos[REPO].files.items()
 
 
 def test_a_private_one_needs_no_word(hub: LocalHub, run: Run, bundle: Path) -> None:

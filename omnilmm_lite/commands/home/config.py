@@ -7,6 +7,7 @@ import json
 import os
 import sys
 
+from omnilmm_lite.commands.home.in_use import settings_in_force
 from omnilmm_lite.files.printable import printable
 
 
@@ -23,10 +24,10 @@ def config(args: argparse.Namespace) -> None:
     """Prints all settings. InputError where one can't be."""
     from omnilmm_lite.home.folder import settings_file
     from omnilmm_lite.home.models import DEFAULT, ModelStore
-    from omnilmm_lite.home.settings import SETTINGS, Found, Origin, read_settings, unknown_variables
+    from omnilmm_lite.home.settings import SETTINGS, Found, Origin, unknown_variables
 
     file, store = settings_file(), ModelStore.here()
-    found = read_settings(file, os.environ, {})
+    found = settings_in_force({})
     if found["model"].value is None and (name := store.default()) is not None:
         found["model"] = Found(name, Origin.FILE, str(store.home / DEFAULT))
     for line in unknown_variables(os.environ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,6 +35,8 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     free.add_argument("name", metavar="NAME")
     free.add_argument("--yes", action="store_true", help=YES_HELP)
     free.set_defaults(command=free_sources)
+    names = actions.add_parser("names", help="print the names alone, a line each")
+    names.set_defaults(command=print_names)
     path = actions.add_parser("path", help="print the folder of a model, or of all")
     path.add_argument("name", metavar="NAME", nargs="?")
     path.set_defaults(command=print_path)
@@ -46,8 +47,13 @@ def list_models(args: argparse.Namespace) -> None:
     from omnilmm_lite.home.models import ModelStore
 
     store = ModelStore.here()
-    default, rows = store.default(), []
-    for name in store.names():
+    names, rows = store.names(), []
+    try:
+        default = store.default()
+    except InputError as error:
+        default = None
+        print(error, file=sys.stderr)
+    for name in names:
         try:
             if (model := store.find(name)) is not None:
                 rows.append(_row(model, is_default=name == default))
@@ -57,7 +63,7 @@ def list_models(args: argparse.Namespace) -> None:
         print(json.dumps({"folder": str(store.models_folder), "models": rows}, ensure_ascii=False))
     elif rows:
         _print_rows(rows)
-    else:
+    elif not names:
         print(f"{store.models_folder}: no models yet; `omnilmm-lite setup` gets one", file=sys.stderr)
 
 
@@ -75,6 +81,14 @@ def print_path(args: argparse.Namespace) -> None:
 
     store = ModelStore.here()
     print(store.models_folder if args.name is None else store.get(args.name).folder)
+
+
+def print_names(args: argparse.Namespace) -> None:
+    """A line a model on stdout, for scripts."""
+    from omnilmm_lite.home.models import ModelStore
+
+    for name in ModelStore.here().names():
+        print(name)
 
 
 @dataclass(frozen=True)
@@ -138,25 +152,29 @@ def _tell_freed(name: str, freed: Iterable[Freed], kept: str) -> None:
 
 
 def _sources(store: ModelStore, name: str) -> list[Freed]:
-    """The work folder of its making and the checkpoint that was fetched for it, if no other model was made from that;
+    """The work folder of its making; the checkpoint that was fetched for it, if no other model was made from that, with
+    what the torch engine has kept beside it;
     what lies outside the home folder is somebody else's."""
     from omnilmm_lite.home.folder import checkpoints_folder, work_folder
+    from omnilmm_lite.weights import Weights, kept_weights
 
     folders = [work_folder(name)]
     checkpoint = _checkpoint(store, name)
     others = {_checkpoint(store, other) for other in store.names() if other != name}
     if checkpoint is not None and checkpoint not in others and checkpoints_folder() in checkpoint.parents:
-        folders.append(checkpoint)
+        folders += [checkpoint, *(kept_weights(checkpoint, weights) for weights in Weights if weights.is_quantized)]
     return [Freed(folder, _size(folder)) for folder in folders if folder.is_dir()]
 
 
 def _kept(store: ModelStore, name: str, sources: Iterable[Freed]) -> str:
     """What is said of a checkpoint that stays: others may use it."""
+    from omnilmm_lite.home.snapshot import Snapshot
+
     checkpoint = _checkpoint(store, name)
     if checkpoint is None or not checkpoint.is_dir() or checkpoint in [each.folder for each in sources]:
         return ""
-    cached = re.fullmatch(r"models--(.+)--(.+)", checkpoint.parent.parent.name)  # of Hugging Face's cache
-    how = f"; `hf cache rm model/{cached[1]}/{cached[2]}` removes it for all programs" if cached else ""
+    cached = Snapshot.of(checkpoint)
+    how = f"; `hf cache rm model/{cached.repo}` removes it for all programs" if cached else ""
     return f"; {checkpoint}, which it was made from, stays{how}"
 
 

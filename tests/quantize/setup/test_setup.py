@@ -210,13 +210,21 @@ def test_no_room_is_said_before_anything_is_fetched(
     assert not fetched(serving)
 
 
+def test_a_home_that_can_t_be_made_is_said(run: Run, home: Path, serving: LocalHub) -> None:
+    home.write_text("a file", encoding="utf-8")
+    assert "set OMNILMM_HOME to one that can be written" in refused(run(*SETUP, "--yes"))
+    assert not serving.requests
+
+
 @pytest.mark.parametrize("text", ["[]", "{", '{"version": 1}', '{"version": 9, "source": "x"}',
                                   '{"version": 1, "source": "x", "preset": 3}'])  # fmt: skip
 def test_a_damaged_note_is_named(run: Run, home: Path, serving: LocalHub, text: str) -> None:
     work = home / "work" / "OmniLMM-12B"
     work.mkdir(parents=True)
     (work / "setup.json").write_text(text, encoding="utf-8")
-    assert str(work / "setup.json") in refused(run(*SETUP, "--yes"))
+    complaint = refused(run(*SETUP, "--yes"))
+    assert f"{Path(work.name, 'setup.json')}" in complaint  # of a long line, the middle is left out
+    assert complaint.endswith(f"remove {work}, and begin again")  # and not: download it again
 
 
 def test_what_is_settled_is_read_as_it_was_written(tmp_path: Path) -> None:
