@@ -44,7 +44,7 @@ class Tokenizer:
         """Ids of one segment of text between special tokens, as the legacy LlamaTokenizer gives them.
 
         Each segment gets its own leading word boundary; nothing typed becomes a special token; no BOS is added.
-        InputError for lone surrogates, which no UTF-8 text holds.
+        InputError for lone surrogates, which no UTF-8 text holds, and where a damaged tokenizer fails.
         """
         try:
             text.encode()
@@ -53,7 +53,12 @@ class Tokenizer:
                 f"text: character {error.start} is a lone surrogate (U+{ord(text[error.start]):04X}), which is not "
                 "valid Unicode; pass text that was decoded as UTF-8"
             ) from None
-        return self._backend.encode(text, add_special_tokens=False).ids
+        try:
+            return self._backend.encode(text, add_special_tokens=False).ids
+        except BaseException as error:
+            if not _is_library_error(error):
+                raise
+            raise InputError("text: the bundle's tokenizer fails at it; convert the checkpoint again") from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`, without special tokens and without the first word's boundary; otherwise unstripped."""
@@ -136,10 +141,24 @@ def _open(path: Path) -> tokenizers.Tokenizer:
             f"{path}: the tokenizer file can't be read as UTF-8 text; convert the checkpoint again"
         ) from None
     try:
-        return tokenizers.Tokenizer.from_str(text)
-    except BaseException as error:  # the library raises bare Exception, with the parser's inner words, and panics
-        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+        backend = tokenizers.Tokenizer.from_str(text)
+    except BaseException as error:
+        if not _is_library_error(error):
             raise
+        backend = None
+    if backend is None or not _knows_unknown(backend):
         raise InputError(
             f"{path}: this is not a whole tokenizer.json ({len(text)} characters); convert the checkpoint again"
-        ) from None
+        )
+    return backend
+
+
+def _is_library_error(error: BaseException) -> bool:
+    """It raises bare Exception, with the parser's inner words, and panics."""
+    return isinstance(error, Exception) or type(error).__name__ == PANIC
+
+
+def _knows_unknown(backend: tokenizers.Tokenizer) -> bool:
+    """Whether what stands for unknown text is in the vocabulary: missed only once such text comes."""
+    unknown = getattr(backend.model, "unk_token", None)
+    return unknown is None or backend.token_to_id(unknown) is not None

@@ -206,11 +206,13 @@ def test_answer_cut_within_a_character_ends_with_one_replacement(mistral: Conver
 # Broken and unsupported files
 
 
+# What stands for unknown text is unknown itself: the library fails at the first such text.
+UNKNOWN = b'{"model": {"type": "BPE", "unk_token": "[<unk>", "vocab": {"a": 0, "<unk>": 1}, "merges": []}}'
 # A merge that makes a longer piece than any there is: the library panics.
 PANICS = b'{"model": {"type": "BPE", "vocab": {"ab": 0, "c": 1}, "merges": [["ab", "c"]]}}'
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe", b'{"model": {"type": "BPE"', PANICS])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe", b'{"model": {"type": "BPE"', PANICS, UNKNOWN])
 def test_broken_tokenizer_json_is_one_clear_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "tokenizer.json"
     if content is not None:
