@@ -9,6 +9,7 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS, Benchmark
 from omnilmm_lite.evaluation.data.data_set import MOST_NAMED, DataSet, Problem
 from omnilmm_lite.evaluation.item import Item
+from omnilmm_lite.evaluation.mathvista_fields import MathVistaFields
 from omnilmm_lite.evaluation.scoring.mmbench import ROTATION, question_of
 from omnilmm_lite.evaluation.scoring.mme import COGNITION, PERCEPTION
 from omnilmm_lite.evaluation.scoring.mmhal import TYPES
@@ -108,6 +109,15 @@ def _mmhal(items: Sequence[Item]) -> Iterator[Problem]:
             )
 
 
+def _mathvista(items: Sequence[Item]) -> Iterator[Problem]:
+    """InputError, now and not behind hours of answers, where a row can't be scored."""
+    for item in items:
+        fields = MathVistaFields.of(item)
+        letter = fields.answer_option
+        if fields.is_choice and item.answer not in item.options.values() and letter not in item.options:
+            yield Problem(item.place, f"the right answer is {shown(item.answer)}, which is none of its choices")
+
+
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
@@ -118,4 +128,5 @@ OWN: dict[Benchmark, Callable[[Sequence[Item]], Iterator[Problem]]] = {
     Benchmark.MMBENCH: _mmbench,
     Benchmark.MMMU: _mmmu,
     Benchmark.MMHAL: _mmhal,
+    Benchmark.MATHVISTA: _mathvista,
 }

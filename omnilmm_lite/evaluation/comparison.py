@@ -55,6 +55,9 @@ def compare(first: Result, second: Result) -> Comparison:
 
 def _verdict(pairs: PairedComparison) -> str:
     changed = f"{pairs.lost} answers turned wrong and {pairs.gained} right, of {pairs.questions}"
+    if pairs.questions > 1 and not pairs.gained + pairs.lost:  # resamples of no change say nothing
+        bound = 100 * (1 - SIGNIFICANT ** (1 / pairs.questions))
+        return f"{changed}: no difference shows; with {100 * LEVEL:.0f} % confidence under {bound:.2g} % would change."
     if pairs.interval is None:
         return f"{changed}: too few questions to tell."
     low, high = 100 * pairs.interval.low, 100 * pairs.interval.high

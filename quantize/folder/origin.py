@@ -117,7 +117,7 @@ def _check_linear(folder: GPTQFolder, checkpoint: Checkpoint, name: str) -> None
     if abs(_shift(weight, difference) - SHIFT_OF_OTHER[stated]) < SHIFT_TOLERANCE:
         raise InputError(
             f"{folder.folder}: {name}: its zero points are off by one, so they are stored as {other.value} does and "
-            f"not as {stated.value}; correct checkpoint_format in {folder.folder / 'config.json'}"
+            f"not as {stated.value}; correct checkpoint_format in its config.json"
         )
     if not np.square(difference).sum() <= LARGEST_ERROR * np.square(wanted).sum():
         raise _another_model(folder, checkpoint, name)

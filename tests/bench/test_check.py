@@ -18,6 +18,7 @@ from omnilmm_lite.bench.check_report import CheckReport, Side
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.model import Model, load
 from omnilmm_lite.quality.statistics import Estimate, Summary, score, summarize
+from tests.bundle.manifests import rewrite
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +37,10 @@ def altered(folder: Path, graph: str, tensor: str) -> Path:
     model = onnx.load(folder / graph, load_external_data=False)
     (found,) = (each for each in model.graph.initializer if each.name == tensor)
     place = {entry.key: entry.value for entry in found.external_data}
-    with (folder / place["location"]).open("r+b") as file:
-        file.seek(int(place["offset"]))
-        file.write(bytes(int(place["length"]) // 2))
+    content = bytearray((folder / place["location"]).read_bytes())
+    start, count = int(place["offset"]), int(place["length"]) // 2
+    content[start : start + count] = bytes(count)
+    rewrite(folder, place["location"], bytes(content))
     return folder
 
 

@@ -103,7 +103,7 @@ def test_an_onnxruntime_that_fails_to_load_is_said(monkeypatch: pytest.MonkeyPat
 
 def test_a_missing_onnxruntime_names_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"omnilmm-lite\[cpu\], or omnilmm-lite\[gpu\]"):
+    with pytest.raises(InputError, match=r"pip install '.*\[cpu\]', with gpu in place of cpu for an NVIDIA card"):
         choose_device("auto", Device.CUDA)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark
 from omnilmm_lite.evaluation.checks import check
 from omnilmm_lite.evaluation.data.data_set import DataSet, Problem
@@ -61,6 +65,17 @@ def test_mmmu_counts_its_validation_rows() -> None:
         "all: 29 validation questions, where MMMU has 900",
         "all: 29 subjects, where MMMU has 30",
     ]
+
+
+def test_a_row_of_mathvista_that_cannot_be_scored_is_refused_before_it_is_asked() -> None:
+    fields = {"question_type": "multi_choice", "answer_type": "text"}
+    whole = Item("1", "?", answer="x", options=OPTIONS, place="line 2", attributes=fields)
+    found = _checked(Benchmark.MATHVISTA, whole, replace(whole, index="2", answer="z", place="line 3"))
+    assert found[1:] == ["line 3: the right answer is 'z', which is none of its choices"]
+    with pytest.raises(InputError, match=r"line 4 has .*'colour'"):
+        _checked(
+            Benchmark.MATHVISTA, whole, replace(whole, place="line 4", attributes=fields | {"answer_type": "colour"})
+        )
 
 
 def test_the_readers_problems_come_first() -> None:

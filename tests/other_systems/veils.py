@@ -109,5 +109,6 @@ REPLACED: Mapping[str, Mapping[str, Mapping[str, Callable[..., Any] | int]]] = {
     "win32": {
         "os": {"open": _open, "fsync": _fsync, "execve": _refused, "execv": _refused},
         "socket": {"SO_EXCLUSIVEADDRUSE": socket.SO_REUSEADDR},
+        "subprocess": {"CREATE_NEW_PROCESS_GROUP": 0},  # any other is refused here
     },
 }

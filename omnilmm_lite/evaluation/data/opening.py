@@ -45,6 +45,8 @@ def open_data(benchmark: Benchmark, path: Path) -> DataSet:
     """
     if not path.exists():
         raise InputError(f"{path} doesn't exist; {_wanted(benchmark)}")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder; {_wanted(benchmark)}")
     ending = "" if path.is_dir() else path.suffix.lower()
     if ending == ".tsv" and benchmark in TSV:
         return read_tsv(path, benchmark)

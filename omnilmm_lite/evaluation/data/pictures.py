@@ -51,11 +51,15 @@ class JsonLinePicture:
 def read_part(path: Path, start: int, length: int) -> bytes:
     """`length` bytes from `start`, or to the file's end. InputError where they can't be read."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path}: the picture is no file; check the folder")
         with path.open("rb") as file:
             file.seek(start)
             return file.read(length)
     except OSError as error:
         raise InputError(f"{path}: the picture can't be read: {error.strerror}; check the folder") from error
+    except ValueError:  # from the system's calls
+        raise InputError(f"{str(path)!r}: the picture's name has a NUL; download the data again") from None
 
 
 def decode_base64(text: str, place: str) -> bytes:

@@ -16,6 +16,8 @@ MAX_TEXT_BYTES = 1 << 30  # the largest that is read whole, SEED-Bench.json, has
 def read_text(path: Path) -> str:
     """UTF-8, with or without a byte order mark. InputError where it can't be read."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path} is no file; check the folder")
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise InputError(f"{path} is larger than {MAX_TEXT_BYTES >> 30} GB; give the benchmark's own file")
         return path.read_text(encoding="utf-8-sig")
@@ -51,6 +53,8 @@ def json_lines(path: Path) -> Iterator[JsonLine]:
     """The lines that aren't blank, one in memory at a time. InputError where the file can't be read."""
     start = 0
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no file; check the folder")
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():

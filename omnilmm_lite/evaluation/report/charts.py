@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS, Benchmark
-from omnilmm_lite.evaluation.report.published import COLUMNS, PUBLISHED
+from omnilmm_lite.evaluation.report.published import COLUMNS, COMPARABLE, PUBLISHED
 from omnilmm_lite.evaluation.scoring.result import Result, Score
 from omnilmm_lite.quality.svg import BOTTOM, RIGHT, TOP, WIDTH, Axis, Chart
 
@@ -23,11 +23,11 @@ FULL = {Benchmark.MME: 200.0, Benchmark.MMHAL: 6.0, Benchmark.LLAVABENCH: 150.0}
 
 def radar(model: str, results: Sequence[Result]) -> tuple[str, dict[str, str]]:
     """The plot and its legend, CSS class by name. Every axis ends at the best figure on it, published or the run's;
-    models that lack a figure have no line there."""
+    models that lack a figure have no line there, and the run has none on Object HalBench's axis."""
     figures: dict[str, Mapping[Benchmark, float]] = {
         each.name: {benchmark: found[0] for benchmark, found in each.figures.items()} for each in PUBLISHED
     }
-    mine = {each.benchmark: each.scores[0].value for each in results if each.benchmark in COLUMNS}
+    mine = {each.benchmark: each.scores[0].value for each in results if each.benchmark in COMPARABLE}
     best = {column: max(found[column] for found in (*figures.values(), mine) if column in found) for column in COLUMNS}
     legend = {name: f"s{number}" for number, name in enumerate(figures, start=1)} | {model: MINE}
     parts = [f'<svg viewBox="0 0 {WIDTH} {RADAR_HEIGHT}" role="img" aria-label="The benchmarks of the model card">']

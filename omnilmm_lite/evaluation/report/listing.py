@@ -9,7 +9,8 @@ from omnilmm_lite.evaluation.benchmark import REQUIREMENTS, Judge, Requirement
 
 FOOT = (
     "from: its authors' repository on GitHub, which says where the files are; the TSV files: open-compass/VLMEvalKit. "
-    "card: what OmniLMM-12B's model card says of the full model."
+    "card: what OmniLMM-12B's model card says of the full model. "
+    "time: `eval NAME --limit 20` says how many questions a minute are answered here; docs/eval.md has computed times."
 )
 
 

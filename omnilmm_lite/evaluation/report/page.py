@@ -11,7 +11,7 @@ from omnilmm_lite.evaluation.benchmark import REQUIREMENTS
 from omnilmm_lite.evaluation.report.browser import MOST_SHOWN, Browser, Given, Seen, Shelf
 from omnilmm_lite.evaluation.report.charts import bars, radar
 from omnilmm_lite.evaluation.report.markdown import NOTHING, figures, headline
-from omnilmm_lite.evaluation.report.published import COLUMNS, PUBLISHED, SOURCE
+from omnilmm_lite.evaluation.report.published import COLUMNS, COMPARABLE, PUBLISHED, SOURCE
 from omnilmm_lite.evaluation.report.texts import data_remarks, describe, remarks, verdict
 from omnilmm_lite.evaluation.running.contents import Report, Section
 from omnilmm_lite.evaluation.scoring.result import Result
@@ -54,7 +54,7 @@ def _beside_published(report: Report) -> str:
         )
         for each in PUBLISHED
     ]
-    own = (report.model, *(headline(mine.get(column)) for column in COLUMNS))
+    own = (report.model, *(headline(mine.get(column)) if column in COMPARABLE else NOTHING for column in COLUMNS))
     rows.append(_row(own, 'class="own"'))
     head = ("model", *(REQUIREMENTS[column].title for column in COLUMNS))
     note = f'<p class="note">Published: {escape(SOURCE)}. The last row is this run\'s.</p>'
@@ -64,9 +64,11 @@ def _beside_published(report: Report) -> str:
 def _radar_text(report: Report) -> str:
     odd = report.part or any(each.session.problems or each.scored.unanswered for each in report.sections)
     part = " This run's questions aren't exactly the published ones, so its figures aren't comparable." if odd else ""
+    has_chair = any(each.benchmark not in COMPARABLE for each in report.results if each.benchmark in COLUMNS)
+    chair = " Object HalBench by classic CHAIR isn't comparable with them, so it is left out." if has_chair else ""
     return (
         "The centre is 0, and each axis ends at the best figure on it, which stands below its name; of two figures "
-        f"the first. Published figures: the model card's.{part}"
+        f"the first. Published figures: the model card's.{chair}{part}"
     )
 
 

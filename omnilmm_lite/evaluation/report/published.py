@@ -22,6 +22,8 @@ COLUMNS = (
     Benchmark.MATHVISTA,
     Benchmark.LLAVABENCH,
 )
+# Classic CHAIR finds other objects than the GPT model behind Object HalBench's published figures.
+COMPARABLE = frozenset(COLUMNS) - {Benchmark.OBJHAL}
 TWO_FIGURES = frozenset({Benchmark.MMHAL, Benchmark.OBJHAL})  # "rating / share", "answers / objects"
 
 

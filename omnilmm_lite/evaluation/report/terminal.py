@@ -7,6 +7,7 @@ from rich.table import Table
 from omnilmm_lite.console import table_console
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS
 from omnilmm_lite.evaluation.report.markdown import figures
+from omnilmm_lite.evaluation.report.published import COLUMNS, COMPARABLE
 from omnilmm_lite.evaluation.report.texts import describe, remarks, verdict
 from omnilmm_lite.evaluation.running.contents import Report
 
@@ -21,7 +22,8 @@ def print_report(report: Report) -> None:
         for column in table.columns[2:]:
             column.justify = "right"
         for result in report.results:
-            card = REQUIREMENTS[result.benchmark].card
+            is_card = result.benchmark in COMPARABLE or result.benchmark not in COLUMNS
+            card = REQUIREMENTS[result.benchmark].card if is_card else ""
             for place, row in enumerate(figures(result)):
                 *cells, unparsed = row
                 table.add_row(*cells, "" if place else card, unparsed)

@@ -13,8 +13,11 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS, Benchmark
 from omnilmm_lite.evaluation.checks import check, check_pictures
 from omnilmm_lite.evaluation.data.opening import open_data
+from omnilmm_lite.evaluation.data.pictures import FilePicture
+from omnilmm_lite.evaluation.data.text_file import json_lines, read_text
 from omnilmm_lite.evaluation.mathvista_fields import AnswerType, MathVistaFields
 from tests.evaluation.golden import cell, picture
+from tests.systems import make_pipe
 
 PNG = picture()
 
@@ -183,3 +186,24 @@ def test_other_files_are_refused_in_a_line(benchmark: Benchmark, content: str, t
     for path in (tmp_path, *sorted(tmp_path.iterdir()), tmp_path / "missing"):
         with pytest.raises(InputError, match=r"; (give|check|download|there)|: run .*pip |there is no|doesn't exist"):
             open_data(benchmark, path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipes = [tmp_path / name for name in ("x.tsv", "x.json", "x.jsonl", "x.png")]
+    for pipe in pipes:
+        make_pipe(pipe)
+    for pipe, benchmark in zip(pipes, (Benchmark.MME, Benchmark.MMHAL, Benchmark.OBJHAL), strict=False):
+        with pytest.raises(InputError, match="neither a file nor a folder"):
+            open_data(benchmark, pipe)
+    with pytest.raises(InputError, match="is no file"):
+        read_text(pipes[1])
+    with pytest.raises(InputError, match="is no file"):
+        list(json_lines(pipes[2]))
+    with pytest.raises(InputError, match="the picture is no file"):
+        FilePicture(pipes[3]).read()
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "a" * 3000 + ".png"])
+def test_a_picture_whose_name_cannot_be_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="picture"):
+        FilePicture(tmp_path / name).read()

@@ -108,3 +108,9 @@ def test_the_radar_ends_at_the_best_figure() -> None:
     assert (legend["GPT-4V"], middle[0] + RADIUS / 2, middle[1]) in dots
     assert len(legend) == 8
     assert all(math.dist(dot[1:], middle) <= RADIUS + 0.1 for dot in dots)
+
+
+def test_classic_chair_stands_on_no_axis_of_published_figures() -> None:
+    plot, _ = radar("mine@1", [_result(Benchmark.OBJHAL, 100.0)])
+    assert 'class="dot mine"' not in plot
+    assert ">90.3<" in plot  # the axis ends at the card's

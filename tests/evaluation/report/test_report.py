@@ -76,6 +76,13 @@ def test_a_real_loss_is_said() -> None:
     assert found.verdict.endswith("p = 0.0078): the second model is worse, beyond chance.")
 
 
+def test_without_a_change_the_number_of_questions_bounds_what_is_lost() -> None:
+    """1 - 0.05^(1/20) = 0.139: resamples of no change would say that there is none."""
+    assert compare(_seed("A" * 20), _seed("A" * 20)).verdict == (
+        "0 answers turned wrong and 0 right, of 20: no difference shows; with 95 % confidence under 14 % would change."
+    )
+
+
 def test_rotations_are_one_question() -> None:
     rows = [Item("7", "?", answer="A", options=OPTIONS), Item("1000007", "?", answer="B", options=OPTIONS)]
 

@@ -126,6 +126,13 @@ def test_a_folder_without_its_pictures_is_refused(tmp_path: Path, capsys: pytest
     assert "not one of its pictures is there" in capsys.readouterr().err
 
 
+def test_a_picture_whose_name_is_too_long_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_easyvqa(tmp_path)
+    (data / "questions.json").write_text(json.dumps([["what?", "yes", 0], ["what?", "no", 10**400]]), encoding="utf-8")
+    assert main(["eval", "easyvqa", "--data", str(data), "-o", str(tmp_path / "out"), *OPTIONS]) == 0
+    assert "easyvqa: pictures: 1 aren't there" in capsys.readouterr().err
+
+
 def test_of_doubled_rows_the_first_counts(
     mini_sets: Path, whole_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
