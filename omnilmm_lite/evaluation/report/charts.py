@@ -23,7 +23,7 @@ FULL = {Benchmark.MME: 200.0, Benchmark.MMHAL: 6.0, Benchmark.LLAVABENCH: 150.0}
 
 def radar(model: str, results: Sequence[Result]) -> tuple[str, dict[str, str]]:
     """The plot and its legend, CSS class by name. Every axis ends at the best figure on it, published or the run's;
-    models that lack a figure have no line there, and the run has none on Object HalBench's axis."""
+    models that lack a figure have no line there, and the run has none where its figure isn't comparable."""
     figures: dict[str, Mapping[Benchmark, float]] = {
         each.name: {benchmark: found[0] for benchmark, found in each.figures.items()} for each in PUBLISHED
     }

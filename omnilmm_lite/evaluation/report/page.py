@@ -64,11 +64,12 @@ def _beside_published(report: Report) -> str:
 def _radar_text(report: Report) -> str:
     odd = report.part or any(each.session.problems or each.scored.unanswered for each in report.sections)
     part = " This run's questions aren't exactly the published ones, so its figures aren't comparable." if odd else ""
-    has_chair = any(each.benchmark not in COMPARABLE for each in report.results if each.benchmark in COLUMNS)
-    chair = " Object HalBench by classic CHAIR isn't comparable with them, so it is left out." if has_chair else ""
+    others = {each.benchmark for each in report.results} & {*COLUMNS} - COMPARABLE
+    names = " and ".join(REQUIREMENTS[column].title for column in COLUMNS if column in others)
+    left_out = f" This run's {names} aren't comparable with them and are left out." if others else ""
     return (
         "The centre is 0, and each axis ends at the best figure on it, which stands below its name; of two figures "
-        f"the first. Published figures: the model card's.{chair}{part}"
+        f"the first. Published figures: the model card's.{left_out}{part}"
     )
 
 

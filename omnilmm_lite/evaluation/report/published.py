@@ -22,8 +22,9 @@ COLUMNS = (
     Benchmark.MATHVISTA,
     Benchmark.LLAVABENCH,
 )
-# Classic CHAIR finds other objects than the GPT model behind Object HalBench's published figures.
-COMPARABLE = frozenset(COLUMNS) - {Benchmark.OBJHAL}
+# Classic CHAIR finds other objects than the GPT model behind Object HalBench's published figures, and who judges here
+# isn't the GPT-4 of then.
+COMPARABLE = frozenset(COLUMNS) - {Benchmark.OBJHAL, Benchmark.MMHAL, Benchmark.LLAVABENCH}
 TWO_FIGURES = frozenset({Benchmark.MMHAL, Benchmark.OBJHAL})  # "rating / share", "answers / objects"
 
 
