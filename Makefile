@@ -43,7 +43,7 @@ wheel: .venv/runtime.stamp
 	ls -l dist
 
 # Hours on two cores. GPTQMODEL=PYTHON and LLAMACPP=PYTHON compare with these, in environments of their own:
-# benchmarks/quantization/peer_gptqmodel.py and peer_llamacpp.py say how.
+# benchmarks/quantization/peers/peer_gptqmodel.py and peer_llamacpp.py say how.
 # TINY=FOLDER, made by examples.tiny.calibration, adds tiny's table.
 WORK ?= benchmark-work
 benchmark-quantization: .venv/benchmarks.stamp

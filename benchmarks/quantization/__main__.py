@@ -18,7 +18,7 @@ import torch
 from benchmarks.quantization import bitsandbytes_formats
 from benchmarks.quantization.cpu_time import CpuClock
 from benchmarks.quantization.evaluation import Evaluation, Result, Weights
-from benchmarks.quantization.peers import GPTQMODEL_VARIANTS, LLAMACPP_VARIANTS, by_gptqmodel, by_llamacpp
+from benchmarks.quantization.peers.runs import GPTQMODEL_VARIANTS, LLAMACPP_VARIANTS, by_gptqmodel, by_llamacpp
 from benchmarks.quantization.shuffle import shuffled
 from benchmarks.quantization.smollm2 import SmolLM2, gguf_file
 from benchmarks.quantization.variants import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import reprlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
@@ -17,7 +18,7 @@ from omnilmm_lite.files import durable_file
 SETTINGS_ENDING = ".settings.json"
 
 
-class JsonLog:
+class JsonLog(ABC):
     """JSON lines, only ever appended, each safe on the disk before the next one begins.
 
     What the lines depend on lies beside the file (PATH.settings.json), written before the first line. Making a log
@@ -45,9 +46,9 @@ class JsonLog:
             self._check_settings()
             self._read_lines()
 
+    @abstractmethod
     def take(self, entry: Any) -> None:
         """Remembers a line that is in the file; ValueError, TypeError or KeyError where it is none of its kind."""
-        raise NotImplementedError
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Writes a line; it is on the disk when this returns."""

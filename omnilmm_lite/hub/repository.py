@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ class Repository(Protocol):
         """The file's bytes from `start` on, or from its beginning, as `Body.start` says."""
 
 
-class HttpRepository:
+class HttpRepository(ABC):
     """The common part of those that are asked by HTTP: `files` at addresses."""
 
     def __init__(self, client: HttpClient, origin: str, headers: dict[str, str]) -> None:
@@ -41,8 +42,9 @@ class HttpRepository:
     def origin(self) -> str:
         return self._origin
 
+    @abstractmethod
     def address(self, path: str) -> str:
-        raise NotImplementedError
+        """Where the file of that path is asked for."""
 
     def read(self, path: str) -> bytes:
         return self.client.read(self.address(path), self.headers, SMALL_FILE)

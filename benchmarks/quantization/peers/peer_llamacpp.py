@@ -4,7 +4,7 @@ It runs in an environment of its own and imports nothing of this project (llama-
 hour on one core):
 
     python3.11 -m venv peers-llama && peers-llama/bin/pip install llama-cpp-python==0.3.36 gguf safetensors
-    peers-llama/bin/python benchmarks/quantization/peer_llamacpp.py --gguf MODEL.gguf --type Q4_K_M --out OUT
+    peers-llama/bin/python benchmarks/quantization/peers/peer_llamacpp.py --gguf MODEL.gguf --type Q4_K_M --out OUT
 
 MODEL is dequantized to float32 first, whatever it holds. Embeddings and head stay in float32: only linear layers are
 compared. OUT/model.safetensors holds these, dequantized, under Hugging Face's names. The one line on standard output

@@ -4,7 +4,7 @@ It runs in an environment of its own and imports nothing of this project (gptqmo
 PyPI build takes 6 GB with CUDA's libraries; a C++ compiler must be there):
 
     python3.11 -m venv peers-gptqmodel && peers-gptqmodel/bin/pip install torch==2.14.1 gptqmodel==7.7.0
-    peers-gptqmodel/bin/python benchmarks/quantization/peer_gptqmodel.py --model MODEL --calibration IDS.npy --out OUT
+    peers-gptqmodel/bin/python benchmarks/quantization/peers/peer_gptqmodel.py --model M --calibration IDS.npy --out OUT
 
 Everything is computed in float32 on the CPU. The one line on standard output is JSON: version, arguments, seconds.
 """
