@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from export.open_checkpoint import open_checkpoint
 from export.torch_setup import check_convert_installed, limit_torch_threads
-from omnilmm_lite.commands.machine_options import add_weights, chosen_weights
+from omnilmm_lite.commands.options.machine import add_weights, chosen_weights
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.quality.options import add_quality_options
 

@@ -16,7 +16,7 @@ from omnilmm_lite.bench.settings import (
     parse_lengths,
 )
 from omnilmm_lite.commands.home.in_use import tell_demonstration
-from omnilmm_lite.commands.machine_options import DEVICE_HELP, MODEL_HELP
+from omnilmm_lite.commands.options.machine import DEVICE_HELP, MODEL_HELP
 from omnilmm_lite.errors import InputError, OmniLMMError
 
 if TYPE_CHECKING:

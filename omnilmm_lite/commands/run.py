@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
-from omnilmm_lite.commands.machine_options import add_machine_options, machine_options, model_source
-from omnilmm_lite.commands.sampling_options import add_sampling_options, sampling_options
+from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
+from omnilmm_lite.commands.options.sampling import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:

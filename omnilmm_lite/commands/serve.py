@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import DEMONSTRATION
-from omnilmm_lite.commands.machine_options import add_machine_options, machine_options, model_source
+from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.machine.extras import Extra, missing_package
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CAT = ROOT / "examples/pictures/cat.png"
 SIDES = "448 \N{MULTIPLICATION SIGN} 448"
+GREEDY = """if (location.protocol === "http:") localStorage["omnilmm-lite.settings"] ??= '{ "greedy": true }';"""
 CIRCLE = ROOT / "examples/pictures/easy-vqa-teal-circle.png"
 
 
@@ -29,6 +30,13 @@ CIRCLE = ROOT / "examples/pictures/easy-vqa-teal-circle.png"
 def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
     with serving("cli", "serve") as address:
         yield address
+
+
+@pytest.fixture
+def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
+    """Someone who has chosen greedy answers: those that the page draws by default differ now and then."""
+    profile[0].add_init_script(GREEDY)
+    return profile[0]
 
 
 @pytest.fixture
