@@ -101,5 +101,5 @@ $(BIN)/python:
 
 # Everything includes the runtime, so this stamp stands for both.
 .venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.[cpu,convert,torch,serve,dev]'
+	$(INSTALL) -e '.[cpu,convert,torch,serve,live,ears,voice,heic,parquet,dev]'
 	touch .venv/runtime.stamp $@
