@@ -42,13 +42,14 @@ from omnilmm_lite.commands.home.config import add_config
 from omnilmm_lite.commands.home.in_use import fill_in
 from omnilmm_lite.commands.home.models import add_models
 from omnilmm_lite.commands.inspect import add_inspect
+from omnilmm_lite.commands.live.command import add_live
 from omnilmm_lite.commands.plan import add_plan
 from omnilmm_lite.commands.pull import add_pull
 from omnilmm_lite.commands.push import add_push
 from omnilmm_lite.commands.run import add_run
 from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.commands.shell.completion import add_completion
-from omnilmm_lite.engine.huge_pages import start_again_with_huge_pages
+from omnilmm_lite.engine.pages.huge_pages import start_again_with_huge_pages
 from omnilmm_lite.errors import InputError, OmniLMMError, one_line
 from omnilmm_lite.files.mistake import report_mistake
 from omnilmm_lite.machine.output_pipe import STDOUT, output_errors_told, take_closed_streams
@@ -134,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_caption(
         commands.add_parser("caption", help="describe every picture of a folder, a line of JSON each"), open_checkpoint
     )
+    add_live(commands.add_parser("live", help="watch a camera or video, and answer about it"), open_checkpoint)
     add_serve(commands.add_parser("serve", help="answer other programs, and a page in the browser"), open_checkpoint)
     add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))
     add_inspect(commands.add_parser("inspect", help="show what is in a bundle"))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
 from omnilmm_lite.bench.workload import token_ids
 from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
@@ -110,7 +111,7 @@ def smollm2(folder: Path) -> DraftModel:
         config=model.config,
         tokenizer=Tokenizer(folder / "tokenizer.json"),
         embeddings=EmbeddingTable(folder / "embeddings.npy", model.config.decoder),
-        decoder=GraphDecoder(model.config.decoder, lambda: session, Device.CPU, CONTEXT),
+        decoder=GraphDecoder(DecoderGraphs(model.config.decoder, lambda: session, Device.CPU, CONTEXT)),
     )
     begin, end = model.config.tokens.bos, model.config.tokens.eos
 

@@ -24,6 +24,7 @@ from export.graphs.decoder import DecoderWeights, build_decoder
 from export.graphs.prefill import build_prefill
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.formats import FP32
@@ -118,7 +119,7 @@ def measure(
 ) -> Iterator[tuple[Scores, Scores]]:
     """Each sequence's prompt and answer."""
     prefill, decode = (partial(open_session, folder / name, Device.CPU) for name in (route.prefill, route.decode))
-    decoder = GraphDecoder(model.config.decoder, decode, Device.CPU, TOKENS, open_prefill=prefill)
+    decoder = GraphDecoder(DecoderGraphs(model.config.decoder, decode, Device.CPU, TOKENS, open_prefill=prefill))
     table = model.array("model.embed_tokens.weight")
     half = TOKENS // 2
     for sequence, exact in zip(ids, original.logits(), strict=True):

@@ -28,6 +28,7 @@ from omnilmm_lite.answer.stop_strings import StopStrings
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
@@ -155,7 +156,7 @@ def idle_decoder(folder: Path) -> GraphDecoder:
     path = folder / "decoder.onnx"
     onnx.save(empty_graph(), path)
     session: Any = IdleSession(open_session(path, Device.CPU, 1))
-    return GraphDecoder(CONFIG, lambda: session, Device.CPU, ANSWER + 1)
+    return GraphDecoder(DecoderGraphs(CONFIG, lambda: session, Device.CPU, ANSWER + 1))
 
 
 def empty_graph() -> onnx.ModelProto:

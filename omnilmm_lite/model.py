@@ -18,6 +18,7 @@ from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import AUTO, DeviceChoice, DeviceError, choose_device, fallback
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
@@ -138,7 +139,7 @@ class BundleModel(Model):
         started = time.perf_counter()
         manifest, graphs = bundle.manifest, bundle.manifest.graphs
         opener = GraphOpener(bundle, choice.placement, options.threads)
-        decoder = GraphDecoder(
+        graphs_of_decoder = DecoderGraphs(
             manifest.config.decoder,
             partial(opener.session, graphs.decode, cuda_graph=options.cuda_graph),
             choice.placement.decoder,
@@ -146,6 +147,7 @@ class BundleModel(Model):
             open_prefill=None if graphs.prefill == graphs.decode else partial(opener.session, graphs.prefill),
             cuda_graph=options.cuda_graph,
         )
+        decoder = GraphDecoder(graphs_of_decoder)
         text = TextModel(
             config=manifest.config,
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
@@ -165,7 +167,7 @@ class BundleModel(Model):
             device=choice,
             text=text,
             tokenizer_file=bundle.path(graphs.tokenizer),
-            open_tower=lambda: opener.tower(decoder),
+            open_tower=lambda: opener.tower(graphs_of_decoder),
             takes_turns=opener.takes_turns,
             sampling=manifest.sampling,
             quantization=manifest.quantization,

@@ -230,7 +230,7 @@ def test_steps_are_recorded_on_a_card_and_refused_without_one(
     monkeypatch.setattr(model_module, "choose_device", lambda wanted, target, room: ON_CARD)
     monkeypatch.setattr(opening, "open_session", remember)
     # the cache can't be put onto a card that isn't there
-    monkeypatch.setattr(GraphDecoder, "open", lambda decoder: decoder._open_decode())
+    monkeypatch.setattr(GraphDecoder, "open", lambda decoder: decoder.graphs._open_decode())
     load(cuda_bundle, device="cuda", cuda_graph=True)
     assert opened == {"decoder.onnx": True}
 

@@ -26,8 +26,8 @@ PATHS = "tests/terminal/test_paths.py"
 MUTANTS = (
     # ---- engine ----
     Mutant(
-        "omnilmm_lite/engine/graph_decoder.py",
-        'run_graph(session, binding, "decoder", unrecorded() if self._cuda_graph else None)',
+        "omnilmm_lite/engine/decoder_graphs.py",
+        'run_graph(session, binding, "decoder", unrecorded() if self.cuda_graph else None)',
         'run_graph(session, binding, "decoder")',
         "tests/engine/test_binding.py",
     ),
@@ -39,7 +39,14 @@ MUTANTS = (
         "self.length + tokens >= self.context",
         ENGINE,
     ),
-    Mutant("omnilmm_lite/engine/graph_decoder.py", "np.asarray([total - 1]", "np.asarray([total]", ENGINE),
+    Mutant("omnilmm_lite/engine/decoder_graphs.py", "lengths + (tokens - 1)", "lengths + tokens", ENGINE),
+    Mutant("omnilmm_lite/engine/decoder_graphs.py", "last.max() + 1", "last.min() + 1", "tests/engine/test_slots.py"),
+    Mutant(
+        "omnilmm_lite/engine/graph_decoder.py",
+        "        decoder.truncate(self.graphs.context - 1)\n",
+        "",
+        "tests/engine/test_slots.py",
+    ),
     Mutant(
         "omnilmm_lite/engine/vision.py",
         "len(self._cache) > CACHED_PICTURES",
@@ -53,19 +60,19 @@ MUTANTS = (
         "tests/engine/test_picture_features.py tests/engine/test_vision.py",
     ),
     Mutant(
-        "omnilmm_lite/engine/paging.py",
+        "omnilmm_lite/engine/pages/paging.py",
         "for start, end in ranges) > room",
         "for start, end in ranges) < room",
         "tests/engine/test_paging.py",
     ),
-    Mutant("omnilmm_lite/engine/paging.py", "min(CHUNK, end - start)", "CHUNK", "tests/engine/test_paging.py"),
+    Mutant("omnilmm_lite/engine/pages/paging.py", "min(CHUNK, end - start)", "CHUNK", "tests/engine/test_paging.py"),
     Mutant(
         "omnilmm_lite/engine/device.py",
         "    if used != where.device.provider:",
         "    if False:",
         "tests/engine/test_device.py",
     ),
-    Mutant("omnilmm_lite/engine/graph_decoder.py", "self._step = self._single = None", "self._step = None", ENGINE),
+    Mutant("omnilmm_lite/engine/decoder_graphs.py", "            self._single.clear()\n", "", ENGINE),
     Mutant(
         "omnilmm_lite/engine/graph_opener.py",
         "self.placement.vision if is_vision",
@@ -187,9 +194,9 @@ MUTANTS = (
         "            if False\n",
         CAPTION,
     ),
-    Mutant("omnilmm_lite/terminal/transcript.py", "mode=0o600", "mode=0o644", TRANSCRIPT),
-    Mutant("omnilmm_lite/terminal/transcript.py", "    _check_target(path)\n", "", TRANSCRIPT),
-    Mutant("omnilmm_lite/terminal/picture_path.py", 'if host not in ("", "localhost"):', "if False:", PATHS),
+    Mutant("omnilmm_lite/terminal/chats/transcript.py", "mode=0o600", "mode=0o644", TRANSCRIPT),
+    Mutant("omnilmm_lite/terminal/chats/transcript.py", "    _check_target(path)\n", "", TRANSCRIPT),
+    Mutant("omnilmm_lite/terminal/paths/readings.py", 'if host not in ("", "localhost"):', "if False:", PATHS),
     Mutant(
         "omnilmm_lite/plan/memory.py",
         "values = 2 * decoder.num_hidden_layers",

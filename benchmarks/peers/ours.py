@@ -8,7 +8,7 @@ from benchmarks.peers.task import Task, main
 from omnilmm_lite import __version__
 from omnilmm_lite.bench.measure import bytes_per_token
 from omnilmm_lite.bench.workload import token_ids
-from omnilmm_lite.engine.huge_pages import start_again_with_huge_pages
+from omnilmm_lite.engine.pages.huge_pages import start_again_with_huge_pages
 from omnilmm_lite.model import BundleModel, load
 
 

@@ -1,12 +1,12 @@
 """The decoder (Mistral) as ONNX: a graph for both prefill and decode, or for decode beside `export.graphs.prefill`.
 
-    inputs_embeds          (1, tokens, hidden) float32
-    seqlens_k              (1,) int32: tokens in the cache after this step, minus one
-    total_sequence_length  () int32: tokens in the cache after this step
+    inputs_embeds          (batch, tokens, hidden) float32
+    seqlens_k              (batch,) int32: tokens in each one's cache after this step, minus one
+    total_sequence_length  () int32: tokens in the fullest cache after this step
     logits_rows            (rows,) int64: the positions among `tokens` whose logits are wanted
     past.{layer}.{key,value} / present.{layer}.{key,value}
-                           (1, num_key_value_heads, context, head_dim), the same buffers on both sides
-    logits                 (1, rows, vocab) float32
+                           (batch, num_key_value_heads, context, head_dim), the same buffers on both sides
+    logits                 (batch, rows, vocab) float32
 
 GroupQueryAttention does rotary positions, the sliding window and the write into the cache. q, k, v and gate, up are
 one product each. Behind the last attention only the wanted rows go on, so a prompt pays the last MLP and lm_head once.
@@ -42,16 +42,18 @@ from omnilmm_lite.formats import FP16, FP32, FP32_FROM_FP16, Precision
 TOLERANCE = {FP32: 2e-4, FP32_FROM_FP16: 5e-3, FP16: 3e-2}
 TOLERANCE_INT8_ACTIVATIONS = 1e-1
 
+EMBEDDINGS = "inputs_embeds"
+
 
 class Sublayers(Protocol):
-    """The linear layers' half of the decoder: attention and MLP take and give (1, tokens, hidden)."""
+    """The linear layers' half of the decoder: attention and MLP take and give (batch, tokens, hidden)."""
 
     def attention(self, graph: GraphBuilder, x: str, cache: list[str], layer: int) -> str: ...
 
     def mlp(self, graph: GraphBuilder, x: str, layer: int) -> str: ...
 
     def lm_head(self, graph: GraphBuilder, x: str) -> str:
-        """(1, rows, hidden) -> (1, rows, vocab)"""
+        """(batch, rows, hidden) -> (batch, rows, vocab)"""
 
 
 def build_decoder(
@@ -73,7 +75,7 @@ def build_layers(
     graph: GraphBuilder, config: DecoderConfig, weights: DecoderWeights, sublayers: Sublayers
 ) -> Iterator[str]:
     """The graph around the sublayers: inputs, cache, residual stream, norms (from `weights`)."""
-    embeddings = graph.input("inputs_embeds", TensorProto.FLOAT, [1, "tokens", config.hidden_size])
+    embeddings = graph.input(EMBEDDINGS, TensorProto.FLOAT, ["batch", "tokens", config.hidden_size])
     rows = graph.input("logits_rows", TensorProto.INT64, ["rows"])
     cache = _cache_inputs(graph, config)
     x = graph.op("Cast", embeddings, to=element_type(graph.precision.compute))
@@ -85,13 +87,13 @@ def build_layers(
         x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.input_layernorm")
         branch = sublayers.attention(graph, normed, cache, i)
         if i == config.num_hidden_layers - 1:
-            x, branch = (graph.op("Gather", value, rows, axis=1) for value in (x, branch))  # (1, rows, hidden)
+            x, branch = (graph.op("Gather", value, rows, axis=1) for value in (x, branch))  # (batch, rows, hidden)
         x, normed = _add_norm(graph, config, weights, x, branch, f"{name}.post_attention_layernorm")
         branch = sublayers.mlp(graph, normed, i)
         graph.seam()
         yield f"layer {i + 1}/{config.num_hidden_layers}"
     _, normed = _add_norm(graph, config, weights, x, branch, "model.norm")
-    graph.output("logits", sublayers.lm_head(graph, normed), TensorProto.FLOAT, [1, "rows", config.vocab_size])
+    graph.output("logits", sublayers.lm_head(graph, normed), TensorProto.FLOAT, ["batch", "rows", config.vocab_size])
     graph.save()
     yield "saved"
 
@@ -110,7 +112,7 @@ def _cache_inputs(graph: GraphBuilder, config: DecoderConfig) -> list[str]:
     # not graph.weight: storing these narrower would move every rotary angle
     dtype = graph.precision.compute.numpy
     return [
-        graph.input("seqlens_k", TensorProto.INT32, [1]),
+        graph.input("seqlens_k", TensorProto.INT32, ["batch"]),
         graph.input("total_sequence_length", TensorProto.INT32, []),
         graph.constant("rope.cos", cos.numpy().astype(dtype)),
         graph.constant("rope.sin", sin.numpy().astype(dtype)),
@@ -118,7 +120,7 @@ def _cache_inputs(graph: GraphBuilder, config: DecoderConfig) -> list[str]:
 
 
 def _cache_shape(config: DecoderConfig) -> Sequence[int | str]:
-    return [1, config.num_key_value_heads, "context", config.head_dim]
+    return ["batch", config.num_key_value_heads, "context", config.head_dim]
 
 
 def _add_norm(
@@ -147,7 +149,7 @@ class FusedSublayers:
     def attention(self, graph: GraphBuilder, x: str, cache: list[str], layer: int) -> str:
         name = f"model.layers.{layer}.self_attn"
         qkv = stack([self.weights.linear(f"{name}.{part}_proj") for part in "qkv"])
-        qkv_states = graph.linear(x, qkv, f"{name}.qkv_proj")  # (1, tokens, q_dim + 2 kv_dim)
+        qkv_states = graph.linear(x, qkv, f"{name}.qkv_proj")  # (batch, tokens, q_dim + 2 kv_dim)
         attended = cached_attention(graph, self.config, qkv_states, cache, layer)
         return graph.linear(attended, self.weights.linear(f"{name}.o_proj"), f"{name}.o_proj")
 
@@ -166,7 +168,7 @@ class FusedSublayers:
         if head.shape[0] % multiple == 0:
             return graph.linear(x, head, "lm_head")
         # 32009 rows would make CUDA write the whole weight out as fp16, token by token (docs/gpu-kernels.md)
-        logits = graph.linear(x, pad_rows(head, multiple), "lm_head")  # (1, rows, padded vocab)
+        logits = graph.linear(x, pad_rows(head, multiple), "lm_head")  # (batch, rows, padded vocab)
         first, last, axis = (
             graph.constant(f"lm_head.{name}", np.asarray([value], dtype=np.int64))
             for name, value in (("first", 0), ("last", head.shape[0]), ("axis", 2))
@@ -175,7 +177,8 @@ class FusedSublayers:
 
 
 def cached_attention(graph: GraphBuilder, config: DecoderConfig, qkv: str, cache: list[str], layer: int) -> str:
-    """qkv (1, tokens, q_dim + 2 kv_dim), without positions -> (1, tokens, q_dim); keys and values go to the cache."""
+    """qkv (batch, tokens, q_dim + 2 kv_dim), without positions -> (batch, tokens, q_dim). The cache gets keys and
+    values."""
     name = f"model.layers.{layer}.self_attn"
     past = [f"past.{layer}.key", f"past.{layer}.value"]
     present = [f"present.{layer}.key", f"present.{layer}.value"]

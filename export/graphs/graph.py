@@ -53,6 +53,7 @@ class GraphBuilder:
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._counts: dict[str, int] = {}
         self._seams: list[int] = []
+        self._batches: dict[str, str] = {}  # by the value whose batch it is
 
     def __enter__(self) -> GraphBuilder:
         return self
@@ -144,6 +145,13 @@ class GraphBuilder:
         batch = self.op("Shape", like, start=0, end=1)
         ones = self.constant(f"{rows}.ones", np.ones(2, dtype=np.int64))
         return self.op("Expand", rows, self.op("Concat", batch, ones, axis=0))
+
+    def to_batch(self, rows: str, width: int, like: str) -> str:
+        """(batch * tokens, width) -> (batch, tokens, width), with as large a batch as `like` has."""
+        if like not in self._batches:  # once: a value that is read late would cross every seam until then
+            self._batches[like] = self.op("Shape", like, start=0, end=1)
+        rest = self.shared_constant(f"shape.rows.{width}", np.asarray([-1, width], dtype=np.int64))
+        return self.op("Reshape", rows, self.op("Concat", self._batches[like], rest, axis=0))
 
     def linear(self, x: str, weight: Weight, name: str, bias: Array | None = None) -> str:
         """x (..., in) times weight (out, in) transposed, plus bias (out,)."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from export.graphs.decoder import DecoderWeights, build_layers, cached_attention
+from export.graphs.decoder import EMBEDDINGS, DecoderWeights, build_layers, cached_attention
 from export.graphs.graph import GraphBuilder
 from export.graphs.int8_layers import column, int8_linear, int8_product, round_rows
 from export.weights.int8 import SYMMETRIC, Int8Linear, Int8Weight
@@ -89,10 +89,10 @@ def _stack(layers: list[Int8Linear]) -> Int8Linear:
 
 
 def _rows(graph: GraphBuilder, x: str, width: int) -> str:
-    """(1, tokens, width) -> (tokens, width)"""
+    """(batch, tokens, width) -> (batch * tokens, width)"""
     return graph.reshape(x, [-1, width])
 
 
 def _sequence(graph: GraphBuilder, x: str, weight: Int8Weight) -> str:
-    """(tokens, width) -> (1, tokens, width)"""
-    return graph.reshape(x, [1, -1, len(weight.codes)])
+    """(batch * tokens, width) -> (batch, tokens, width)"""
+    return graph.to_batch(x, len(weight.codes), EMBEDDINGS)

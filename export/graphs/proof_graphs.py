@@ -164,18 +164,18 @@ def _cached_attention(graph: GraphBuilder, weights: Weights) -> None:
         num_attention_heads=attention.HEADS, num_key_value_heads=attention.KV_HEADS, head_dim=attention.HEAD_DIM
     )
     cache = [
-        graph.input("seqlens_k", INT32, [1]),
+        graph.input("seqlens_k", INT32, ["batch"]),
         graph.input("total_sequence_length", INT32, []),
         graph.constant("rope.cos", weights["rope.cos"]),
         graph.constant("rope.sin", weights["rope.sin"]),
     ]
     for layer, window in enumerate(attention.WINDOWS):
         for part in ("key", "value"):
-            shape = (1, attention.KV_HEADS, "context", attention.HEAD_DIM)
+            shape = ("batch", attention.KV_HEADS, "context", attention.HEAD_DIM)
             graph.input(f"past.{layer}.{part}", FLOAT, shape)
-        qkv = graph.input(f"qkv.{layer}", FLOAT, [1, "tokens", config.q_dim + 2 * config.kv_dim])
+        qkv = graph.input(f"qkv.{layer}", FLOAT, ["batch", "tokens", config.q_dim + 2 * config.kv_dim])
         attended = cached_attention(graph, replace(config, sliding_window=window), qkv, cache, layer)
-        graph.output(f"attended.{layer}", attended, FLOAT, [1, "tokens", config.q_dim])
+        graph.output(f"attended.{layer}", attended, FLOAT, ["batch", "tokens", config.q_dim])
 
 
 def _formats(graph: GraphBuilder, weights: Weights) -> None:

@@ -161,18 +161,21 @@ def _check_decoder(config: DecoderConfig, role: RoleCheck) -> int:
     width, vocab, layers, heads, kv_heads, head_dim = (
         Number(f"config.decoder.{name}", getattr(config, name)) for name in names
     )
+    # a bundle of before there were several slots has a batch of one
+    surfaces = {each.name: each.shape for each in role.graph.inputs}
+    batch: Axis = 1 if surfaces.get("seqlens_k") == (1,) else None
     inputs: dict[str, Sequence[Axis]] = {
-        "inputs_embeds": (1, None, width),
+        "inputs_embeds": (batch, None, width),
         "logits_rows": (None,),
-        "seqlens_k": (1,),
+        "seqlens_k": (batch,),
         "total_sequence_length": (),
     }
-    outputs: dict[str, Sequence[Axis]] = {"logits": (1, None, vocab)}
+    outputs: dict[str, Sequence[Axis]] = {"logits": (batch, None, vocab)}
     if inputs.keys() <= {each.name for each in role.graph.inputs}:  # else it is no decoder, and is said to be none
         role.equal(layers, role.count("GroupQueryAttention"), "layers")
         for layer in range(layers.value):
             for part in ("key", "value"):
-                inputs[f"past.{layer}.{part}"] = outputs[f"present.{layer}.{part}"] = (1, kv_heads, None, head_dim)
+                inputs[f"past.{layer}.{part}"] = outputs[f"present.{layer}.{part}"] = (batch, kv_heads, None, head_dim)
     role.surfaces(inputs, outputs)
     role.items(FLOAT, "inputs_embeds", "logits")
     role.items(INT64, "logits_rows")

@@ -73,7 +73,7 @@ class Decoder(ABC):
 
     def prefill(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
         """Appends tokens to the cache: keys and embeddings (tokens, hidden). Returns the last one's logits (vocab,)."""
-        self._check_room(len(keys))
+        self.check_room(len(keys))
         as_prompt = len(keys) >= SHORTEST_PREFILL
         for start in range(0, len(keys), PREFILL_CHUNK):
             chunk = slice(start, start + PREFILL_CHUNK)
@@ -86,7 +86,7 @@ class Decoder(ABC):
 
     def decode(self, key: Hashable, embedding: Array) -> Array:
         """Appends one token, embedding (1, hidden); returns its logits (vocab,)."""
-        self._check_room(1)
+        self.check_room(1)
         return _last(self._append([key], embedding, np.asarray([-1]), as_prompt=False))
 
     def decode_logits(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
@@ -108,7 +108,7 @@ class Decoder(ABC):
         self._version += 1
 
     def _all_logits(self, keys: Sequence[Hashable], embeddings: Array, *, as_prompt: bool) -> Array:
-        self._check_room(len(keys))
+        self.check_room(len(keys))
         parts = []
         for start in range(0, len(keys), PREFILL_CHUNK):
             chunk = slice(start, start + PREFILL_CHUNK)
@@ -116,7 +116,8 @@ class Decoder(ABC):
             parts.append(self._append(keys[chunk], embeddings[chunk], rows, as_prompt=as_prompt))
         return np.concatenate(parts)
 
-    def _check_room(self, tokens: int) -> None:
+    def check_room(self, tokens: int) -> None:
+        """ContextFullError where the cache has no room for so many more."""
         if self.length + tokens > self.context:
             raise ContextFullError(
                 f"the context has room for {self.context} tokens; {self.length} are used and {tokens} more were given"

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.packing import Packing
 from omnilmm_lite.engine.binding import encode_pictures
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
-from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.engine.interrupt import meanwhile
-from omnilmm_lite.engine.paging import populate, read_ahead
+from omnilmm_lite.engine.pages.paging import populate, read_ahead
 from omnilmm_lite.engine.placement import Placement
 from omnilmm_lite.engine.vision import Encode
 
@@ -55,7 +55,7 @@ class GraphOpener:
             populate(self.bundle.weights(graph))
         return session
 
-    def tower(self, decoder: GraphDecoder) -> Encode:
+    def tower(self, decoder: DecoderGraphs) -> Encode:
         """Tower and resampler in one, for which the decoder makes room where the two share it."""
         graphs = self.bundle.manifest.graphs
         if self.takes_turns:
@@ -65,7 +65,7 @@ class GraphOpener:
         work = self._beside_tower(decoder)
         return _FirstBeside(encode, work) if work else encode
 
-    def _beside_tower(self, decoder: GraphDecoder) -> list[Callable[[], None]]:
+    def _beside_tower(self, decoder: DecoderGraphs) -> list[Callable[[], None]]:
         """What may as well be done while the first picture is encoded: packing weights keeps one core busy, and reading
         the disk."""
         manifest, graphs = self.bundle.manifest, self.bundle.manifest.graphs

@@ -53,7 +53,7 @@ class FakeCudart:
             return 0
         decoder = self.model.text.decoder
         assert isinstance(decoder, GraphDecoder)
-        graph = DECODER if decoder._decode_graph is not None else 0
+        graph = DECODER if decoder.graphs._decode_graph is not None else 0
         tower = TOWER if self.model.vision._encode is not None else 0
         return graph + tower + self.leaked
 

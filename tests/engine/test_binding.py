@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.engine.binding import FixedStep, encode_pictures, unrecorded
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import import_onnxruntime, open_session, run_graph
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
@@ -104,7 +105,7 @@ def test_a_fixed_step_gives_the_decoders_own_logits(tiny_bundle: Path, tiny_chec
     config = tiny_checkpoint.config.decoder
     session = open_session(tiny_bundle / "decoder.onnx", Device.CPU)
     embeddings = EmbeddingTable(tiny_bundle / "embeddings.npy", config)
-    decoder = GraphDecoder(config, lambda: session, Device.CPU, CONTEXT)
+    decoder = GraphDecoder(DecoderGraphs(config, lambda: session, Device.CPU, CONTEXT))
     cache = cache_for(config, CONTEXT)
     addresses = {name: value.data_ptr() for name, value in cache.items()}
     step = FixedStep(session, cache, config, CONTEXT, Device.CPU)
@@ -129,7 +130,7 @@ def test_a_decoder_with_a_cuda_graph_answers_as_one_without(tiny_bundle: Path, t
         for token in IDS[4:]:
             yield decoder.decode(token, table([token]))
         decoder.reuse([*IDS[:6], 0])
-        decoder.release()
+        decoder.graphs.release()
         yield decoder.decode(IDS[8], table([IDS[8]]))
         yield from decoder.decode_logits(IDS[:2], table(IDS[:2]))
         assert decoder.length == 9
@@ -137,7 +138,9 @@ def test_a_decoder_with_a_cuda_graph_answers_as_one_without(tiny_bundle: Path, t
     def opened() -> Any:
         return open_session(tiny_bundle / "decoder.onnx", Device.CPU)
 
-    recorded, plain = (GraphDecoder(config, opened, Device.CPU, CONTEXT, cuda_graph=graph) for graph in (True, False))
+    recorded, plain = (
+        GraphDecoder(DecoderGraphs(config, opened, Device.CPU, CONTEXT, cuda_graph=graph)) for graph in (True, False)
+    )
     for found, expected in zip(answer(recorded), answer(plain), strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -171,14 +174,14 @@ def test_of_a_decoders_runs_only_single_steps_are_recorded(
         recordings.append("" if options is None else options.get_run_config_entry("gpu_graph_id"))
         run_graph(session, binding, what, options)
 
-    for module in ("binding", "graph_decoder"):
+    for module in ("binding", "decoder_graphs"):
         monkeypatch.setattr(f"omnilmm_lite.engine.{module}.run_graph", watched)
     table = EmbeddingTable(tiny_bundle / "embeddings.npy", tiny_checkpoint.config.decoder)
 
     def opened() -> Any:
         return open_session(tiny_bundle / "decoder.onnx", Device.CPU)
 
-    decoder = GraphDecoder(tiny_checkpoint.config.decoder, opened, Device.CPU, CONTEXT, cuda_graph=True)
+    decoder = GraphDecoder(DecoderGraphs(tiny_checkpoint.config.decoder, opened, Device.CPU, CONTEXT, cuda_graph=True))
     decoder.prefill(IDS[:4], table(IDS[:4]))
     decoder.decode(IDS[4], table([IDS[4]]))
     decoder.decode_logits(IDS[5:7], table(IDS[5:7]))  # a draft's check

@@ -19,6 +19,7 @@ from export.reference.model import OmniLMM
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig
 from omnilmm_lite.engine import decoder as decoder_module
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
@@ -93,9 +94,11 @@ class Rig:
     def decoder(self, context: int = CONTEXT, decode: WatchedSession | None = None) -> GraphDecoder:
         session: Any = self.session
         if decode is None:
-            return GraphDecoder(self.config, lambda: session, Device.CPU, context)
+            return GraphDecoder(DecoderGraphs(self.config, lambda: session, Device.CPU, context))
         other: Any = decode
-        return GraphDecoder(self.config, lambda: other, Device.CPU, context, open_prefill=lambda: session)
+        return GraphDecoder(
+            DecoderGraphs(self.config, lambda: other, Device.CPU, context, open_prefill=lambda: session)
+        )
 
     def logits(self, ids: Sequence[int]) -> Array:
         """The reference's, of every position: (tokens, vocab)."""
@@ -285,7 +288,9 @@ KEYS = st.lists(st.sampled_from([1, 2, ("picture a", 0), ("picture b", 0)]), min
 @given(prompts=st.lists(KEYS, min_size=1, max_size=5))
 def test_reuse_is_the_longest_common_beginning_that_leaves_a_token(prompts: list[list[Hashable]]) -> None:
     session: Any = NoGraph()
-    decoder = GraphDecoder(DecoderConfig(vocab_size=1, hidden_size=1), lambda: session, Device.CPU, context=16)
+    decoder = GraphDecoder(
+        DecoderGraphs(DecoderConfig(vocab_size=1, hidden_size=1), lambda: session, Device.CPU, context=16)
+    )
     held: list[Hashable] = []
     for prompt in prompts:
         expected = next(
@@ -363,10 +368,10 @@ def test_tokens_share_one_binding_of_the_session_that_runs_them(rig: Rig, tiny_b
         opened.append(WatchedSession(open_session(tiny_bundle / "decoder.onnx", Device.CPU, 1)))
         return opened[-1]
 
-    decoder, ids = GraphDecoder(rig.config, opens, Device.CPU, CONTEXT), random_ids(14)
+    decoder, ids = GraphDecoder(DecoderGraphs(rig.config, opens, Device.CPU, CONTEXT)), random_ids(14)
     decoder.prefill(ids[:8], rig.embed(ids[:8]))
     first = token_by_token(decoder, rig, ids[8:11])
-    decoder.release()
+    decoder.graphs.release()
     second = token_by_token(decoder, rig, ids[11:])
     assert [session.bindings for session in opened] == [2, 1]  # one for the prompt
     assert [len(session.runs) for session in opened] == [4, 3]
@@ -378,4 +383,4 @@ def test_a_graph_of_another_shape_than_the_config_is_refused(rig: Rig) -> None:
     session: Any = rig.session
     config = dataclasses.replace(rig.config, num_key_value_heads=10**9)
     with pytest.raises(InputError, match=r"past\.0\.key has the shape .* where the manifest's config says"):
-        GraphDecoder(config, lambda: session, Device.CPU, 8).open()
+        GraphDecoder(DecoderGraphs(config, lambda: session, Device.CPU, 8)).open()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine import graph_opener as opening
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
-from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.engine.graph_opener import GraphOpener
 from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, interruptible
 from omnilmm_lite.engine.placement import DeviceId, Placement
@@ -46,7 +46,7 @@ def opener(folder: Path, *, two_graphs: bool = True, mapped: bool = True, time_s
     return GraphOpener(Bundle(folder, manifest), Placement.on(Device.CPU), 1)
 
 
-def decoder(opener: GraphOpener, *, two_graphs: bool = True) -> GraphDecoder:
+def decoder(opener: GraphOpener, *, two_graphs: bool = True) -> DecoderGraphs:
     manifest = opener.bundle.manifest
 
     def decode() -> InferenceSession:
@@ -55,7 +55,8 @@ def decoder(opener: GraphOpener, *, two_graphs: bool = True) -> GraphDecoder:
     def prefill() -> InferenceSession:
         return opener.session(manifest.graphs.prefill)
 
-    return GraphDecoder(manifest.config.decoder, decode, Device.CPU, 64, open_prefill=prefill if two_graphs else None)
+    open_prefill = prefill if two_graphs else None
+    return DecoderGraphs(manifest.config.decoder, decode, Device.CPU, 64, open_prefill=open_prefill)
 
 
 def pixels(opener: GraphOpener) -> Array:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from omnilmm_lite.engine import huge_pages
-from omnilmm_lite.engine.huge_pages import SETTING, VARIABLE, with_huge_pages
+from omnilmm_lite.engine.pages import huge_pages
+from omnilmm_lite.engine.pages.huge_pages import SETTING, VARIABLE, with_huge_pages
 from tests.paths import ROOT
 from tests.systems import linux_alone
 
@@ -56,7 +56,7 @@ def test_a_library_that_does_not_know_the_setting(monkeypatch: pytest.MonkeyPatc
 def test_the_command_goes_on_with_its_words_and_its_input(system: Path) -> None:
     """In a process of its own, which says what it got: the second time around, the setting is there."""
     program = (
-        "import os, sys; from pathlib import Path; from omnilmm_lite.engine import huge_pages; "
+        "import os, sys; from pathlib import Path; from omnilmm_lite.engine.pages import huge_pages; "
         f"huge_pages.POLICY = Path({str(system)!r}); huge_pages._glibc_can_ask = lambda: True; "
         "huge_pages.start_again_with_huge_pages(); "
         f"print(os.getpid(), os.environ[{VARIABLE!r}], sys.argv[1:], sys.stdin.read())"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from omnilmm_lite.engine import paging
 from omnilmm_lite.engine.interrupt import Interrupt, interruptible
-from omnilmm_lite.engine.paging import CHUNK, populate, read_ahead
+from omnilmm_lite.engine.pages import paging
+from omnilmm_lite.engine.pages.paging import CHUNK, populate, read_ahead
 from omnilmm_lite.machine import memory
 from tests.systems import linux_alone, make_pipe
 

@@ -98,8 +98,8 @@ def test_quantized_presets_convert_and_answer(tmp_path: Path, capsys: pytest.Cap
         # where prompts have a graph of their own, the one that decodes is loaded beside the tower and stays
         decoder = model.text.decoder
         assert isinstance(decoder, GraphDecoder)
-        assert (decoder._decode_graph is not None) == (preset in ("cpu", "24gb", "12gb"))
-        assert (decoder._prefill_graph is not None) == (preset in ("24gb", "12gb"))
+        assert (decoder.graphs._decode_graph is not None) == (preset in ("cpu", "24gb", "12gb"))
+        assert (decoder.graphs._prefill_graph is not None) == (preset in ("24gb", "12gb"))
         assert model.chat(golden_picture()).ask("Hello?", greedy=True, max_new_tokens=3)
         found = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.safetensors")}
         assert made in ({}, found)

@@ -25,6 +25,7 @@ from export.reference.model import OmniLMM
 from export.weights.tower_weights import CheckpointTower
 from export.weights.weight import QuantizedWeight, Weight
 from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.errors import InputError, OmniLMMError
@@ -113,7 +114,7 @@ def test_resampler_for_one_picture_and_for_two(
 def run_decoder(path: Path, ids: list[int], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits of all positions, (tokens, vocab): two thirds as a prompt, the rest token by token."""
     session = open_session(path, Device.CPU)
-    decoder = GraphDecoder(WINDOWED.decoder, lambda: session, Device.CPU, context=64)
+    decoder = GraphDecoder(DecoderGraphs(WINDOWED.decoder, lambda: session, Device.CPU, context=64))
     prompt = len(ids) * 2 // 3
     rows = [decoder.prefill_logits(ids[:prompt], embeddings[:prompt])]
     rows += [decoder.decode(ids[i], embeddings[i : i + 1])[None] for i in range(prompt, len(ids))]
@@ -150,7 +151,7 @@ def test_a_quantized_head_is_padded_to_a_width_that_cuda_is_fast_with(
     assert {each.name: each.i for each in head.attribute}["N"] == 1024
     rows = reference.embed(torch.tensor([ids]))[0].numpy()
     session = open_session(path, Device.CPU)
-    found = GraphDecoder(config, lambda: session, Device.CPU, context=64).prefill_logits(ids, rows)
+    found = GraphDecoder(DecoderGraphs(config, lambda: session, Device.CPU, context=64)).prefill_logits(ids, rows)
     expected = reference(torch.tensor([ids]))[0].numpy()[:, :vocab_size]
     assert found.shape == expected.shape
     assert relative(found, expected) < 1e-2  # 8 bits of rounding

@@ -22,6 +22,7 @@ from export.weights.rotation import rotate
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import SHORTEST_PREFILL
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.formats import FP32
@@ -73,7 +74,9 @@ def watched(graphs: Path) -> Any:
 
 
 def two_graphs(checkpoint: Checkpoint, prefill: Any, decode: Any) -> GraphDecoder:
-    return GraphDecoder(checkpoint.config.decoder, lambda: decode, Device.CPU, 64, open_prefill=lambda: prefill)
+    return GraphDecoder(
+        DecoderGraphs(checkpoint.config.decoder, lambda: decode, Device.CPU, 64, open_prefill=lambda: prefill)
+    )
 
 
 def test_the_graph_computes_what_torch_computes_with_the_same_integers(
@@ -161,12 +164,12 @@ def test_graphs_let_go_come_back_to_the_same_cache(
         return open_graph
 
     decode, prefill = opening("decoder.onnx"), opening("prefill.onnx")
-    decoder = GraphDecoder(tiny_checkpoint.config.decoder, decode, Device.CPU, 64, open_prefill=prefill)
+    decoder = GraphDecoder(DecoderGraphs(tiny_checkpoint.config.decoder, decode, Device.CPU, 64, open_prefill=prefill))
     decoder.prefill(list(range(20)), embeddings[:20])
     at_once = decoder.decode(20, embeddings[20:21])
     decoder.clear()
     decoder.prefill(list(range(20)), embeddings[:20])
-    decoder.release()
+    decoder.graphs.release()
     np.testing.assert_array_equal(decoder.decode(20, embeddings[20:21]), at_once)
     assert opened == ["decoder.onnx", "prefill.onnx", "prefill.onnx"]  # the smaller one stays
 

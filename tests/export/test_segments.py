@@ -28,6 +28,7 @@ from export.weights.int8 import Int8Linear
 from export.weights.tower_weights import CheckpointTower, TowerLinear
 from export.weights.weight import Weight
 from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.errors import OmniLMMError
@@ -89,7 +90,7 @@ def run_whole(path: Path, feeds: dict[str, NDArray[np.float32]]) -> dict[str, ND
 def run_decoder_whole(path: Path, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """As the runtime does: past and present are the same buffers."""
     session = open_session(path, Device.CPU)
-    decoder = GraphDecoder(DEEPER.decoder, lambda: session, Device.CPU, context=len(embeddings))
+    decoder = GraphDecoder(DecoderGraphs(DEEPER.decoder, lambda: session, Device.CPU, context=len(embeddings)))
     keys = range(len(embeddings))
     first = decoder.prefill_logits(keys[:-1], embeddings[:-1])
     return np.concatenate([first, decoder.decode(keys[-1], embeddings[-1:])[None]])

@@ -173,7 +173,7 @@ def test_the_tower_has_the_memory_for_itself_and_is_gone_before_tokens_are_run(
     def open_session(path: Path, device: Device, threads: int | None, **options: bool) -> object:
         decoder = model.text.decoder
         assert isinstance(decoder, GraphDecoder)
-        held = decoder._decode_graph is not None
+        held = decoder.graphs._decode_graph is not None
         opened.append((path.name, threads, options["mapped"], held))
         session: object = device_module.open_session(path, device, threads, **options)
         if path.name != manifest.graphs.decode:

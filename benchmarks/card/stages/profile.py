@@ -59,6 +59,7 @@ def _graphs(run: Run, folder: Path) -> dict[str, list[NodeTime]]:
     """Each graph's nodes, from runs of their own: a picture, a prompt and two tokens."""
     from omnilmm_lite.engine.binding import encode_pictures
     from omnilmm_lite.engine.embeddings import EmbeddingTable
+    from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
     from omnilmm_lite.engine.graph_decoder import GraphDecoder
     from omnilmm_lite.picture.preprocess import preprocess
 
@@ -69,7 +70,7 @@ def _graphs(run: Run, folder: Path) -> dict[str, list[NodeTime]]:
     found = {name: read_profile(each) for name, each in (("tower", tower), ("resampler", resampler))}
     del tower, resampler
     session = _open(run, bundle, graphs.decode, scratch)
-    decoder = GraphDecoder(config.decoder, lambda: session, run.device, PROMPT + 16)
+    decoder = GraphDecoder(DecoderGraphs(config.decoder, lambda: session, run.device, PROMPT + 16))
     table, ids = EmbeddingTable(bundle.path(graphs.embeddings), config.decoder), token_ids(config, PROMPT + 2)
     decoder.prefill(ids[:PROMPT], table(ids[:PROMPT]))
     for token in ids[PROMPT:]:

@@ -1,0 +1,1 @@
+"""How weights get into memory: huge pages, and what is read before it is asked for."""
