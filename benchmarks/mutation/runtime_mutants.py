@@ -15,8 +15,12 @@ FOLDER = "tests/bundle/test_folder.py"
 CGROUP = "tests/machine/test_cgroup.py"
 PROCESSOR = "tests/machine/test_processor.py"
 QUEUE = "tests/serve/test_fair_queue.py"
+FIELDS = "tests/serve/request/test_fields.py"
+CONVERSATION = "tests/serve/request/test_conversation.py"
+OFFICIAL = "tests/serve/openai/test_official_client.py"
+LOGPROBS = "tests/answer/test_logprobs.py"
 REFUSALS = "tests/serve/test_refusals.py"
-FETCHING = "tests/serve/test_fetching.py"
+FETCHING = "tests/serve/request/test_fetching.py"
 STATISTICS = "tests/quality/test_statistics.py"
 PLAN = "tests/plan/test_plan.py"
 CAPTION = "tests/caption/test_output.py"
@@ -31,7 +35,7 @@ MUTANTS = (
         'run_graph(session, binding, "decoder")',
         "tests/engine/test_binding.py",
     ),
-    Mutant("omnilmm_lite/engine/decoder.py", "keys[:-1], strict=False", "keys, strict=False", ENGINE),
+    Mutant("omnilmm_lite/engine/decoder.py", "keys[:-1], strict=False)\n        return", "keys, strict=False)\n        return", ENGINE),
     Mutant("omnilmm_lite/engine/decoder.py", "        del self._held[shared:]\n", "", ENGINE),
     Mutant(
         "omnilmm_lite/engine/decoder.py",
@@ -185,7 +189,27 @@ MUTANTS = (
     Mutant("omnilmm_lite/serve/request/fetching.py", "ip.is_global and not ip.is_multicast", "ip.is_global", FETCHING),
     Mutant("omnilmm_lite/serve/request/fetching.py", "ip in NAT64 or ", "", FETCHING),
     Mutant("omnilmm_lite/serve/request/fetching.py", "len(data) > MAX_BYTES", "len(data) > 2 * MAX_BYTES", FETCHING),
-    Mutant("omnilmm_lite/serve/request/fields.py", "type(value) is type(each) and ", "", REFUSALS),
+    Mutant("omnilmm_lite/serve/request/fields.py", "type(value) is type(other) or ", "True or ", FIELDS),
+    Mutant("omnilmm_lite/serve/request/fields.py", "if self.warnings.strict:", "if False:", FIELDS),
+    Mutant("omnilmm_lite/serve/request/sampling.py", "(params.seed + index)", "params.seed", FIELDS),
+    Mutant(
+        "omnilmm_lite/serve/request/conversation.py", "newest, last = seen[-1]", "newest, last = seen[0]", CONVERSATION
+    ),
+    Mutant(
+        "omnilmm_lite/serve/request/conversation.py",
+        "if not turns or turns[-1].role != role:",
+        "if True:",
+        CONVERSATION,
+    ),
+    Mutant("omnilmm_lite/serve/request/tools.py", "place + value[1:] if key", "value if key", OFFICIAL),
+    Mutant(
+        "omnilmm_lite/serve/openai/tool_call.py",
+        "certain = self._held.removesuffix(END)",
+        "certain = self._held",
+        OFFICIAL,
+    ),
+    Mutant("omnilmm_lite/answer/logprobs.py", "scores -= scores.max()", "scores /= 2", LOGPROBS),
+    Mutant("omnilmm_lite/answer/sampling.py", "            logits = logits.copy()\n", "", LOGPROBS),
     # ---- the other faces ----
     Mutant("omnilmm_lite/files/json_log.py", "        self._file.truncate(self._whole)\n", "", CAPTION),
     Mutant(

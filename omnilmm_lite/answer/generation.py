@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from omnilmm_lite.answer.drafts import Drafts
 from omnilmm_lite.answer.grammar import Grammar
+from omnilmm_lite.answer.logprobs import SaidToken, said_token
 from omnilmm_lite.answer.sampling import Sampler
-from omnilmm_lite.answer.stop_strings import StopStrings
+from omnilmm_lite.answer.steps import Asking, DraftStep, Logits, PrefillStep, Step, TokenStep, asked
+from omnilmm_lite.answer.words import Words
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.vision import ImageFeatures
 from omnilmm_lite.errors import ContextFullError, InputError
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import image_span
-from omnilmm_lite.text.tokenizer import Tokenizer, TrailingSpace
+from omnilmm_lite.text.tokenizer import Tokenizer
 
 
 class FinishReason(Enum):
@@ -119,8 +121,10 @@ def room_for_answer(prompt_tokens: int, context: int) -> int:
 
 class Answer:
     """One answer in the making. Iterating runs the model and gives pieces of text; stopping early stops the model.
+    `stepwise` leaves running it to somebody who runs several answers together.
 
-    `tokens`, `text`, `timings` grow with it; `finish_reason` is None until the end.
+    `tokens`, `text`, `timings` grow with it, and `said`, a token's log-probabilities each, where these were asked for;
+    `finish_reason` is None until the end.
     """
 
     def __init__(
@@ -130,16 +134,26 @@ class Answer:
         params: SamplingParams,
         stop: Sequence[str] = (),
         grammar: Grammar | None = None,
+        *,
+        logit_bias: Mapping[int, float] | None = None,
+        top_logprobs: int | None = None,
+        continues: bool = False,
     ) -> None:
-        """`stop`: the answer ends before the first of these strings. `grammar`: what it may be, up to where it ends."""
+        """`stop`: the answer ends before the first of these strings. `grammar`: what it may be, up to where it ends.
+        `logit_bias`: as for `Sampler`. `top_logprobs`: how many tokens `said` names beside the chosen one; None leaves
+        it empty. `continues`: the answer goes on with a text, so that white space at its ends is kept."""
         room = room_for_answer(len(prompt.ids), model.decoder.context)
         self.tokens: list[int] = []
+        self.said: list[SaidToken] = []
         self.text = ""
         self.finish_reason: FinishReason | None = None
         self.timings = Timings(prompt_tokens=len(prompt.ids))
         self._model, self._prompt = model, prompt
         self._max_new_tokens = min(params.max_new_tokens, room)
-        self._sampler = Sampler(params)
+        self._sampler = Sampler(params, logit_bias)
+        self._top_logprobs = top_logprobs
+        self._continues = continues
+        self._has_begun = continues  # or by a token of more than white space
         self._stop = stop
         self._grammar = None if grammar is None else grammar.start()
         self._cache_version = -1
@@ -148,55 +162,73 @@ class Answer:
         self._ahead: deque[tuple[int, NDArray[np.float32]]] = deque()
 
     def __iter__(self) -> Iterator[str]:
-        detokenizer, stop, space = self._model.tokenizer.detokenizer(), StopStrings(self._stop), TrailingSpace()
-
-        def shown(piece: str) -> str:
-            """Stop strings may be white space, so they look before any of it is held back."""
-            return space.release() + piece if stop.found else space.push(piece)
-
-        for token in self._token_ids():
-            if piece := shown(stop.push(detokenizer.push(token))):
-                self.text += piece
-                yield piece
-            if stop.found:
-                self.finish_reason = FinishReason.STOP
+        steps, logits = self.stepwise(), None
+        while True:
+            try:
+                said = steps.send(logits)
+            except StopIteration:
                 return
-        piece = shown(stop.push(detokenizer.finish()) + stop.finish())
-        if stop.found:  # by the last token's own end
-            self.finish_reason = FinishReason.STOP
-        if piece:
-            self.text += piece
-            yield piece
+            logits = None
+            if isinstance(said, str):
+                yield said
+            else:
+                logits = said.run(self._model.decoder)
 
-    def _token_ids(self) -> Iterator[int]:
+    def stepwise(self) -> Generator[str | Step, Logits | None, None]:
+        """Gives pieces of text, and steps, each of which is to be sent the logits that it wants. Until the end, nobody
+        else may use the model's decoder."""
         model, timings = self._model, self.timings
+        words = Words(model.tokenizer.detokenizer(continues=self._continues), self._stop, continues=self._continues)
         started = time.perf_counter()
         if model.drafts:
             # a picture's places all have the same id; the end token ends an answer before it is run
             self._drafts = Drafts((model.config.tokens.im_patch, model.config.tokens.eos))
             self._drafts.extend(self._prompt.ids + self.tokens)
-        logits = self._prefill()
+        logits = yield from self._prefill()
         timings.prefill_s = time.perf_counter() - started
         while True:
             token = self._sampler.next(logits if self._grammar is None else self._grammar.constrain(logits))
             if token == model.config.tokens.eos:
                 self.finish_reason = FinishReason.STOP
+                break
+            self._take(token, logits)
+            if piece := words.push(token):
+                self.text += piece
+                yield piece
+            if words.has_stopped:
+                self.finish_reason = FinishReason.STOP
                 return
-            if self._grammar is not None:
-                self._grammar.accept(token)
-            self.tokens.append(token)
-            if self._drafts is not None:
-                self._drafts.extend([token])
-            timings.new_tokens += 1
-            yield token
             if timings.new_tokens == self._max_new_tokens:
                 self.finish_reason = FinishReason.LENGTH
-                return
+                break
             started = time.perf_counter()
-            logits = self._decode(token)
+            logits = yield from self._decode(token)
             timings.decode_s += time.perf_counter() - started
+        piece = words.finish()
+        if words.has_stopped:  # by the last token's own end
+            self.finish_reason = FinishReason.STOP
+        if piece:
+            self.text += piece
+            yield piece
 
-    def _prefill(self) -> NDArray[np.float32]:
+    def _take(self, token: int, logits: Logits) -> None:
+        """The token that was drawn from `logits` becomes part of the answer."""
+        if self._grammar is not None:
+            self._grammar.accept(token)
+        self.tokens.append(token)
+        if self._top_logprobs is not None:
+            self.said.append(said_token(logits, token, self._top_logprobs, self._token_bytes))
+            self._has_begun |= bool(self.said[-1].said.data)
+        if self._drafts is not None:
+            self._drafts.extend([token])
+        self.timings.new_tokens += 1
+
+    def _token_bytes(self, token: int) -> bytes:
+        """What the token adds to the text, which begins without white space, as `Detokenizer` gives it."""
+        data = self._model.tokenizer.token_bytes(token)
+        return data if self._has_begun else data.lstrip()
+
+    def _prefill(self) -> Asking:
         """Runs what the cache lacks of the prompt and of the answer so far; the last token's logits (vocab,)."""
         self._ahead.clear()
         model, image = self._model, self._prompt.image
@@ -206,9 +238,9 @@ class Answer:
         self._cache_version = model.decoder.version
         self.timings.prefill_tokens += len(keys) - start
         embeddings = model.embed(prompt.ids, None if image is None else image.values)
-        return model.decoder.prefill(keys[start:], embeddings[start:])
+        return (yield from asked(PrefillStep(keys[start:], embeddings[start:])))
 
-    def _decode(self, token: int) -> NDArray[np.float32]:
+    def _decode(self, token: int) -> Asking:
         """The logits behind `token`, (vocab,): there already if a draft has guessed it, else by a run."""
         if self._ahead:
             guess, logits = self._ahead.popleft()
@@ -218,15 +250,15 @@ class Answer:
                 self.timings.accepted_tokens += 1
                 return logits
             self._ahead.clear()
-        logits = self._run(token)
+        logits = yield from self._run(token)
         self.timings.decode_steps += 1
         return logits
 
-    def _run(self, token: int) -> NDArray[np.float32]:
+    def _run(self, token: int) -> Asking:
         """Runs one more token, and a draft behind it; all from the start if another answer has used the cache."""
         model, decoder = self._model, self._model.decoder
         if decoder.version != self._cache_version:
-            return self._prefill()
+            return (yield from self._prefill())
         draft: list[int] = []
         if self._drafts is not None:
             # all of the answer but `token` has been run, and perhaps wrong guesses behind it
@@ -234,12 +266,12 @@ class Answer:
             # a run gives one token more than it checks, and the answer's last one is never run
             draft = self._drafts.propose(self._max_new_tokens - len(self.tokens) - 1)
         if not draft:
-            return decoder.decode(token, model.embeddings([token]))
+            return (yield from asked(TokenStep(token, model.embeddings([token]))))
         tokens = [token, *draft]
-        logits = decoder.decode_logits(tokens, model.embeddings(tokens))
+        logits = yield from asked(DraftStep(tokens, model.embeddings(tokens)))
         self.timings.drafted_tokens += len(draft)
         self._ahead.extend(zip(draft, logits[1:], strict=True))
-        first: NDArray[np.float32] = logits[0]
+        first: Logits = logits[0]
         return first
 
 

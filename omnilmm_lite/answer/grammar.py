@@ -5,7 +5,8 @@ llguidance follows the grammar over the tokenizer's own tokens; a step costs abo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 # As models have read most JSON. Free white space would let a small model write nothing else.
 STYLE: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+# In llguidance's form of Lark's; a schema follows. White space may come first, as an answer's first word has a space.
+WORDS_OR = r"""%llguidance {}
+start: WORDS | json
+WORDS: /\s*[^{\s](.|\n)*/
+json: %json """
 
 
 class Grammar:
@@ -74,8 +82,18 @@ class GrammarCompiler:
         """Any JSON value that the schema takes. InputError where the schema is wrong, or too much for the library."""
         from llguidance import LLMatcher
 
+        return self._checked(lambda: LLMatcher.grammar_from_json_schema(dict(schema), defaults=STYLE))
+
+    def json_or_words(self, schema: Mapping[str, Any]) -> Grammar:
+        """A JSON object that the schema takes, or any text that doesn't begin with a brace. InputError likewise."""
+        self.json_schema(schema)  # which says what is wrong with it in fewer words
+        return self._checked(lambda: WORDS_OR + json.dumps(dict(schema) | {"x-guidance": STYLE}))
+
+    def _checked(self, write: Callable[[], str]) -> Grammar:
+        from llguidance import LLMatcher
+
         try:
-            text = LLMatcher.grammar_from_json_schema(dict(schema), defaults=STYLE)
+            text = write()
         except (ValueError, OverflowError, RecursionError) as error:  # half a character, a number of 400 digits
             raise InputError(f"schema: it can't be read: {printable(' '.join(str(error).split()), 200)}") from None
         if wrong := LLMatcher.validate_grammar(text, self._tokenizer):

@@ -22,8 +22,13 @@ class Sampler:
     has generated.
     """
 
-    def __init__(self, params: SamplingParams) -> None:
+    def __init__(self, params: SamplingParams, logit_bias: Mapping[int, float] | None = None) -> None:
+        """`logit_bias`: what is added to the logits of some token ids, before anything else. Source: OpenAI's API
+        reference, "logit_bias", and transformers' SequenceBiasLogitsProcessor, which comes first likewise."""
         self._params = params
+        bias = logit_bias or {}
+        self._biased = np.fromiter(bias.keys(), dtype=np.intp, count=len(bias))
+        self._bias = np.fromiter(bias.values(), dtype=np.float32, count=len(bias))
         self._random = np.random.default_rng(params.seed)
         self._generated: Counter[int] = Counter()  # how often each was said
 
@@ -32,6 +37,9 @@ class Sampler:
 
         OmniLMMError where the best logit is no finite number.
         """
+        if self._biased.size:
+            logits = logits.copy()
+            logits[self._biased] += self._bias
         scores = penalize_repetition(logits, self._generated.keys(), self._params.repetition_penalty)
         scores = penalize_frequency(scores, self._generated, self._params)
         best = int(scores.argmax())

@@ -62,14 +62,15 @@ class Decoder(ABC):
         `keys` stand for the prompt's tokens: equal keys mean equal embeddings. At least one token is left to run, since
         only running a token gives logits.
         """
-        shared = 0
-        for old, new in zip(self._held, keys[:-1], strict=False):
-            if old != new:
-                break
-            shared += 1
+        shared = self.shared(keys)
         del self._held[shared:]
         self._version += 1
         return shared
+
+    def shared(self, keys: Sequence[Hashable]) -> int:
+        """What `reuse` would give, and nothing is forgotten."""
+        pairs = zip(self._held, keys[:-1], strict=False)
+        return next((place for place, (old, new) in enumerate(pairs) if old != new), min(self.length, len(keys) - 1))
 
     def prefill(self, keys: Sequence[Hashable], embeddings: Array) -> Array:
         """Appends tokens to the cache: keys and embeddings (tokens, hidden). Returns the last one's logits (vocab,)."""

@@ -8,7 +8,6 @@ decode may be two graphs (a bundle says so); they share the buffers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from omnilmm_lite.engine.binding import FixedStep, unrecorded
 from omnilmm_lite.engine.decoder import Array
 from omnilmm_lite.engine.device import import_onnxruntime, run_graph
 from omnilmm_lite.engine.placement import DeviceId
+from omnilmm_lite.engine.spans import SlotRange
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.machine.memory import return_freed_memory
 
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 PAST, PRESENT = "past.", "present."
-
-
-@dataclass(frozen=True)
-class SlotRange:
-    """Neighbouring slots: `count` of them from `first` on."""
-
-    first: int
-    count: int
 
 
 class DecoderGraphs:

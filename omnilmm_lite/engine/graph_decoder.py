@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.engine.decoder import Array, Decoder
-from omnilmm_lite.engine.decoder_graphs import DecoderGraphs, SlotRange
+from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
+from omnilmm_lite.engine.spans import SlotRange, StepCosts, spans
 
 
 class GraphDecoder(Decoder):
@@ -46,39 +49,56 @@ class GraphDecoder(Decoder):
         return logits
 
 
+@dataclass(frozen=True, eq=False)
+class SlotStep:
+    """A token for one slot."""
+
+    decoder: GraphDecoder
+    key: Hashable
+    embedding: Array  # (1, hidden)
+
+
 class DecoderSlots:
     """All slots of `graphs`, which decode together."""
 
     def __init__(self, graphs: DecoderGraphs) -> None:
         self.graphs = graphs
         self.decoders = [GraphDecoder(graphs, slot) for slot in range(graphs.slots)]
+        self._costs = StepCosts()
 
-    def decode(self, steps: Sequence[tuple[GraphDecoder, Hashable, Array]]) -> Array:
-        """One token more for each of several slots: its decoder, key and embedding (1, hidden). Logits (steps, vocab).
+    def decode(self, steps: Sequence[SlotStep]) -> Iterator[tuple[SlotStep, Array]]:
+        """One token more for each of several slots, in as many runs as are cheapest: each step with its logits (vocab,)
+        once it is run. Where a run fails, those that were given are done, and the others as if they had never begun.
 
         Slots that lie between are run along and know nothing of it: the row that they write lies behind what they hold.
+        ContextFullError, before anything is run, where one of `steps` has no room.
         """
-        if len(steps) == 1:
-            decoder, key, embedding = steps[0]
-            return decoder.decode(key, embedding)[None]
-        for decoder, _, _ in steps:
-            decoder.check_room(1)
-        first = min(decoder.slot for decoder, _, _ in steps)
-        span = SlotRange(first, max(decoder.slot for decoder, _, _ in steps) - first + 1)
-        embeddings = np.zeros((span.count, 1, self.graphs.config.hidden_size), np.float32)
-        for decoder, _, embedding in steps:
-            embeddings[decoder.slot - first] = embedding
-        lengths = np.asarray([self._room_before(each) for each in self._slots(span)], dtype=np.int32)
-        logits = self.graphs.run(span, embeddings, np.asarray([-1]), lengths, as_prompt=False)
-        for decoder, key, _ in steps:
-            decoder.hold(key)
-        chosen: Array = logits[[decoder.slot - first for decoder, _, _ in steps], 0]
-        return chosen
+        for step in steps:
+            step.decoder.check_room(1)
+        by_slot = {step.decoder.slot: step for step in steps}
+        for span in spans(sorted(by_slot), self._costs.expected):
+            chosen = [by_slot[slot] for slot in range(span.first, span.first + span.count) if slot in by_slot]
+            yield from zip(chosen, self._run(span, chosen), strict=True)
 
-    def _slots(self, span: SlotRange) -> Sequence[GraphDecoder]:
-        return self.decoders[span.first : span.first + span.count]
+    def _run(self, span: SlotRange, steps: Sequence[SlotStep]) -> Array:
+        started = time.perf_counter()
+        if span.count == 1:
+            decoder = steps[0].decoder
+            logits = decoder.decode(steps[0].key, steps[0].embedding)[None]
+        else:
+            embeddings = np.zeros((span.count, 1, self.graphs.config.hidden_size), np.float32)
+            for step in steps:
+                embeddings[step.decoder.slot - span.first] = step.embedding
+            lengths = np.asarray([self._room_before(span.first + row) for row in range(span.count)], dtype=np.int32)
+            logits = self.graphs.run(span, embeddings, np.asarray([-1]), lengths, as_prompt=False)
+            logits = logits[[step.decoder.slot - span.first for step in steps], 0]  # (steps, vocab)
+            for step in steps:
+                step.decoder.hold(step.key)
+        self._costs.note(span.count, time.perf_counter() - started)
+        return logits
 
-    def _room_before(self, decoder: GraphDecoder) -> int:
+    def _room_before(self, slot: int) -> int:
         """The slot's length. One that is full to its last row, and run along only, gives that row up."""
+        decoder = self.decoders[slot]
         decoder.truncate(self.graphs.context - 1)
         return decoder.length

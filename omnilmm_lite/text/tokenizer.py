@@ -65,9 +65,10 @@ class Tokenizer:
         text = b"".join(map(self.token_bytes, ids)).decode("utf-8", errors="replace")
         return text.removeprefix(" ") if self._dummy_prefix else text
 
-    def detokenizer(self) -> Detokenizer:
-        """A fresh streaming decoder for one answer."""
-        return Detokenizer(self)
+    def detokenizer(self, *, continues: bool = False) -> Detokenizer:
+        """A fresh streaming decoder for one answer. `continues`: it goes on with a text, so that white space at its
+        start is kept."""
+        return Detokenizer(self, continues=continues)
 
     def token_bytes(self, token_id: int) -> bytes:
         """UTF-8 bytes that a token adds to the text: none for special tokens and for ids beyond the vocabulary."""
@@ -88,10 +89,10 @@ class Detokenizer:
     space at its start.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, continues: bool = False) -> None:
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._started = False
+        self._started = continues
 
     def push(self, token_id: int) -> str:
         """The text that this token makes certain; often a word, sometimes nothing."""

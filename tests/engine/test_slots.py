@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
-from omnilmm_lite.engine.graph_decoder import DecoderSlots, GraphDecoder
-from omnilmm_lite.errors import ContextFullError
+from omnilmm_lite.engine.graph_decoder import DecoderSlots, GraphDecoder, SlotStep
+from omnilmm_lite.engine.spans import SlotRange, StepCosts, spans
+from omnilmm_lite.errors import ContextFullError, OmniLMMError
 
 Array = NDArray[np.float32]
 CONTEXT = 24
@@ -38,6 +40,9 @@ class Decoding:
     def alone(self, ids: list[int]) -> Array:
         """Every position's logits, (tokens, vocab)."""
         return self.slots(1).decoders[0].prefill_logits(ids, self.embed(ids))
+
+    def step(self, decoder: GraphDecoder, token: int) -> SlotStep:
+        return SlotStep(decoder, token, self.embed([token]))
 
     def prefill(self, decoder: GraphDecoder, ids: list[int]) -> Array:
         start = decoder.reuse(ids)
@@ -65,16 +70,17 @@ def test_sequences_that_join_and_leave_get_the_logits_that_they_get_alone(
         if fresh and draw.random() < 0.4:
             i = int(draw.choice(fresh))
             done[i] = int(draw.integers(1, len(texts[i])))
-            found = decoding.prefill(slots.decoders[i], texts[i][: done[i]])
-            assert difference(found, wanted[i][done[i] - 1]) < TOLERANCE
+            last = decoding.prefill(slots.decoders[i], texts[i][: done[i]])
+            assert difference(last, wanted[i][done[i] - 1]) < TOLERANCE
         running = [i for i in open_ones if done[i]]
         chosen = [i for i in draw.permutation(running).tolist() if draw.random() < 0.7]
         if not chosen:
             continue
-        steps = [(slots.decoders[i], texts[i][done[i]], decoding.embed([texts[i][done[i]]])) for i in chosen]
-        logits = slots.decode(steps)
-        for row, i in zip(logits, chosen, strict=True):
-            assert difference(row, wanted[i][done[i]]) < TOLERANCE
+        steps = [decoding.step(slots.decoders[i], texts[i][done[i]]) for i in chosen]
+        found = {step.decoder.slot: logits for step, logits in slots.decode(steps)}
+        assert sorted(found) == sorted(chosen)
+        for i in chosen:
+            assert difference(found[i], wanted[i][done[i]]) < TOLERANCE
             done[i] += 1
 
 
@@ -86,7 +92,8 @@ def test_a_slot_that_is_only_run_along_keeps_what_it_holds(decoding: Decoding) -
     decoding.prefill(middle, ids[:-1])
     for decoder in (first, last):
         decoding.prefill(decoder, ids[:4])
-    slots.decode([(each, 7, decoding.embed([7])) for each in (first, last)])
+    slots._costs.note(2, 1.0)  # and a step of three rows is cheaper than two steps
+    list(slots.decode([decoding.step(each, 7) for each in (first, last)]))
     assert middle.length == CONTEXT - 1
     found = middle.decode(ids[-1], decoding.embed(ids[-1:]))
     assert difference(found, decoding.alone(ids)[-1]) < TOLERANCE
@@ -99,19 +106,67 @@ def test_a_full_slot_that_is_run_along_gives_up_the_row_that_is_written_over(dec
     decoding.prefill(middle, ids)
     for decoder in (first, last):
         decoding.prefill(decoder, ids[:4])
-    slots.decode([(each, 7, decoding.embed([7])) for each in (first, last)])
+    slots._costs.note(2, 1.0)  # and a step of three rows is cheaper than two steps
+    list(slots.decode([decoding.step(each, 7) for each in (first, last)]))
     assert middle.length == CONTEXT - 1
 
 
 def test_a_full_slot_takes_no_step_and_the_others_none_with_it(decoding: Decoding) -> None:
-    full, other = decoding.slots(2).decoders
+    slots = decoding.slots(2)
+    full, other = slots.decoders
     decoding.prefill(full, list(range(3, 3 + CONTEXT)))
     decoding.prefill(other, [5, 6])
     with pytest.raises(ContextFullError):
-        DecoderSlots(full.graphs).decode([(each, 7, decoding.embed([7])) for each in (full, other)])
+        list(slots.decode([decoding.step(each, 7) for each in (full, other)]))
     assert (full.length, other.length) == (CONTEXT, 2)
 
 
 def difference(found: Array, expected: Array) -> float:
     """Relative to the largest logit."""
     return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def test_slots_far_apart_step_by_themselves() -> None:
+    """Rows cost 0.25 of the first: 1 + 0.25 x 7 = 2.75 for eight, 2 for one twice, 1.5 for three."""
+    costs = StepCosts()
+    assert spans([0, 7], costs.expected) == [SlotRange(0, 1), SlotRange(7, 1)]
+    assert spans([0, 2], costs.expected) == [SlotRange(0, 3)]
+    assert spans([0, 1, 6, 7], costs.expected) == [SlotRange(0, 2), SlotRange(6, 2)]
+    assert spans([3], costs.expected) == [SlotRange(3, 1)]
+
+
+def test_costs_are_what_was_measured_and_near_it_what_follows() -> None:
+    costs = StepCosts()
+    costs.note(1, 2.0)
+    assert costs.expected(1) == 2.0
+    assert costs.expected(5) == 4.0  # 2 x (1 + 0.25 x 4)
+    costs.note(4, 10.0)
+    assert spans([0, 3], costs.expected) == [SlotRange(0, 1), SlotRange(3, 1)]
+    for _ in range(100):
+        costs.note(4, 1.0)
+    assert spans([0, 3], costs.expected) == [SlotRange(0, 4)]
+
+
+def test_what_a_failed_run_left_is_run_again(decoding: Decoding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs for slots far apart; the second one fails, and afterwards gives what it would have given."""
+    slots, ids = decoding.slots(8), [5, 6, 7, 8]
+    near, far = slots.decoders[0], slots.decoders[7]
+    for decoder in (near, far):
+        decoding.prefill(decoder, ids[:3])
+    run = near.graphs.run
+
+    def failing(span: SlotRange, *args: Any, **options: Any) -> Array:
+        if span.first == far.slot:
+            raise OmniLMMError("stopped")
+        return run(span, *args, **options)
+
+    monkeypatch.setattr(near.graphs, "run", failing)
+    steps = [decoding.step(each, ids[3]) for each in (near, far)]
+    given: list[tuple[SlotStep, Array]] = []
+    with pytest.raises(OmniLMMError, match="stopped"):
+        given.extend(slots.decode(steps))
+    assert [step.decoder for step, _ in given] == [near]
+    assert (near.length, far.length) == (4, 3)
+    monkeypatch.undo()
+    for _, logits in slots.decode([steps[1]]):
+        assert difference(logits, decoding.alone(ids)[-1]) < TOLERANCE

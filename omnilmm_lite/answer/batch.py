@@ -1,0 +1,173 @@
+"""Several answers over one decoder: each step gives every running one a token, and they join and leave between steps.
+
+A prompt is prefilled in pieces between the steps of the others, so that none of them stalls longer than it may.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from omnilmm_lite.answer.generation import Answer, Prompt, TextModel, cache_keys
+from omnilmm_lite.answer.steps import DraftStep, Logits, PrefillStep, Step, TokenStep
+from omnilmm_lite.engine.decoder import PREFILL_CHUNK
+from omnilmm_lite.engine.graph_decoder import DecoderSlots, GraphDecoder, SlotStep
+from omnilmm_lite.errors import OmniLMMError
+
+# The first piece of a prompt between others' steps, before it is known how fast they are run.
+FIRST_PIECE = 16
+SMALLEST_PIECE = 8
+NEWEST_WEIGHT = 0.3  # of the last piece in the running mean
+
+
+@dataclass(frozen=True)
+class Said:
+    """`seat`'s answer goes on with `text`."""
+
+    seat: Seat
+    text: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """`seat`'s answer has its `finish_reason`, or `error` ended it. The seat is free."""
+
+    seat: Seat
+    error: OmniLMMError | None = None
+
+
+Outcome: TypeAlias = Said | Ended
+
+
+@dataclass(eq=False)
+class Seat:
+    """An answer in its slot."""
+
+    answer: Answer
+    decoder: GraphDecoder
+    steps: Generator[str | Step, Logits | None, None]
+    wants: Step | None = None  # what was asked for, and not run yet
+    prefilled: int = 0  # tokens of it, where it is a prompt
+    logits: Logits | None = None  # what it is to be sent
+
+
+@dataclass
+class _Pace:
+    """How fast prompts are prefilled, tokens a second; 0 until it was seen."""
+
+    tokens_per_s: float = field(default=0.0)
+
+    def note(self, tokens: int, seconds: float) -> None:
+        seen = tokens / max(seconds, 1e-9)
+        self.tokens_per_s = (
+            seen if not self.tokens_per_s else self.tokens_per_s + NEWEST_WEIGHT * (seen - self.tokens_per_s)
+        )
+
+    def tokens_in(self, seconds: float) -> int:
+        wanted = int(self.tokens_per_s * seconds) if self.tokens_per_s else FIRST_PIECE
+        return min(max(wanted, SMALLEST_PIECE), PREFILL_CHUNK)
+
+
+class AnswerBatch:
+    """Used by one thread. `step` until there is nobody left, `join` and `leave` in between."""
+
+    def __init__(self, text: TextModel, slots: DecoderSlots, stall_s: float) -> None:
+        """`stall_s`: how long a running answer may wait for a piece of somebody's prompt."""
+        self._text, self._slots, self._stall_s = text, slots, stall_s
+        self._seats: list[Seat] = []  # in the order of their coming
+        self._used: dict[int, float] = {}  # when each slot was last left
+        self._pace = _Pace()
+
+    def __len__(self) -> int:
+        """How many answers are running."""
+        return len(self._seats)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._seats) < len(self._slots.decoders)
+
+    def join(self, prompt: Prompt, make: Callable[[TextModel], Answer]) -> Seat:
+        """Seats an answer that `make` makes to `prompt`, over the model that it is given: its slot is the free one
+        whose cache has most of the prompt. OmniLMMError where there is no room, or by `make`."""
+        decoder = self._slot_for(prompt)
+        answer = make(replace(self._text, decoder=decoder))
+        seat = Seat(answer, decoder, answer.stepwise())
+        self._seats.append(seat)
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        """Ends an answer before its time; nothing where it has ended."""
+        if seat in self._seats:
+            self._seats.remove(seat)
+            self._used[seat.decoder.slot] = time.monotonic()
+            seat.steps.close()
+
+    def step(self) -> list[Outcome]:
+        """Goes on by a token for each answer under way, and a piece of one prompt. What came of it.
+
+        What interrupts the step is raised; nothing is lost then, the next one runs it again.
+        """
+        outcomes = [outcome for seat in tuple(self._seats) for outcome in self._advance(seat)]
+        running = [seat for seat in self._seats if isinstance(seat.wants, TokenStep)]
+        if running:
+            self._decode(running)
+        for seat in self._seats:
+            if isinstance(seat.wants, DraftStep):
+                seat.logits, seat.wants = seat.wants.run(seat.decoder), None
+        waiting = next((seat for seat in self._seats if isinstance(seat.wants, PrefillStep)), None)
+        if waiting is not None:
+            self._prefill(waiting, alone=len(self._seats) == 1)
+        return outcomes + [outcome for seat in tuple(self._seats) for outcome in self._advance(seat)]
+
+    def _advance(self, seat: Seat) -> Iterator[Outcome]:
+        """Lets the answer draw its token, up to what it wants to be run next."""
+        while seat.wants is None:
+            logits, seat.logits = seat.logits, None
+            try:
+                said = seat.steps.send(logits)
+            except StopIteration:
+                self.leave(seat)
+                yield Ended(seat)
+                return
+            except OmniLMMError as error:
+                self.leave(seat)
+                yield Ended(seat, error)
+                return
+            if isinstance(said, str):
+                yield Said(seat, said)
+            else:
+                seat.wants, seat.prefilled = said, 0
+
+    def _decode(self, running: Sequence[Seat]) -> None:
+        steps = {}
+        for seat in running:
+            assert isinstance(seat.wants, TokenStep)
+            steps[SlotStep(seat.decoder, seat.wants.token, seat.wants.embedding)] = seat
+        for step, logits in self._slots.decode([*steps]):
+            seat = steps[step]
+            seat.logits, seat.wants = logits, None
+
+    def _prefill(self, seat: Seat, *, alone: bool) -> None:
+        """Runs a piece of the prompt, as long as the others can wait; where there are none, as long as pieces are."""
+        step = seat.wants
+        assert isinstance(step, PrefillStep)
+        tokens = PREFILL_CHUNK if alone else self._pace.tokens_in(self._stall_s)
+        piece = slice(seat.prefilled, seat.prefilled + tokens)
+        started = time.perf_counter()
+        logits = seat.decoder.prefill(step.keys[piece], step.embeddings[piece])
+        done = len(step.keys[piece])
+        self._pace.note(done, time.perf_counter() - started)
+        seat.prefilled += done
+        if seat.prefilled == len(step.keys):
+            seat.logits, seat.wants = logits, None
+
+    def _slot_for(self, prompt: Prompt) -> GraphDecoder:
+        """The free slot that holds most of the prompt's beginning; of equals, the one that was left first."""
+        taken = {seat.decoder.slot for seat in self._seats}
+        free = [decoder for decoder in self._slots.decoders if decoder.slot not in taken]
+        if not free:
+            raise OmniLMMError(f"all {len(taken)} slots are taken")
+        keys = cache_keys(prompt, self._text.config)
+        return max(free, key=lambda decoder: (decoder.shared(keys), -self._used.get(decoder.slot, 0.0), -decoder.slot))
