@@ -16,8 +16,11 @@ from omnilmm_lite.console import table_console
 from omnilmm_lite.quality.compare import Comparison
 from omnilmm_lite.quality.data import Kind
 from omnilmm_lite.quality.statistics import RESAMPLES, Estimate, Summary, summarize
+from omnilmm_lite.quality.verdict import Verdict, verdict_of
 from omnilmm_lite.text.tokenizer import Tokenizer
 
+UNEXPECTED = 1000  # perplexity: a text that a model was trained on has tens
+LARGEST = 1e9  # written out
 ALL = "all"
 KIND_NAMES = {Kind.ANSWER: "answer", Kind.AFTER_PICTURE: "after picture", Kind.TEXT: "text"}
 ERRORS = (
@@ -56,7 +59,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Report:
-    """`base` is the model that `model` was held against. `summaries` has only kinds that occur, and `all`.
+    """`base` is the model that `model` was held against. `summaries` has only kinds that occur, and `all`; `verdict` is
+    None where the data has no answers.
 
     The largest differences are those at positions of the main kind.
     """
@@ -65,6 +69,7 @@ class Report:
     base: str
     device: str
     data: DataFacts
+    verdict: Verdict | None
     summaries: dict[str, Summary]
     largest_differences: tuple[Difference, ...]
 
@@ -75,7 +80,10 @@ class Report:
 
     def to_json(self) -> str:
         """One object on one line; shares and probabilities from 0 to 1, divergences in nats."""
-        return json.dumps({**dataclasses.asdict(self), "errors": ERRORS}, ensure_ascii=False)
+        found = {**dataclasses.asdict(self), "errors": ERRORS}
+        if self.verdict is not None:
+            found["verdict"] |= {"headline": self.verdict.headline, "explanation": self.verdict.explanation}
+        return json.dumps(found, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ def build_report(
     main = np.flatnonzero(comparison.kinds == next(kind for kind in KIND_NAMES if (comparison.kinds == kind).any()))
     largest = main[np.argsort(-scores.kld[main], kind="stable")][:WORST]
     return Report(
-        model, base, device, data, summaries,
+        model, base, device, data, verdict_of(comparison), summaries,
         tuple(_difference(comparison, int(i), tokenizer, config) for i in largest if scores.kld[i] > 0),
     )  # fmt: skip
 
@@ -178,13 +186,29 @@ def print_report(report: Report) -> None:
     """The table, on stdout."""
     console = table_console()
     console.print(f"{report.model} ({report.device}) against {report.base}, on {describe(report.data)}")
+    if report.verdict is not None:
+        console.print(f"{report.verdict.headline} {report.verdict.explanation}")
     table = Table("", *report.summaries, show_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows(report):
         table.add_row(row.label, *row.cells)
     console.print(table)
+    if note := unexpected_text(report):
+        console.print(note)
     console.print(ERRORS)
+
+
+def unexpected_text(report: Report) -> str:
+    """What a very large perplexity means, in a sentence; empty where there is none."""
+    found = {kind: each.perplexity_base.value for kind, each in report.summaries.items()}
+    kinds = [kind for kind, value in found.items() if value >= UNEXPECTED]
+    if not kinds:
+        return ""
+    return (
+        f"A perplexity of {UNEXPECTED:,} or more ({', '.join(kinds)}): {report.base} was never trained to write such "
+        "text, so this figure is no measure of it. The ratio and the divergences still compare the two."
+    )
 
 
 def describe(data: DataFacts) -> str:
@@ -198,8 +222,11 @@ def number(estimate: Estimate, *, percent: bool = False) -> str:
     scale = 100.0 if percent else 1.0
     value, error = scale * estimate.value, scale * (estimate.error or 0.0)
     if not error or not math.isfinite(error):
-        return f"{value:.4g}"
+        return f"{value:,.0f}" if 1e4 <= abs(value) < LARGEST else f"{value:.4g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
-    if abs(value) >= 1e5 or (abs(value) < 1e-3 and digits > 5):
+    if abs(value) >= LARGEST or (abs(value) < 1e-3 and digits > 5):
         return f"{value:.1e} ± {error:.0e}"
+    if error >= 100:
+        digits = 1 - math.floor(math.log10(error))
+        return f"{round(value, digits):,.0f} ± {round(error, digits):,.0f}"
     return f"{value:,.{digits}f} ± {error:,.{digits}f}"

@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 ROWS_AT_ONCE = 64  # 32,009 float64 numbers each: 16 MB an array
 RESAMPLES = 500
 KLD_SHARES = (0.5, 0.9, 0.99, 0.999)
+NORMAL_95 = 1.959963984540054  # so many deviations of a normal distribution hold 95 %
 DELTA_P_SHARES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 
 
@@ -184,6 +185,18 @@ def percentiles(values: Floats, sequences: Ints, shares: Sequence[float]) -> dic
         row[:] = values[order][places]
     errors = resampled.std(axis=0, ddof=1)
     return {name: Estimate(float(v), float(e)) for name, v, e in zip(names, found, errors, strict=True)}
+
+
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """The ends of the 95 % score interval of a share of `count`, at least one; they never leave 0 to 1.
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
+    """
+    share = hits / count
+    centre = share + NORMAL_95**2 / (2 * count)
+    half: float = NORMAL_95 * (share * (1 - share) / count + (NORMAL_95 / (2 * count)) ** 2) ** 0.5
+    scale = 1 + NORMAL_95**2 / count
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def _exp(estimate: Estimate) -> Estimate:

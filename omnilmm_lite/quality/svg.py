@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 720, 300
+NARROW = 360  # for phones: the same in half the width, since a drawing that shrinks takes its letters along
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 10, 44  # margins around the plot
-MAX_DECADES = 8  # with a label each; beyond that every second one has it
+MAX_LABELS = 8  # on an axis of the whole width
+NARROW_LABELS = 4
+DOT = 12  # pixels that one of a hundred takes
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ class Axis:
             low, high, value = math.log10(low), math.log10(high), math.log10(value)
         return self.start + (self.end - self.start) * (value - low) / (high - low)
 
-    def ticks(self) -> list[tuple[float, str]]:
-        """Values and their labels."""
+    def ticks(self, most: int = MAX_LABELS) -> list[tuple[float, str]]:
+        """Values and their labels, about as many as there is room for."""
         if self.log:
             first, last = round(math.log10(self.low)), round(math.log10(self.high))
-            stride = 1 if last - first <= MAX_DECADES else 2
+            stride = -(-(last - first) // most)
             return [(10.0**power, _power(power)) for power in range(first, last + 1, stride)]
-        step = _nice((self.high - self.low) / 8)
+        step = _nice((self.high - self.low) / most)
         if self.whole:
             step = max(step, 1.0)
         whole = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
@@ -60,6 +63,7 @@ class Chart:
     x_title: str
     y_title: str = ""  # empty: rows with names of their own instead of ticks
     height: int = HEIGHT
+    width: int = WIDTH
     _marks: list[str] = field(default_factory=list)
 
     def steps(self, edges: Sequence[float], heights: Sequence[float], kind: str) -> None:
@@ -111,8 +115,8 @@ class Chart:
 
     def render(self) -> str:
         floor = self.height - BOTTOM
-        parts = [f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{html.escape(self.label)}">']
-        for value, label in self.x.ticks():
+        parts = [f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{html.escape(self.label)}">']
+        for value, label in self.x.ticks(MAX_LABELS if self.width >= WIDTH else NARROW_LABELS):
             x = self.x(value)
             parts.append(f'<path class="grid" d="M{x:.1f} {TOP}V{floor}"/>')
             parts.append(f'<text x="{x:.1f}" y="{floor + 17}" class="middle">{label}</text>')
@@ -129,6 +133,16 @@ class Chart:
             turned = f'transform="rotate(-90 14 {middle:g})"'
             parts.append(f'<text x="14" y="{middle:g}" class="middle" {turned}>{html.escape(self.y_title)}</text>')
         return "".join([*parts, "</svg>"])
+
+
+def dots(full: int) -> str:
+    """A hundred dots in four rows, the first `full` of them full."""
+    parts = [f'<svg class="hundred" viewBox="0 0 {25 * DOT} {4 * DOT}" role="img" aria-label="{full} of 100">']
+    for at in range(100):
+        across, down = DOT * (at // 4 + 0.5), DOT * (at % 4 + 0.5)
+        css = "full" if at < full else "open"
+        parts.append(f'<circle class="{css}" cx="{across:g}" cy="{down:g}" r="{DOT * 0.34:g}"/>')
+    return "".join([*parts, "</svg>"])
 
 
 def _power(power: int) -> str:

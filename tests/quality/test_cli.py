@@ -68,7 +68,7 @@ def test_one_object_and_a_page(capsys: pytest.CaptureFixture[str], data: Path, t
     assert set(answer["kld_percentiles"]) == {"50", "90", "99", "99.9"}
     assert "standard error over sequences" in found["errors"]
     assert "decoder layers, checkpoint (4 steps)" in err  # progress
-    assert page.read_text(encoding="utf-8").count("<svg") == 4
+    assert page.read_text(encoding="utf-8").count("<svg") == 1 + 2 * 4
 
 
 def test_a_bundle_against_itself_prints_a_table(capsys: pytest.CaptureFixture[str], data: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_bundle_against_itself_prints_a_table(capsys: pytest.CaptureFixture[st
     assert "3 sequences, 2 with a picture, 3 answered (open questions by tiny)" in out
     (row,) = (line for line in out.splitlines() if line.startswith(" largest KLD"))
     assert row.split("│")[1:] and {cell.strip() for cell in row.split("│")[1:]} == {"0"}
-    assert "answers by tiny (1 steps)" in err
+    assert "answers by tiny (1 step)" in err
 
 
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:

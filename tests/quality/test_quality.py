@@ -35,7 +35,7 @@ from omnilmm_lite.quality.compare import compare
 from omnilmm_lite.quality.compared_model import ComparedBundle, ComparedModel, check_comparable
 from omnilmm_lite.quality.data import EvaluationSequence, Kind, build_samples, positions
 from omnilmm_lite.quality.measure import Measurement, measure
-from omnilmm_lite.quality.report import Report, number, rows
+from omnilmm_lite.quality.report import Report, number, rows, unexpected_text
 from omnilmm_lite.quality.statistics import Estimate
 from omnilmm_lite.text.conversations import Conversation
 from omnilmm_lite.text.tokenizer import Tokenizer
@@ -230,6 +230,19 @@ def test_the_table_has_a_cell_a_kind() -> None:
     assert table[0].cells[-1] == str(report.summaries["all"].positions)
 
 
+def test_a_perplexity_that_says_nothing_is_explained() -> None:
+    report: Report = measured().report
+    kinds = list(report.summaries)
+    for perplexity, said in ((999.0, []), (9.4e5, kinds[:1])):
+        first = dataclasses.replace(report.summaries[kinds[0]], perplexity_base=Estimate(perplexity, 1.0))
+        others = {
+            kind: dataclasses.replace(each, perplexity_base=Estimate(2.0, 0.1))
+            for kind, each in report.summaries.items()
+        }
+        text = unexpected_text(dataclasses.replace(report, summaries=others | {kinds[0]: first}))
+        assert text.startswith(f"A perplexity of 1,000 or more ({kinds[0]}): ") if said else text == ""
+
+
 @pytest.mark.parametrize(
     ("estimate", "percent", "text"),
     [
@@ -238,7 +251,11 @@ def test_the_table_has_a_cell_a_kind() -> None:
         (Estimate(2.5, None), False, "2.5"),
         (Estimate(0.98765, 0.0123), True, "98.8 ± 1.2"),
         (Estimate(1234.5, 99.0), False, "1,234 ± 99"),
-        (Estimate(2.5e6, 1.2e6), False, "2.5e+06 ± 1e+06"),
+        (Estimate(2.5e6, 1.2e6), False, "2,500,000 ± 1,200,000"),
+        (Estimate(938_412.0, 21_871.0), False, "938,000 ± 22,000"),
+        (Estimate(1234.5, 123.4), False, "1,230 ± 120"),
+        (Estimate(938_412.3, None), False, "938,412"),
+        (Estimate(2.5e12, 1.2e11), False, "2.5e+12 ± 1e+11"),
         (Estimate(2.34e-7, 1.2e-8), False, "2.3e-07 ± 1e-08"),
         (Estimate(1.00012, 0.000012), False, "1.000120 ± 0.000012"),
     ],

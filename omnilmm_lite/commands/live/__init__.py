@@ -1,0 +1,1 @@
+"""`omnilmm-lite live`: the command and its options."""
