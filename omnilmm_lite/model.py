@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omnilmm_lite.answer.batch import AnswerBatch
 from omnilmm_lite.answer.generation import TextModel
+from omnilmm_lite.answer.slots import OneSlot, Slots
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
+from omnilmm_lite.engine.decoder_graphs import MOST_SLOTS, DecoderGraphs
 from omnilmm_lite.engine.device import AUTO, DeviceChoice, DeviceError, choose_device, fallback
 from omnilmm_lite.engine.embeddings import EmbeddingTable
-from omnilmm_lite.engine.graph_decoder import GraphDecoder
+from omnilmm_lite.engine.graph_decoder import DecoderSlots, GraphDecoder
 from omnilmm_lite.engine.graph_opener import GraphOpener
 from omnilmm_lite.engine.vision import Encode, VisionEncoder
 from omnilmm_lite.errors import InputError, OmniLMMError
@@ -47,18 +49,30 @@ class LoadOptions:
     drafts: bool
     cuda_graph: bool
     check_files: bool = False
+    slots: int = 1
 
     @classmethod
     def checked(
-        cls, config: OmniLMMConfig, context: int | None, threads: int | None, *, drafts: bool, cuda_graph: bool
+        cls,
+        config: OmniLMMConfig,
+        context: int | None,
+        threads: int | None,
+        *,
+        drafts: bool,
+        cuda_graph: bool,
+        parallel: int = 1,
     ) -> LoadOptions:
-        """InputError where the model takes no such context, or there are no such threads."""
+        """InputError where the model takes no such context, or there are no such threads or slots."""
         limit = config.decoder.max_position_embeddings
         if context is not None and not 1 <= context <= limit:
             raise InputError(f"context: {context} is out of range; this model takes 1 to {limit} tokens")
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise InputError(f"threads: {threads} is out of range; give 1 to {MOST_THREADS}")
-        return cls(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph)
+        if not 1 <= parallel <= MOST_SLOTS:
+            raise InputError(f"parallel: {parallel} is out of range; give 1 to {MOST_SLOTS}")
+        if cuda_graph and parallel > 1:
+            raise InputError("cuda_graph: a recorded step is that of one answer; leave it out, or give parallel=1")
+        return cls(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph, slots=parallel)
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,7 @@ class ModelParts:
     takes_turns: bool  # the tower is let go after each picture: there is no room for it beside the decoder
     sampling: SamplingParams = SamplingParams()
     quantization: Mapping[str, Any] | None = None  # the conversion's own report
+    slots: Slots | None = None  # for several answers at once; None where the engine has one decoder alone
 
 
 class Model:
@@ -127,6 +142,13 @@ class Model:
         finally:
             decoder.clear()  # the keys above don't say which picture the image tokens were
 
+    def new_batch(self, stall_s: float) -> AnswerBatch:
+        """Runs as many answers at once as the model was loaded for (`parallel`), of which none waits longer than
+        `stall_s` seconds for a piece of another one's prompt. While one is running, nothing else may use the model's
+        decoder. Of any number of batches, those not in use cost nothing."""
+        slots = OneSlot(self.text.decoder) if self.parts.slots is None else self.parts.slots
+        return AnswerBatch(self.text, slots, stall_s)
+
     def chat(self, image: ImageSource | PreparedImage | None = None, system: str | None = None) -> Chat:
         """A new conversation, about a picture or about none."""
         return Chat(self.text, self.vision, self.sampling, image, system)
@@ -146,8 +168,10 @@ class BundleModel(Model):
             options.context,
             open_prefill=None if graphs.prefill == graphs.decode else partial(opener.session, graphs.prefill),
             cuda_graph=options.cuda_graph,
+            slots=options.slots,
         )
-        decoder = GraphDecoder(graphs_of_decoder)
+        slots = DecoderSlots(graphs_of_decoder)
+        decoder = slots.decoders[0]
         text = TextModel(
             config=manifest.config,
             tokenizer=Tokenizer(bundle.path(graphs.tokenizer)),
@@ -166,6 +190,7 @@ class BundleModel(Model):
             form=f"preset {manifest.preset}",
             device=choice,
             text=text,
+            slots=slots,
             tokenizer_file=bundle.path(graphs.tokenizer),
             open_tower=lambda: opener.tower(graphs_of_decoder),
             takes_turns=opener.takes_turns,
@@ -192,6 +217,7 @@ def load(
     drafts: bool = False,
     cuda_graph: bool = False,
     check_files: bool = True,
+    parallel: int = 1,
 ) -> BundleModel:
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
@@ -201,15 +227,20 @@ def load(
     core that is worth it, and fewer under a container's quota. `drafts`: answers guess ahead from what was said before,
     see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the step of a token and replays it, see
     `omnilmm_lite.engine.binding`. `check_files`: once the model has begun to answer, a thread hashes what wasn't hashed
-    lately, see `omnilmm_lite.bundle.integrity.large_files`. InputError or DeviceError where that can't be; OmniLMMError
+    lately, see `omnilmm_lite.bundle.integrity.large_files`. `parallel`: answers that may run at once, each in a slot of
+    its own with `context` tokens; see `Model.new_batch`. InputError or DeviceError where that can't be; OmniLMMError
     where a container's memory limit is too small, or no bundle is made for the processor.
     """
     if reason := unsupported_reason():
         raise OmniLMMError(reason)
     opened = Bundle.find(bundle)
-    options = LoadOptions.checked(opened.manifest.config, context, threads, drafts=drafts, cuda_graph=cuda_graph)
+    options = LoadOptions.checked(
+        opened.manifest.config, context, threads, drafts=drafts, cuda_graph=cuda_graph, parallel=parallel
+    )
     options = replace(options, check_files=check_files)
-    choice = choose_device(device, opened.manifest.target, partial(missing_room, opened, options.context))
+    choice = choose_device(
+        device, opened.manifest.target, partial(missing_room, opened, options.context, slots=options.slots)
+    )
     _check(opened, options, choice)
     try:
         return BundleModel(opened, choice, options)
@@ -226,4 +257,4 @@ def _check(bundle: Bundle, options: LoadOptions, choice: DeviceChoice) -> None:
         return
     if options.cuda_graph:
         raise InputError(f"--cuda-graph: only a CUDA card records steps, and this runs on the CPU ({choice.reason})")
-    check_limit(bundle, options.context)
+    check_limit(bundle, options.context, options.slots)

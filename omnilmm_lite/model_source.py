@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.printable import printable
@@ -32,6 +32,7 @@ class MachineOptions(TypedDict):
     threads: int | None
     drafts: bool
     cuda_graph: bool
+    parallel: NotRequired[int]  # 1 where it is left out
 
 
 class ModelSource(Protocol):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel, cache_keys
+from omnilmm_lite.answer.slots import Slots
 from omnilmm_lite.answer.steps import DraftStep, Logits, PrefillStep, Step, TokenStep
-from omnilmm_lite.engine.decoder import PREFILL_CHUNK
-from omnilmm_lite.engine.graph_decoder import DecoderSlots, GraphDecoder, SlotStep
+from omnilmm_lite.engine.decoder import PREFILL_CHUNK, Decoder, SlotStep
 from omnilmm_lite.errors import OmniLMMError
 
 # The first piece of a prompt between others' steps, before it is known how fast they are run.
@@ -46,7 +46,7 @@ class Seat:
     """An answer in its slot."""
 
     answer: Answer
-    decoder: GraphDecoder
+    decoder: Decoder
     steps: Generator[str | Step, Logits | None, None]
     wants: Step | None = None  # what was asked for, and not run yet
     prefilled: int = 0  # tokens of it, where it is a prompt
@@ -73,11 +73,11 @@ class _Pace:
 class AnswerBatch:
     """Used by one thread. `step` until there is nobody left, `join` and `leave` in between."""
 
-    def __init__(self, text: TextModel, slots: DecoderSlots, stall_s: float) -> None:
+    def __init__(self, text: TextModel, slots: Slots, stall_s: float) -> None:
         """`stall_s`: how long a running answer may wait for a piece of somebody's prompt."""
         self._text, self._slots, self._stall_s = text, slots, stall_s
         self._seats: list[Seat] = []  # in the order of their coming
-        self._used: dict[int, float] = {}  # when each slot was last left
+        self._left: list[Decoder] = []  # those that were used, in the order in which they were left
         self._pace = _Pace()
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class AnswerBatch:
         """Ends an answer before its time; nothing where it has ended."""
         if seat in self._seats:
             self._seats.remove(seat)
-            self._used[seat.decoder.slot] = time.monotonic()
+            self._left = [*(decoder for decoder in self._left if decoder is not seat.decoder), seat.decoder]
             seat.steps.close()
 
     def step(self) -> list[Outcome]:
@@ -163,11 +163,12 @@ class AnswerBatch:
         if seat.prefilled == len(step.keys):
             seat.logits, seat.wants = logits, None
 
-    def _slot_for(self, prompt: Prompt) -> GraphDecoder:
+    def _slot_for(self, prompt: Prompt) -> Decoder:
         """The free slot that holds most of the prompt's beginning; of equals, the one that was left first."""
-        taken = {seat.decoder.slot for seat in self._seats}
-        free = [decoder for decoder in self._slots.decoders if decoder.slot not in taken]
+        taken = [seat.decoder for seat in self._seats]
+        free = [decoder for decoder in self._slots.decoders if not any(decoder is each for each in taken)]
         if not free:
             raise OmniLMMError(f"all {len(taken)} slots are taken")
         keys = cache_keys(prompt, self._text.config)
-        return max(free, key=lambda decoder: (decoder.shared(keys), -self._used.get(decoder.slot, 0.0), -decoder.slot))
+        by_age = sorted(free, key=lambda decoder: self._left.index(decoder) + 1 if decoder in self._left else 0)
+        return max(by_age, key=lambda decoder: decoder.shared(keys))

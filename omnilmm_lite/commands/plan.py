@@ -38,6 +38,7 @@ def add_plan(parser: argparse.ArgumentParser, read_config: ReadConfig) -> None:
     parser.add_argument("--packing", choices=[packing.value for packing in Packing], help=packings)
     parser.add_argument("--vram", type=float, metavar="GB", help="the card's memory; for CPU presets, the RAM")
     parser.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
+    parser.add_argument("--parallel", type=int, metavar="N", default=1, help="answers at once (default: 1)")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object, in bytes")
     shown.add_argument("--markdown", action="store_true", help="print the table of all presets as Markdown")
@@ -99,11 +100,11 @@ def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, lis
     if finished is not None and wanted is None:
         if packing is not finished.preset.packing and args.packing is not None:
             raise InputError(f"--packing {packing.value}: {name} is packed already; leave it out, or give a --preset")
-        own = make_plan(finished, context)
+        own = make_plan(finished, context, args.parallel)
         return own, [own]
 
     def planned(preset: Preset) -> Plan:
-        return make_plan(PlannedModel.planned(name, config, preset), context)
+        return make_plan(PlannedModel.planned(name, config, preset), context, args.parallel)
 
     if wanted is not None:
         asked = planned(wanted.packed(packing))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,10 @@ class Decoder(ABC):
         """
         return self._all_logits(keys, embeddings, as_prompt=False)
 
+    def hold(self, key: Hashable) -> None:
+        """For who runs several decoders' steps in one: this one's token is in the cache."""
+        self._held.append(key)
+
     def truncate(self, length: int) -> None:
         """Forgets what comes behind the first `length` tokens, if anything: the next run writes over it."""
         del self._held[length:]
@@ -129,6 +134,15 @@ class Decoder(ABC):
         # only now: the rows that an interrupted step wrote lie behind what is held, and are written again
         self._held.extend(keys)
         return logits
+
+
+@dataclass(frozen=True, eq=False)
+class SlotStep:
+    """A token more for one of several decoders."""
+
+    decoder: Decoder
+    key: Hashable
+    embedding: Array  # (1, hidden)
 
 
 def _last(logits: Array) -> Array:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 PAST, PRESENT = "past.", "present."
+MOST_SLOTS = 64
 
 
 class DecoderGraphs:

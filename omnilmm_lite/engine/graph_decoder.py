@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.engine.decoder import Array, Decoder
+from omnilmm_lite.engine.decoder import Array, Decoder, SlotStep
 from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.spans import SlotRange, StepCosts, spans
 
@@ -33,10 +32,6 @@ class GraphDecoder(Decoder):
         self._held.append(key)
         return logits
 
-    def hold(self, key: Hashable) -> None:
-        """A step that ran for several slots has written this token's row."""
-        self._held.append(key)
-
     def _run(self, embeddings: Array, rows: NDArray[Any], *, as_prompt: bool) -> Array:
         lengths = np.asarray([self.length], dtype=np.int32)
         logits: Array = self.graphs.run(
@@ -47,15 +42,6 @@ class GraphDecoder(Decoder):
             as_prompt=as_prompt,
         )[0]
         return logits
-
-
-@dataclass(frozen=True, eq=False)
-class SlotStep:
-    """A token for one slot."""
-
-    decoder: GraphDecoder
-    key: Hashable
-    embedding: Array  # (1, hidden)
 
 
 class DecoderSlots:
@@ -75,7 +61,7 @@ class DecoderSlots:
         """
         for step in steps:
             step.decoder.check_room(1)
-        by_slot = {step.decoder.slot: step for step in steps}
+        by_slot = {self._slot(step.decoder): step for step in steps}
         for span in spans(sorted(by_slot), self._costs.expected):
             chosen = [by_slot[slot] for slot in range(span.first, span.first + span.count) if slot in by_slot]
             yield from zip(chosen, self._run(span, chosen), strict=True)
@@ -83,19 +69,22 @@ class DecoderSlots:
     def _run(self, span: SlotRange, steps: Sequence[SlotStep]) -> Array:
         started = time.perf_counter()
         if span.count == 1:
-            decoder = steps[0].decoder
-            logits = decoder.decode(steps[0].key, steps[0].embedding)[None]
+            logits = steps[0].decoder.decode(steps[0].key, steps[0].embedding)[None]
         else:
             embeddings = np.zeros((span.count, 1, self.graphs.config.hidden_size), np.float32)
-            for step in steps:
-                embeddings[step.decoder.slot - span.first] = step.embedding
-            lengths = np.asarray([self._room_before(span.first + row) for row in range(span.count)], dtype=np.int32)
+            rows = [self._slot(step.decoder) - span.first for step in steps]
+            for row, step in zip(rows, steps, strict=True):
+                embeddings[row] = step.embedding
+            lengths = np.asarray([self._room_before(span.first + row) for row in range(span.count)], np.int32)
             logits = self.graphs.run(span, embeddings, np.asarray([-1]), lengths, as_prompt=False)
-            logits = logits[[step.decoder.slot - span.first for step in steps], 0]  # (steps, vocab)
+            logits = logits[rows, 0]  # (steps, vocab)
             for step in steps:
                 step.decoder.hold(step.key)
         self._costs.note(span.count, time.perf_counter() - started)
         return logits
+
+    def _slot(self, decoder: Decoder) -> int:
+        return next(slot for slot, each in enumerate(self.decoders) if each is decoder)
 
     def _room_before(self, slot: int) -> int:
         """The slot's length. One that is full to its last row, and run along only, gives that row up."""

@@ -19,11 +19,11 @@ from omnilmm_lite.plan.workspace import CUDA_CONTEXT
 SHOWN_PROCESSES = 3
 
 
-def missing_room(bundle: Bundle, context: int, placement: Placement, cards: Cards) -> str:
+def missing_room(bundle: Bundle, context: int, placement: Placement, cards: Cards, slots: int = 1) -> str:
     """Which of the cards has less free than the plan says is needed there, in one line; an empty string where none
     has, or where there is no plan for such a bundle."""
     try:
-        needs = card_needs(PlannedModel.bundle(bundle.manifest.name, bundle), context, placement)
+        needs = card_needs(PlannedModel.bundle(bundle.manifest.name, bundle), context, placement, slots)
     except InputError:
         return ""
     for device, total in needs.items():
@@ -34,14 +34,14 @@ def missing_room(bundle: Bundle, context: int, placement: Placement, cards: Card
     return ""
 
 
-def card_needs(model: PlannedModel, context: int, placement: Placement) -> Mapping[DeviceId, int]:
+def card_needs(model: PlannedModel, context: int, placement: Placement, slots: int = 1) -> Mapping[DeviceId, int]:
     """Bytes on each card, for one picture and one question, by the plan."""
     if not placement.is_split:
-        return {placement.decoder: make_plan(model, context).device_total}
+        return {placement.decoder: make_plan(model, context, slots).device_total}
     # Two phases of a bundle that loads its tower in turns are what two cards hold at the same time: each has its own
     # part of the engine's buffers, and its own context. The cache is where the decoder is.
     in_turns = replace(model, preset=replace(model.preset, target=Device.CUDA, time_shared=True))
-    phases = {phase.name: phase for phase in make_plan(in_turns, context).phases}
+    phases = {phase.name: phase for phase in make_plan(in_turns, context, slots).phases}
     picture, answer = phases["picture"], phases["answer"]
     return {placement.vision: picture.total - picture.kv_cache, placement.decoder: answer.total}
 

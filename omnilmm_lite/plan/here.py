@@ -39,7 +39,7 @@ def describe_here(verdict: Verdict, limit: Limit | None) -> str:
 # ---- before loading ----
 
 
-def check_limit(bundle: Bundle, context: int) -> None:
+def check_limit(bundle: Bundle, context: int, slots: int = 1) -> None:
     """For the CPU: OmniLMMError where the container's limit is less than the decoder's weights, which the engine copies
     into memory of its own; the system would end the process without a word. A warning in the log, once, where they fit
     but a question about a picture may not."""
@@ -51,7 +51,7 @@ def check_limit(bundle: Bundle, context: int) -> None:
             "`omnilmm-lite plan` says what each takes"
         )
     limit = memory_limit()
-    needed = 0 if limit is None else _needed(bundle, context)
+    needed = 0 if limit is None else _needed(bundle, context, slots)
     if limit is not None and needed > limit.size:
         _warn_once(
             f"memory: a question about a picture takes up to {needed / GIB:.1f} GiB, and this container may have "
@@ -67,10 +67,10 @@ def resident_weights(bundle: Bundle) -> int:
     return sum(entry.size for entry in bundle.manifest.files if bundle.path(entry.path) in files)
 
 
-def _needed(bundle: Bundle, context: int) -> int:
+def _needed(bundle: Bundle, context: int, slots: int) -> int:
     """0 where there is no plan for such a bundle."""
     try:
-        return make_plan(PlannedModel.bundle(bundle.manifest.name, bundle), context).needed
+        return make_plan(PlannedModel.bundle(bundle.manifest.name, bundle), context, slots).needed
     except InputError:
         return 0
 

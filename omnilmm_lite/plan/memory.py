@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.bundle.tensor_size import loaded_bytes, loading_bytes
+from omnilmm_lite.engine.decoder_graphs import MOST_SLOTS
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.plan.planned_model import PlannedModel
 from omnilmm_lite.plan.workspace import (
@@ -47,6 +48,7 @@ class Plan:
     model: PlannedModel
     context: int
     phases: tuple[MemoryPhase, ...]  # one, or two that never meet
+    slots: int = 1  # answers at once
 
     @property
     def largest(self) -> MemoryPhase:
@@ -88,8 +90,11 @@ class Plan:
         return size
 
 
-def make_plan(model: PlannedModel, context: int) -> Plan:
-    """The plan for `context` tokens; InputError where the model takes no such number."""
+def make_plan(model: PlannedModel, context: int, slots: int = 1) -> Plan:
+    """The plan for `context` tokens in each of `slots` answers at once. InputError where the model takes no such
+    context, or there are no such slots."""
+    if not 1 <= slots <= MOST_SLOTS:
+        raise InputError(f"--parallel: {slots} is out of range; give 1 to {MOST_SLOTS}")
     limit = model.config.decoder.max_position_embeddings
     if not 1 <= context <= limit:
         raise InputError(f"--context: {context} is out of range; this model takes 1 to {limit} tokens")
@@ -98,7 +103,7 @@ def make_plan(model: PlannedModel, context: int) -> Plan:
     decoder = decoder_workspace(model.config, preset, context)
     loaded = {name: loaded_bytes(tensors, preset.target) for name, tensors in vars(graphs).items()}
     towers = {"vision": loaded["vision"], "resampler": loaded["resampler"]}
-    decoders = {"decoder": loaded["decoder"] + loaded["prefill"], "kv_cache": kv_cache_bytes(model, context)}
+    decoders = {"decoder": loaded["decoder"] + loaded["prefill"], "kv_cache": slots * kv_cache_bytes(model, context)}
     driver = CUDA_CONTEXT if preset.target is Device.CUDA else 0
     # the prompts' own graph is mapped: nothing to pack
     copies = loading_bytes(graphs.decoder, preset.target, preset.packing)
@@ -106,10 +111,10 @@ def make_plan(model: PlannedModel, context: int) -> Plan:
         # a card's decoder is loaded first, before there is a tower
         both = _both_phase(towers, decoders, tower, decoder, driver)
         load = MemoryPhase("load", **decoders, workspace=copies + driver)
-        return Plan(model, context, (load, both) if copies else (both,))
+        return Plan(model, context, (load, both) if copies else (both,), slots)
     decoder = Need(max(decoder.first, copies), max(decoder.most, copies))
     if not preset.time_shared:
-        return Plan(model, context, (_both_phase(towers, decoders, tower, decoder, driver),))
+        return Plan(model, context, (_both_phase(towers, decoders, tower, decoder, driver),), slots)
     # The cache is filled by the first question and outlives the decoder's graphs, so a second picture meets it. On a
     # card it is there from the beginning.
     cache = decoders["kv_cache"]
@@ -127,7 +132,7 @@ def make_plan(model: PlannedModel, context: int) -> Plan:
         more=tower.most - tower.first + cache - at_once,
     )
     answer = MemoryPhase("answer", **decoders, workspace=decoder.first + driver, more=decoder.most - decoder.first)
-    return Plan(model, context, (picture, answer))
+    return Plan(model, context, (picture, answer), slots)
 
 
 def _both_phase(
@@ -139,7 +144,8 @@ def _both_phase(
 
 
 def kv_cache_bytes(model: PlannedModel, context: int) -> int:
-    """Keys and values of every layer. In full: numpy asks for pages of 2 MiB, so a few tokens touch all of it."""
+    """Keys and values of every layer, of one answer. In full: numpy asks for pages of 2 MiB, so a few tokens touch all
+    of it."""
     decoder = model.config.decoder
     values = 2 * decoder.num_hidden_layers * decoder.kv_dim * context
     return values * model.preset.decoder.compute.numpy.itemsize

@@ -30,6 +30,7 @@ def plan_object(plan: Plan, judged: Sequence[Verdict], machine_bytes: int | None
         "preset": model.preset.name,
         "target": model.preset.target.value,
         "context": plan.context,
+        "parallel": plan.slots,
         "parts": {name: plan.part(name) for name in PARTS} | {"embeddings": model.embeddings},
         "phases": {
             phase.name: {name: getattr(phase, name) for name in (*PARTS, "total", "most")} for phase in plan.phases

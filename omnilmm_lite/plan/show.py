@@ -54,6 +54,7 @@ def print_plan(plan: Plan, judged: Sequence[Verdict], size: float, here: str) ->
     where = "graphics memory" if model.preset.target is Device.CUDA else "RAM"
     console.print(
         f"{model.name}, preset {model.preset.name} ({model.preset.summary}), {plan.context} tokens of context"
+        + (f" in each of {plan.slots} answers at once" if plan.slots > 1 else "")
     )
     scale = max(int(size * GIB), plan.device_total)
     for phase in plan.phases:

@@ -77,7 +77,7 @@ def _advice(plan: Plan, usable: int, size: float) -> str:
     ways = []
     context = plan.context // 2
     while context >= SHORTEST_CONTEXT:
-        if make_plan(plan.model, context).needed <= usable:
+        if make_plan(plan.model, context, plan.slots).needed <= usable:
             ways.append(f"--context {context}")
             break
         context //= 2
@@ -98,6 +98,9 @@ def _fitting_preset(plan: Plan, usable: int) -> Preset | None:
         for preset in (each.packed(packing) for each in PRESETS.values() if each.target is own.target):
             if (preset.name, preset.packing) == (own.name, own.packing):
                 continue
-            if make_plan(PlannedModel.planned(model.name, model.config, preset), plan.context).needed <= usable:
+            if (
+                make_plan(PlannedModel.planned(model.name, model.config, preset), plan.context, plan.slots).needed
+                <= usable
+            ):
                 return preset
     return None

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import SequenceBiasLogitsProcessor
 
+from omnilmm_lite import load
 from omnilmm_lite.answer.generation import Answer, Prompt
 from omnilmm_lite.answer.logprobs import said_token
 from omnilmm_lite.answer.sampling import Sampler
@@ -16,6 +17,11 @@ from omnilmm_lite.model import Model
 from omnilmm_lite.sampling_params import SamplingParams
 
 GREEDY = SamplingParams.greedy()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 3000), st.integers(0, 20), st.floats(0.1, 1e4))
