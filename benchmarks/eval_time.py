@@ -1,52 +1,13 @@
 """How long the benchmarks take, computed: `python -m benchmarks.eval_time` prints docs/eval.md's table.
 
-Seconds = pictures x (tower + beginning / prefill) + rows x (question / prefill + answer / decode): a picture and what
-stands before it in the prompt is run once, however many questions there are about it. Lengths of questions and answers
-are assumptions, written below; the CPU's speeds are docs/performance.md's, the card's come from its data sheet.
+By `omnilmm_lite.evaluation.duration`. The CPU's speeds are docs/performance.md's, the card's come from its data sheet.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from omnilmm_lite.config import OmniLMMConfig
-from omnilmm_lite.evaluation.benchmark import REQUIREMENTS, Benchmark
-
-BEGINNING = 300  # tokens: the system's turn and the picture
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a benchmark asks: pictures (at most one a row, where more isn't known), and tokens a row."""
-
-    pictures: int
-    rows: int
-    question: int
-    answer: int
-
-
-SHAPES = {
-    Benchmark.MME: Shape(1187, 2374, 30, 2),
-    Benchmark.MMBENCH: Shape(1164, 4329, 100, 2),
-    Benchmark.MMMU: Shape(900, 900, 150, 2),
-    Benchmark.MMHAL: Shape(96, 96, 30, 100),
-    Benchmark.OBJHAL: Shape(300, 300, 20, 150),
-    Benchmark.SEEDBENCH: Shape(14232, 14232, 90, 2),
-    Benchmark.MATHVISTA: Shape(1000, 1000, 120, 60),
-    Benchmark.LLAVABENCH: Shape(60, 60, 30, 200),
-    Benchmark.EASYVQA: Shape(1000, 9673, 15, 3),
-}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Seconds a picture; tokens a second."""
-
-    name: str
-    tower: float
-    prefill: float
-    decode: float
-
+from omnilmm_lite.evaluation.benchmark import REQUIREMENTS
+from omnilmm_lite.evaluation.duration import SHAPES, Machine, seconds, shown
 
 CPU = Machine("two cores, measured speeds", 20.0, 38.0, 9.4)
 CARD_FLOPS, CARD_BYTES = 165e12, 1008e9  # an RTX 4090's data sheet: fp16 products a second, bytes a second
@@ -65,17 +26,6 @@ def card(config: OmniLMMConfig) -> Machine:
     return Machine(
         "RTX 4090, computed", tower / (CARD_FLOPS * USED_FLOPS), prefill, CARD_BYTES * USED_BYTES / TOKEN_BYTES
     )
-
-
-def seconds(shape: Shape, machine: Machine) -> float:
-    picture = machine.tower + BEGINNING / machine.prefill
-    row = shape.question / machine.prefill + shape.answer / machine.decode
-    return shape.pictures * picture + shape.rows * row
-
-
-def shown(value: float) -> str:
-    """In hours, or minutes where there is none."""
-    return f"{value / 3600:.1f} h" if value >= 3600 else f"{value / 60:.0f} min"
 
 
 def main() -> None:

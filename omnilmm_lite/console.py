@@ -66,7 +66,7 @@ class ConsoleProgress:
         """Begins the next stage."""
         self._task = self._progress.add_task(name, total=steps, line="")
         if not self._console.is_terminal:
-            self._console.print(f"{name} ({steps} steps)")
+            self._console.print(f"{name} ({steps} {'step' if steps == 1 else 'steps'})")
 
     def step(self, line: str) -> None:
         """One step of the current stage is done."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from omnilmm_lite.commands.home.in_use import tell_demonstration
 from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
 from omnilmm_lite.commands.options.sampling import add_sampling_options, sampling_options
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS, Benchmark, Profile
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.weights import Weights
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ def add_eval(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -
     parser.add_argument("--retry-errors", action="store_true", help="ask again what could not be asked before")
     against = "another bundle or checkpoint to hold the model against, question by question"
     parser.add_argument("--against", metavar="MODEL", help=against)
+    speed = f"with {LIST}: what `bench --json` has printed, to compute how long each benchmark takes"
+    parser.add_argument("--bench", type=Path, metavar="FILE", help=speed)
     parser.add_argument("--against-weights", choices=[each.value for each in Weights], help="that checkpoint's weights")
-    judge = parser.add_argument_group("judge, for mmhal and llavabench")
+    judge = parser.add_argument_group("judge", "A model that reads what rules can't: all of mmhal and llavabench.")
     what = "the URL of an OpenAI-compatible server, or a batch file of replies (default: none)"
     judge.add_argument("--judge", default=NO_JUDGE, metavar="none|URL|FILE", help=what)
     judge.add_argument("--judge-model", default="gpt-4", metavar="NAME", help="the judge's name there (default: gpt-4)")
@@ -61,10 +64,10 @@ def add_eval(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -
 def evaluate(args: argparse.Namespace) -> None:
     """Answers, scores and reports. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
     if LIST in args.names:
-        from omnilmm_lite.evaluation.report.listing import print_list
-
-        print_list()
+        _list(args)
         return
+    if args.bench is not None:
+        raise InputError(f"--bench: only `eval {LIST}` reads it; leave it out")
     benchmarks = _benchmarks(args)
     if args.data is None:
         raise InputError("--data is missing: give the benchmark's file or folder; `omnilmm-lite eval list` says which")
@@ -80,6 +83,15 @@ def evaluate(args: argparse.Namespace) -> None:
     # before the folder is looked into, since what another run adds to it behind that would be missed
     with sole_owner(args.output, lambda line: print(line, file=sys.stderr)):
         _run(args, benchmarks)
+
+
+def _list(args: argparse.Namespace) -> None:
+    from omnilmm_lite.evaluation.duration import measured_machine
+    from omnilmm_lite.evaluation.report.listing import print_list
+
+    if args.names != [LIST]:
+        raise InputError(f"{LIST} describes every benchmark; give no other name with it")
+    print_list(None if args.bench is None else measured_machine(args.bench))
 
 
 def _benchmarks(args: argparse.Namespace) -> list[Benchmark]:
@@ -106,6 +118,12 @@ def _run(args: argparse.Namespace, benchmarks: list[Benchmark]) -> None:
     except KeyboardInterrupt:
         print(f"stopped: {args.output} keeps what was answered, and the same command goes on", file=sys.stderr)
         raise
+    except BrokenPipeError:  # whoever read what is printed has gone
+        raise
+    except OSError as error:  # such as a full disk
+        raise OmniLMMError(
+            f"{args.output} can't be filled: {error.strerror}; it keeps what was answered, and the same command goes on"
+        ) from error
     print_report(report)
     print(f"{args.output}: report.html, report.md, report.json{_speed(run)}", file=sys.stderr)
     tell_demonstration(args.model)
@@ -173,13 +191,20 @@ def _places(args: argparse.Namespace, benchmarks: list[Benchmark]) -> dict[Bench
 
 
 def _check(args: argparse.Namespace, benchmarks: list[Benchmark]) -> None:
+    """OmniLMMError, behind a line on each, where there are problems."""
     from omnilmm_lite.evaluation.checks import check, check_pictures
     from omnilmm_lite.evaluation.data.opening import open_data
 
+    total = 0
     for benchmark, path in _places(args, benchmarks).items():
         data = open_data(benchmark, path)
         count = 0
         for problem in (*check(data), *check_pictures(data.items)):
             print(f"{benchmark}: {problem}")
             count += 1
-        print(f"{benchmark}: {len(data.items)} rows, {count} problems")
+        print(f"{benchmark}: {counted(len(data.items), 'row')}, {counted(count, 'problem')}")
+        total += count
+    if total:
+        raise OmniLMMError(
+            f"--check: {counted(total, 'problem')}, named above; take the data as its authors publish it"
+        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.scoring.result import Result, Verdict
 from omnilmm_lite.evaluation.statistics import LEVEL, PairedComparison, compare_pairs
 
@@ -54,7 +55,7 @@ def compare(first: Result, second: Result) -> Comparison:
 
 
 def _verdict(pairs: PairedComparison) -> str:
-    changed = f"{pairs.lost} answers turned wrong and {pairs.gained} right, of {pairs.questions}"
+    changed = f"{counted(pairs.lost, 'answer')} turned wrong and {pairs.gained} right, of {pairs.questions}"
     if pairs.questions > 1 and not pairs.gained + pairs.lost:  # resamples of no change say nothing
         bound = 100 * (1 - SIGNIFICANT ** (1 / pairs.questions))
         return f"{changed}: no difference shows; with {100 * LEVEL:.0f} % confidence under {bound:.2g} % would change."

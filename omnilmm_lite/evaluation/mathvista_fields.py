@@ -9,8 +9,10 @@ from typing import Self
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.item import Item
+from omnilmm_lite.files.json_file import shown
 
 MULTI_CHOICE = "multi_choice"
+QUESTION_TYPES = frozenset({MULTI_CHOICE, "free_form"})
 
 
 class AnswerType(StrEnum):
@@ -35,21 +37,35 @@ class MathVistaFields:
 
     @classmethod
     def of(cls, item: Item) -> Self:
-        """InputError where the row's answer_type or precision is none that MathVista has."""
+        """InputError where the row has a value that MathVista hasn't."""
+        try:
+            return cls.parse(item)
+        except ValueError as error:
+            place = item.place or item.index
+            raise InputError(f"MathVista: {place}: {error}; take the file as its authors publish it") from None
+
+    @classmethod
+    def parse(cls, item: Item) -> Self:
+        """ValueError, which says what is wrong, where the row has a value that MathVista hasn't."""
         fields = item.attributes
+        if fields.get("question_type") not in QUESTION_TYPES:
+            raise ValueError(f"question_type is {shown(fields.get('question_type'))}")
         try:
             answer_type = AnswerType(fields.get("answer_type", ""))
+        except ValueError:
+            raise ValueError(f"answer_type is {shown(fields.get('answer_type'))}") from None
+        try:
             precision = int(float(fields["precision"])) if fields.get("precision") else None
         except (ValueError, OverflowError):
-            raise InputError(
-                f"MathVista: {item.place or item.index} has answer_type {fields.get('answer_type')!r} and precision "
-                f"{fields.get('precision')!r}; take the file as its authors publish it"
-            ) from None
+            raise ValueError(f"precision is {shown(fields['precision'])}") from None
+        skills = json.loads(fields.get("skills", "[]"))
+        if not isinstance(skills, list) or not all(isinstance(each, str) for each in skills):
+            raise ValueError(f"skills are {shown(skills)}")
         return cls(
-            is_choice=fields.get("question_type") == MULTI_CHOICE,
+            is_choice=fields["question_type"] == MULTI_CHOICE,
             answer_type=answer_type,
             precision=precision,
             answer_option=fields.get("answer_option"),
             task=fields.get("task"),
-            skills=tuple(json.loads(fields.get("skills", "[]"))),
+            skills=tuple(skills),
         )

@@ -25,6 +25,28 @@ SIDE = 64
 EASY_PICTURES = 6
 EASY = Path(easy_vqa.__file__).parent / "data" / "test"
 SYNONYMS = "person, man, woman\ncat, kitten\ncup, mug\nclock\ncar\n"
+RUBRICS = {  # in the shapes of the published scripts, with other words
+    "multiple_choice.py": """
+def build_prompt(question, options, prediction):
+    tmpl = ("Match: {}? Of: "
+            "{} Said: {}")
+    return tmpl.format(question, options, prediction)
+def build_prompt_cn(question, options, prediction):
+    tmpl = "\u5339\u914d {} {} {}"
+""",
+    "mathvista_eval.py": """
+def get_gpt4_ICE():
+    example_1 = "one"
+    example_2 = "two"
+    example_3 = "three"
+    example_4 = "four"
+    example_5 = "five"
+def build_mathvista_gpt4_prompt(line):
+    task_description = "Extract.\\n"
+""",
+    "ext_ans.py": 'demo_prompt = """\nExtract it.\n"""\n',
+    "eval_gpt_obj_halbench.py": "prompt_template = 'Q {question} A {answer}'\n",
+}
 RULES = {f"llava_bench_{name}": {"role": "Assistant", "prompt": "Rate both."} for name in ("conv", "detail", "complex")}
 
 
@@ -35,8 +57,16 @@ def pictures() -> list[bytes]:
     return [_png(image.convert("RGB").resize((SIDE, SIDE))) for image in images]
 
 
+def write_rubrics(folder: Path) -> Path:
+    """What the judges of those benchmarks are asked that can be scored without one."""
+    for name, script in RUBRICS.items():
+        (folder / name).write_text(script, encoding="utf-8")
+    return folder
+
+
 def write_all(folder: Path) -> Path:
     """All nine, with what scoring them needs."""
+    write_rubrics(folder)
     for write in (_mme, _mmbench, _mmmu, _mmhal, _objhal, _seedbench, _mathvista, _llavabench, write_easyvqa):
         write(folder)
     return folder

@@ -34,8 +34,8 @@ def test_mmbench_rotations() -> None:
         "line 6: the index '1000003' is that of line 5 too",
         "all: 5 rows, where the published file has 4329",
         "line 4: the right answer is 'C', which is none of its options",
-        "all: 1 questions lack their unrotated row: 3",
-        "all: 1 questions aren't there once for each option: 2; is this version 1.0?",
+        "all: no unrotated row of 1 question: 3",
+        "all: not there once for each option: 1 question: 2; is this version 1.0?",
     ]
 
 
@@ -53,13 +53,13 @@ def test_mme_tasks_and_pairs() -> None:
         "all: 52 rows, where the published file has 2374",
         "line 9: the right answer is 'yes', where MME has Yes or No",
         "task existence: it is missing",
-        "task OCR: 1 pictures don't have two questions: 9",
-        "task code_reasoning: 1 pictures don't have two questions: 1",
+        "task OCR: 1 picture has not two questions: 9",
+        "task code_reasoning: 1 picture has not two questions: 1",
     ]
 
 
 def test_mmmu_counts_its_validation_rows() -> None:
-    items = [Item(str(n), "?", split="validation" if n else "dev", category=str(n % 30)) for n in range(901)]
+    items = [Item(str(n), "?", "12", split="validation" if n else "dev", category=str(n % 30)) for n in range(901)]
     assert _checked(Benchmark.MMMU, *items) == []
     assert _checked(Benchmark.MMMU, *items[:30]) == [
         "all: 29 validation questions, where MMMU has 900",
@@ -67,12 +67,33 @@ def test_mmmu_counts_its_validation_rows() -> None:
     ]
 
 
+def test_a_right_answer_that_cannot_be_is_named() -> None:
+    """The kit's way is kept in the score: such a row is wrong, or of MMMU's option A."""
+    choice = Item("1", "?", answer="C", options=OPTIONS, place="line 2")
+    for benchmark in (Benchmark.MMBENCH, Benchmark.SEEDBENCH, Benchmark.MMMU):
+        assert "line 2: the right answer is 'C', which is none of its options" in _checked(benchmark, choice)
+    assert "line 2: the right answer is None, which is none of its options" in _checked(
+        Benchmark.MMMU, replace(choice, answer=None, options={})
+    )
+    assert "line 2: the right answer is 'C', which is none of easy-VQA's words" in _checked(Benchmark.EASYVQA, choice)
+    for kind, answer in (("integer", "5.0"), ("float", "x"), ("list", "1"), ("integer", None)):
+        fields = {"question_type": "free_form", "answer_type": kind}
+        open_one = Item("1", "?", answer=answer, place="line 3", attributes=fields)
+        assert f"line 3: the right answer is {answer!r}, where one of type {kind} is needed" in _checked(
+            Benchmark.MATHVISTA, open_one
+        )
+
+
 def test_a_row_of_mathvista_that_cannot_be_scored_is_refused_before_it_is_asked() -> None:
-    fields = {"question_type": "multi_choice", "answer_type": "text"}
+    fields = {"question_type": "multi_choice", "answer_type": "text", "answer_option": "A"}
     whole = Item("1", "?", answer="x", options=OPTIONS, place="line 2", attributes=fields)
     found = _checked(Benchmark.MATHVISTA, whole, replace(whole, index="2", answer="z", place="line 3"))
     assert found[1:] == ["line 3: the right answer is 'z', which is none of its choices"]
-    with pytest.raises(InputError, match=r"line 4 has .*'colour'"):
+    without = replace(whole, attributes={**fields, "answer_option": "C"})
+    assert _checked(Benchmark.MATHVISTA, without)[1:] == [
+        "line 2: answer_option is 'C', which is none of its choices' letters"
+    ]
+    with pytest.raises(InputError, match=r"line 4: .*'colour'"):
         _checked(
             Benchmark.MATHVISTA, whole, replace(whole, place="line 4", attributes=fields | {"answer_type": "colour"})
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import string
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ class Rows:
         """None is a row that isn't of this benchmark, such as a video's."""
         try:
             item = make()
+            if item is not None:
+                _check(item)
         except RowError as error:
             self.problems.append(Problem(place, str(error)))
         else:
@@ -63,6 +66,20 @@ class Rows:
             first = f"; {self.problems[0]}" if self.problems else ""
             raise InputError(f"{path}: there is no row of {benchmark} in it{first}; give the benchmark's own file")
         return DataSet(benchmark, path, tuple(self.items), tuple(self.problems))
+
+
+def option_letters(texts: Sequence[str]) -> dict[str, str]:
+    """Options by letter, from A. RowError where the alphabet is too short."""
+    if len(texts) > len(string.ascii_uppercase):
+        raise RowError(f"it has {len(texts)} options, more than there are letters")
+    return dict(zip(string.ascii_uppercase, texts, strict=False))
+
+
+def _check(item: Item) -> None:
+    if not item.index.strip():
+        raise RowError("it has no index")
+    if not item.question.strip():
+        raise RowError("it has no question")
 
 
 def text_field(row: Mapping[str, Any], name: str) -> str:

@@ -41,8 +41,15 @@ OFFICIAL: dict[tuple[Benchmark, str], Callable[[Path], DataSet]] = {
 def open_data(benchmark: Benchmark, path: Path) -> DataSet:
     """The benchmark's questions from its file or folder. Pictures stay where they are.
 
-    InputError where the path is none of the layouts in which the benchmark is published.
+    InputError where the path is none of the layouts in which the benchmark is published, or can't be read.
     """
+    try:
+        return _open(benchmark, path)
+    except OSError as error:
+        raise InputError(f"{error.filename or path} can't be read: {error.strerror}; check its rights") from None
+
+
+def _open(benchmark: Benchmark, path: Path) -> DataSet:
     if not path.exists():
         raise InputError(f"{path} doesn't exist; {_wanted(benchmark)}")
     if not path.is_dir() and not path.is_file():

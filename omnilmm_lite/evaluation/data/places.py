@@ -23,6 +23,9 @@ COCO = "annotations"  # COCO's own name for the folder that its annotations unpa
 SYNONYMS = "synonyms_refine.txt"
 MMHAL_RUBRICS = ("eval_gpt4.py", "template.txt")
 LLAVA_RUBRICS = ("rule.json", "llavabench.py")
+MATCHING_RUBRICS = ("multiple_choice.py",)
+KIT_EXTRACTION_RUBRICS, AUTHORS_EXTRACTION_RUBRICS = ("mathvista_eval.py",), ("ext_ans.py",)
+OBJECTS_RUBRICS = ("eval_gpt_obj_halbench.py",)
 
 
 def find_data(benchmark: Benchmark, given: Path, *, alone: bool) -> Path | None:
@@ -31,6 +34,13 @@ def find_data(benchmark: Benchmark, given: Path, *, alone: bool) -> Path | None:
     `alone`: no other benchmark is asked for, so `given` may be the data itself. InputError where it doesn't exist, or
     is one file for several benchmarks.
     """
+    try:
+        return _find(benchmark, given, alone)
+    except OSError as error:
+        raise InputError(f"--data: {given} can't be read: {error.strerror}; check its name and its rights") from None
+
+
+def _find(benchmark: Benchmark, given: Path, alone: bool) -> Path | None:
     if not given.exists():
         raise InputError(f"--data: {given} doesn't exist; give {REQUIREMENTS[benchmark].data}")
     if not given.is_dir():

@@ -6,12 +6,14 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.data.data_set import Problem
 from omnilmm_lite.evaluation.data.pictures import read_part
 
@@ -90,9 +92,11 @@ def _rows(lines: _Lines, path: Path) -> Iterator[TsvRow | Problem]:
             _check_end(path, start, length, line)
         if header is None:
             header = cells
+            if doubled := [name for name, count in Counter(cells).items() if count > 1]:
+                raise InputError(f"{path}: the header has {doubled[0]!r} more than once; download the file again")
         elif len(cells) != len(header):
             if cells:  # csv gives an empty line as no cells
-                yield Problem(f"line {line}", f"{len(cells)} cells, where the header has {len(header)}")
+                yield Problem(f"line {line}", f"{counted(len(cells), 'cell')}, where the header has {len(header)}")
         else:
             yield TsvRow(line, start, length, dict(zip(header, cells, strict=True)))
         start, line = lines.offset, reader.line_num + 1

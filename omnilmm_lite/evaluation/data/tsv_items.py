@@ -12,10 +12,12 @@ from pathlib import Path
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark
-from omnilmm_lite.evaluation.data.data_set import DataSet, Problem, RowError, Rows
+from omnilmm_lite.evaluation.data.data_set import DataSet, Problem, RowError, Rows, option_letters
+from omnilmm_lite.evaluation.data.official.llavabench import check_llavabench
 from omnilmm_lite.evaluation.data.pictures import FilePicture, decode_base64
 from omnilmm_lite.evaluation.data.tsv import TsvRow, read_row, read_rows
 from omnilmm_lite.evaluation.item import NOT_A_LIST, QUERY, READ_AS_ABSENT, Item, Picture
+from omnilmm_lite.evaluation.mathvista_fields import MathVistaFields
 
 LONGEST_REFERENCE = 64  # characters; a shorter image cell is the index of the row that has the picture
 COMMON = frozenset({"index", "image", "question", "hint", "answer", "category", "l2-category", "split"})
@@ -95,11 +97,9 @@ def _item(row: TsvRow, benchmark: Benchmark) -> Item:
     }
     if benchmark is Benchmark.MATHVISTA:
         choices = json.loads(attributes.get("choices", "[]"))
-        options = {chr(ord("A") + number): text for number, text in enumerate(choices)}
+        options = option_letters(choices)
         attributes[QUERY] = cells["question"]  # which has hint and choices in it
-    if not cells["index"]:
-        raise RowError("it has no index")
-    return Item(
+    item = Item(
         index=cells["index"],
         question=cells["question"],
         answer=cells.get("answer") or None,
@@ -112,6 +112,19 @@ def _item(row: TsvRow, benchmark: Benchmark) -> Item:
         place=row.place,
         attributes=attributes,
     )
+    _check_fields(item, benchmark)
+    return item
+
+
+def _check_fields(item: Item, benchmark: Benchmark) -> None:
+    """RowError where the row lacks what only this benchmark's rows have."""
+    if benchmark is Benchmark.MATHVISTA:
+        try:
+            MathVistaFields.parse(item)
+        except ValueError as error:
+            raise RowError(str(error)) from None
+    if benchmark is Benchmark.LLAVABENCH:
+        check_llavabench(item)
 
 
 def _pictures(row: TsvRow, path: Path) -> Iterable[Picture]:
@@ -134,6 +147,8 @@ def _with_pictures(
 ) -> Item:
     source = references.get(item.index, item.index)
     found = pictures.get(source)
+    if found is None and _is_list(source):
+        raise RowError(f"its image cell is the list {source}, in which there is no picture")
     if found is None:
         raise RowError(f"its picture is that of row {source!r}, which has none of its own")
     if not found:

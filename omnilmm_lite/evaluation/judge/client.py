@@ -16,10 +16,13 @@ import httpx2
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.evaluation.judge.request import ENDPOINT, JudgeRequest
 from omnilmm_lite.files.json_log import JsonLog
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.hub.http import HttpError, Retries, Trouble, describe_failure, describe_status
 from omnilmm_lite.version import __version__
 
 TIMEOUT = httpx2.Timeout(600.0, connect=15.0)  # seconds; a model on a CPU takes its time
+
+LONGEST_REASON = 120  # characters of what a server says
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,10 @@ class JudgeClient:
         if response.status_code != 200:
             failure = describe_status(host, response.status_code, response.headers.get("Retry-After"))
             if failure.trouble is Trouble.FINAL:
-                raise HttpError(f"--judge: {failure}; does it serve {ENDPOINT} and this --judge-model?", Trouble.FINAL)
+                raise HttpError(
+                    f"--judge: {failure}{_reason(response)}; does it serve {ENDPOINT} and this --judge-model?",
+                    Trouble.FINAL,
+                )
             raise failure
         try:
             return _reply(response.json())
@@ -117,11 +123,22 @@ def chat_address(url: str) -> str:
     """The chat API's address. InputError where `url` is no address of a server."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InputError(f"--judge: {url!r} is no URL; give one like http://localhost:8000, or none")
+        raise InputError(f"--judge: {url!r} is no URL, nor a file; give one like http://localhost:8000, or none")
     path = parts.path.rstrip("/")
     if not path.endswith("/chat/completions"):
         path += "/chat/completions" if path.endswith("/v1") else ENDPOINT
     return parts._replace(path=path, query="", fragment="").geturl()
+
+
+def _reason(response: httpx2.Response) -> str:
+    """What the server says in the form of OpenAI's errors; empty where it says nothing of the kind."""
+    try:
+        match response.json():
+            case {"error": {"message": str(text)}} if text.strip():
+                return f": {printable(text)[:LONGEST_REASON]}"
+    except ValueError:
+        pass
+    return ""
 
 
 def _reply(body: Any) -> JudgeReply:

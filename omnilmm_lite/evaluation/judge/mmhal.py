@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.data.official.mmhal import CONTENT, read_template
 from omnilmm_lite.evaluation.item import Prediction
-from omnilmm_lite.evaluation.judge.request import JudgeRequest
-from omnilmm_lite.evaluation.judge.rubric import PLACE
+from omnilmm_lite.evaluation.judge.request import JudgeRequest, filled
 from omnilmm_lite.files import durable_file
 
 ROLE = "Assistant:"  # cut out of answers, as RLHF-V does
@@ -26,7 +26,7 @@ def requests(predictions: Sequence[Prediction], rubric: str) -> list[JudgeReques
     return [
         JudgeRequest(
             prediction.item.index,
-            _filled(
+            filled(
                 rubric,
                 (
                     ", ".join(json.loads(prediction.item.attributes[CONTENT])),
@@ -47,15 +47,11 @@ def write_responses(template: Path, predictions: Sequence[Prediction], path: Pat
     """
     entries = read_template(template)
     if len(entries) != len(predictions):
-        raise InputError(f"{template} has {len(entries)} questions and there are {len(predictions)} answers")
-    filled = [
+        raise InputError(
+            f"{template} has {counted(len(entries), 'question')} for {counted(len(predictions), 'answer')}"
+        )
+    answered = [
         {**entry, "model_answer": answer_text(prediction)}
         for entry, prediction in zip(entries, predictions, strict=True)
     ]
-    durable_file.write_text(path, json.dumps(filled, indent=4, ensure_ascii=False) + "\n")
-
-
-def _filled(rubric: str, values: Sequence[str]) -> str:
-    """Each place in turn; braces in the values stay as they are."""
-    parts = rubric.split(PLACE)
-    return parts[0] + "".join(value + part for value, part in zip(values, parts[1:], strict=True))
+    durable_file.write_text(path, json.dumps(answered, indent=4, ensure_ascii=False) + "\n")

@@ -58,7 +58,7 @@ class Browser:
     """Makes shelves. A picture is decoded once, by a process of its own, which `close` ends."""
 
     def __init__(self) -> None:
-        self._decoding = DecodingProcess()
+        self._decoding = DecodingProcess(ignore_colour_profile=True)  # what the model was shown
         self._pictures: dict[str, str | None] = {}
 
     def close(self) -> None:

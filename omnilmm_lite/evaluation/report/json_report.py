@@ -28,6 +28,7 @@ def as_json(model: str, results: Sequence[Result], comparisons: Sequence[Compari
             "models": [
                 {
                     "name": each.name,
+                    "source": each.source,
                     "parameters_billions": each.parameters,
                     "figures": {benchmark.value: list(figures) for benchmark, figures in each.figures.items()},
                 }

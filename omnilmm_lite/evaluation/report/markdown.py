@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS
 from omnilmm_lite.evaluation.comparison import Comparison
-from omnilmm_lite.evaluation.report.published import COLUMNS, PUBLISHED, SOURCE, TWO_FIGURES
+from omnilmm_lite.evaluation.counted import counted
+from omnilmm_lite.evaluation.report.published import COLUMNS, COMPARABLE, PUBLISHED, SOURCE, TWO_FIGURES
 from omnilmm_lite.evaluation.scoring.result import Result, Score
 from omnilmm_lite.evaluation.statistics import LEVEL
 
@@ -42,13 +43,17 @@ def figures(result: Result) -> Iterator[tuple[str, ...]]:
 
 def _beside_published(model: str, results: Sequence[Result]) -> Iterator[str]:
     mine = {result.benchmark: result for result in results}
-    yield from _header("model", *(REQUIREMENTS[each].title for each in COLUMNS))
+    yield from _header("model", *(REQUIREMENTS[each].title for each in COLUMNS), "source")
     for published in PUBLISHED:
         figures = (published.figures.get(each) for each in COLUMNS)
-        yield _row(published.name, *(" / ".join(map(str, each)) if each else NOTHING for each in figures))
-    yield _row(model, *(headline(mine.get(each)) for each in COLUMNS))
+        yield _row(
+            published.name,
+            *(" / ".join(map(str, each)) if each else NOTHING for each in figures),
+            published.short_source,
+        )
+    yield _row(model, *(headline(mine.get(each)) if each in COMPARABLE else NOTHING for each in COLUMNS), "this run")
     yield ""
-    yield f"Published: {SOURCE}. The last row is this run's."
+    yield f"Published: {SOURCE}."
 
 
 def headline(result: Result | None) -> str:
@@ -62,7 +67,7 @@ def headline(result: Result | None) -> str:
 def _section(result: Result) -> Iterator[str]:
     yield f"## {REQUIREMENTS[result.benchmark].title}"
     yield ""
-    yield f"Profile {result.profile}. {len(result.verdicts)} answers, {result.unparsed} of them unparsed."
+    yield f"Profile {result.profile}. {counted(len(result.verdicts), 'answer')}, {result.unparsed} unparsed."
     if result.categories:
         yield ""
         yield from _header("category", "value", "standard error", f"{100 * LEVEL:.0f} % interval", "over")
@@ -75,11 +80,11 @@ def _section(result: Result) -> Iterator[str]:
 
 def _numbers(score: Score) -> tuple[str, str, str]:
     """Value, standard error, interval."""
-    value, interval = _number(score, score.value), score.interval
+    value, interval = _number(score, score.value) if score.count else NOTHING, score.interval
     if interval is None:
         return value, NOTHING, NOTHING
     between = f"{_number(score, interval.low)} to {_number(score, interval.high)}"
-    return value, _number(score, interval.error), between
+    return value, NOTHING if interval.error is None else _number(score, interval.error), between
 
 
 def _number(score: Score, value: float) -> str:

@@ -8,6 +8,7 @@ from importlib import resources
 
 from omnilmm_lite import __version__
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.report.browser import MOST_SHOWN, Browser, Given, Seen, Shelf
 from omnilmm_lite.evaluation.report.charts import bars, radar
 from omnilmm_lite.evaluation.report.markdown import NOTHING, figures, headline
@@ -50,14 +51,19 @@ def _beside_published(report: Report) -> str:
                     " / ".join(map(str, each.figures[column])) if column in each.figures else NOTHING
                     for column in COLUMNS
                 ),
+                each.short_source,
             )
         )
         for each in PUBLISHED
     ]
-    own = (report.model, *(headline(mine.get(column)) if column in COMPARABLE else NOTHING for column in COLUMNS))
+    own = (
+        report.model,
+        *(headline(mine.get(column)) if column in COMPARABLE else NOTHING for column in COLUMNS),
+        "this run",
+    )
     rows.append(_row(own, 'class="own"'))
-    head = ("model", *(REQUIREMENTS[column].title for column in COLUMNS))
-    note = f'<p class="note">Published: {escape(SOURCE)}. The last row is this run\'s.</p>'
+    head = ("model", *(REQUIREMENTS[column].title for column in COLUMNS), "source")
+    note = f'<p class="note">Published: {escape(SOURCE)}.</p>'
     return f"<section><h2>Published figures</h2>{_table('published', head, chr(10).join(rows))}{note}</section>"
 
 
@@ -66,7 +72,8 @@ def _radar_text(report: Report) -> str:
     part = " This run's questions aren't exactly the published ones, so its figures aren't comparable." if odd else ""
     others = {each.benchmark for each in report.results} & {*COLUMNS} - COMPARABLE
     names = " and ".join(REQUIREMENTS[column].title for column in COLUMNS if column in others)
-    left_out = f" This run's {names} aren't comparable with them and are left out." if others else ""
+    verbs = ("isn't", "is") if len(others) == 1 else ("aren't", "are")
+    left_out = f" This run's {names} {verbs[0]} comparable with them and {verbs[1]} left out." if others else ""
     return (
         "The centre is 0, and each axis ends at the best figure on it, which stands below its name; of two figures "
         f"the first. Published figures: the model card's.{left_out}{part}"
@@ -85,18 +92,19 @@ def _section(report: Report, section: Section, browser: Browser) -> str:
         parts.append(f'<ul class="remarks">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>')
     if section.comparison is not None:
         flips = browser.flips((report.base or "", report.model), section)
-        parts.append(_shelf(flips, "answers on which the two models differ"))
+        parts.append(_shelf(flips, "answer on which the two models differ", "answers on which the two models differ"))
     if result is not None:
-        parts.append(_shelf(browser.wrong(report.model, section.scored), "wrong answers"))
+        parts.append(_shelf(browser.wrong(report.model, section.scored), "wrong answer", "wrong answers"))
     return "".join(parts) + "</section>"
 
 
-def _shelf(shelf: Shelf, name: str) -> str:
+def _shelf(shelf: Shelf, *names: str) -> str:
+    """`names`: what one is called, and several."""
     if not shelf.total:
-        return f'<p class="note">No {escape(name)}.</p>'
+        return f'<p class="note">No {escape(names[-1])}.</p>'
     shown = f", the first {MOST_SHOWN} shown" if shelf.total > MOST_SHOWN else ""
     seen = "\n".join(map(_seen, shelf.seen))
-    return f"<details><summary>{shelf.total} {escape(name)}{shown}</summary>\n{seen}</details>"
+    return f"<details><summary>{escape(counted(shelf.total, *names))}{shown}</summary>\n{seen}</details>"
 
 
 def _seen(seen: Seen) -> str:

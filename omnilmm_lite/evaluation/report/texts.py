@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.running.contents import Report, Section
 from omnilmm_lite.evaluation.running.session import some_problems
 
@@ -26,11 +27,15 @@ def remarks(section: Section) -> Iterator[str]:
     """What a reader has to know beside the figures: what wasn't scored or asked, and what a judge took."""
     scored = section.scored
     if scored.result is None:
-        yield f"not scored: {scored.reason}; {len(scored.predictions)} answers are kept"
+        yield f"not scored: {scored.reason}; {counted(len(scored.predictions), 'answer is', 'answers are')} kept"
     if scored.unanswered:
         names = ", ".join(each.item.index for each in scored.unanswered[:NAMED])
         more = f" and {len(scored.unanswered) - NAMED} more" if len(scored.unanswered) > NAMED else ""
-        yield f"{len(scored.unanswered)} questions have no answer and count in no figure: {names}{more}"
+        one, several = (
+            "question has no answer and counts in no figure",
+            "questions have no answer and count in no figure",
+        )
+        yield f"{counted(len(scored.unanswered), one, several)}: {names}{more}"
     if section.tokens is not None:
         yield f"the judge's tokens: {section.tokens[0]} asked, {section.tokens[1]} replied"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from omnilmm_lite.evaluation.counted import counted
+
 
 class Pace:
     """Questions a minute, over all that were asked since the first one."""
@@ -34,4 +36,4 @@ class Pace:
         return 60 * self.done / self._seconds if self._seconds else 0.0
 
     def __str__(self) -> str:
-        return f"{self.done} questions asked, {self._rate:.0f} a minute"
+        return f"{counted(self.done, 'question')} asked, {self._rate:.0f} a minute"

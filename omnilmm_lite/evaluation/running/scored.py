@@ -10,7 +10,8 @@ from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
 from omnilmm_lite.evaluation.data.places import COCO, SYNONYMS, find_beside
 from omnilmm_lite.evaluation.item import Prediction
 from omnilmm_lite.evaluation.predictions import PredictionFile
-from omnilmm_lite.evaluation.running.judging import RUBRICS
+from omnilmm_lite.evaluation.running.judged import Pictures, score_replies, with_judge
+from omnilmm_lite.evaluation.running.judging import ALWAYS, Replies
 from omnilmm_lite.evaluation.running.question import Question
 from omnilmm_lite.evaluation.scorers import SCORERS
 from omnilmm_lite.evaluation.scoring.objhal import chair
@@ -24,8 +25,8 @@ RANKED_NOTE = (
     "without options count by their answers"
 )
 
-# Answers -> the judge's result; None where nobody judges.
-Judged = Callable[[Sequence[Prediction]], Result]
+# What a judge replies to answers; None where nobody judges.
+Judge = Callable[[Sequence[Prediction]], Replies]
 
 
 @dataclass(frozen=True)
@@ -47,29 +48,30 @@ def score_answers(
     data: Path,
     questions: Sequence[Question],
     file: PredictionFile,
-    judged: Judged | None = None,
+    judge: Judge | None = None,
 ) -> Scored:
     """What `file` holds of these questions' answers. InputError where data that scoring needs can't be read."""
     predictions = file.predictions((each.item, each.prompt) for each in questions)
     answered = {each.item.index for each in predictions}
     unanswered = tuple(each for each in questions if each.item.index not in answered)
-    result, reason = _score(benchmark, profile, data, predictions, judged)
+    result, reason = _score(benchmark, profile, data, predictions, judge)
     if result is not None and benchmark in SCORERS:
         result = _with_likelihood(result, profile, questions, file, predictions)
     return Scored(benchmark, tuple(questions), tuple(predictions), unanswered, result, reason)
 
 
 def _score(
-    benchmark: Benchmark, profile: Profile, data: Path, predictions: Sequence[Prediction], judged: Judged | None
+    benchmark: Benchmark, profile: Profile, data: Path, predictions: Sequence[Prediction], judge: Judge | None
 ) -> tuple[Result | None, str]:
     """A result, or why there is none."""
     if not predictions:
         return None, "there are no answers to score"
     if benchmark in SCORERS:
-        return SCORERS[benchmark](predictions, profile), ""
-    if benchmark in RUBRICS:
-        if judged is not None:
-            return judged(predictions), ""
+        result = SCORERS[benchmark](predictions, profile)
+        return (result if judge is None else with_judge(result, predictions, judge(predictions))), ""
+    if benchmark in ALWAYS:
+        if judge is not None:
+            return score_replies(benchmark, predictions, judge(predictions)), ""
         return None, "a judge has to read the answers: see --judge and --export-judge-requests"
     coco, synonyms = find_beside(data, COCO), find_beside(data, SYNONYMS)
     if coco is None or synonyms is None:
@@ -77,7 +79,10 @@ def _score(
         return None, f"to score it offline, COCO's annotations and a synonym list are needed; not beside it: {missing}"
     vocabulary = Vocabulary.read(synonyms)
     present = read_present([each.item for each in predictions], coco, vocabulary)
-    return chair.score(predictions, present, vocabulary), ""
+    result = chair.score(predictions, present, vocabulary)
+    if judge is not None:
+        result = with_judge(result, predictions, judge(predictions), Pictures(present, vocabulary))
+    return result, ""
 
 
 def _with_likelihood(

@@ -10,9 +10,11 @@ from pathlib import Path
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
 from omnilmm_lite.evaluation.checks import check
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.data.data_set import MOST_NAMED, Problem
 from omnilmm_lite.evaluation.data.opening import open_data
 from omnilmm_lite.evaluation.data.pictures import FilePicture
+from omnilmm_lite.evaluation.golds import refuse_without_golds
 from omnilmm_lite.evaluation.item import Item
 from omnilmm_lite.evaluation.running.question import Question, make_questions
 from omnilmm_lite.evaluation.selection import select
@@ -26,7 +28,7 @@ class Part:
     shard: tuple[int, int] = (1, 1)
 
     def __str__(self) -> str:
-        first = "" if self.limit is None else f"the first {self.limit} questions"
+        first = "" if self.limit is None else f"the first {counted(self.limit, 'question')}"
         shard = "" if self.shard == (1, 1) else f"shard {self.shard[0]} of {self.shard[1]}"
         return ", ".join(filter(None, (first, shard)))
 
@@ -43,11 +45,12 @@ class Session:
 
 def open_session(benchmark: Benchmark, path: Path, profile: Profile, part: Part) -> Session:
     """Reads and checks the data; no picture is opened. InputError where it is none, nothing is left of it, or not one
-    of its pictures is there.
+    of its right answers or pictures is there.
 
     Of rows with one index the first is taken; the others are among the problems, as `check` names them.
     """
     data = open_data(benchmark, path)
+    refuse_without_golds(benchmark, data.items)
     items = select(benchmark, _first_of_each(data.items), part.limit, part.shard)
     if not items:
         raise InputError(f"{path}: there is no question in this part; give a larger --limit or another --shard")
@@ -77,7 +80,9 @@ def _missing_files(items: Sequence[Item], path: Path) -> list[Problem]:
     missing = sorted(file for file in files if not os.path.isfile(file))  # noqa: PTH113 - False for names that can't be
     if missing and len(missing) == len(files):
         raise InputError(f"{path}: not one of its pictures is there, such as {missing[0]}; put them there")
-    return [Problem("pictures", f"{len(missing)} aren't there, such as {missing[0]}")] if missing else []
+    return (
+        [Problem("pictures", f"{counted(len(missing), 'is', 'are')} missing, such as {missing[0]}")] if missing else []
+    )
 
 
 def _first_of_each(items: Sequence[Item]) -> list[Item]:

@@ -53,7 +53,13 @@ class Run:
         self.pace = Pace()
         _make_folder(request.folder)
         self._judge = JudgeUse(
-            request.judge, request.judge_model, request.judge_key, request.export, request.folder, progress
+            request.judge,
+            request.judge_model,
+            request.judge_key,
+            request.export,
+            request.folder,
+            request.profile,
+            progress,
         )
         self._judge.check(request.benchmarks, two_models=request.base is not None)
         self._sessions: list[Session] = []
@@ -78,7 +84,7 @@ class Run:
         scored = {name: self._score(name) for name in self._sources}
         bases = scored.get(BASE, [None] * len(self._sessions))
         sections = [
-            _section(session, mine, base, self._judge.tokens.get((session.benchmark, MODEL)))
+            _section(session, mine, base, self._judge.tokens_of(session.benchmark))
             for session, mine, base in zip(self._sessions, scored[MODEL], bases, strict=True)
         ]
         base_name = None if request.base is None else request.base.identity
@@ -127,8 +133,8 @@ class Run:
     def _score(self, name: str) -> list[Scored]:
         scored = []
         for session, file in zip(self._sessions, self._files[name], strict=True):
-            judged = self._judge.of(session, name)
-            one = score_answers(session.benchmark, self.request.profile, session.path, session.questions, file, judged)
+            judge = self._judge.of(session, name)
+            one = score_answers(session.benchmark, self.request.profile, session.path, session.questions, file, judge)
             if name == MODEL:
                 self._judge.write(session, one.predictions)
             scored.append(one)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
+from omnilmm_lite.evaluation.counted import counted
+from omnilmm_lite.evaluation.data.official.llavabench import CATEGORIES
 from omnilmm_lite.evaluation.item import Item
 from omnilmm_lite.evaluation.scoring.result import Result, Score, Verdict
-from omnilmm_lite.evaluation.statistics import Interval, interval_of_ratio
-
-CATEGORIES = ("conv", "detail", "complex")
+from omnilmm_lite.evaluation.statistics import interval_of_mean, interval_of_ratio
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Pair:
     model: float
 
 
+TENFOLD = (-10.0, 100.0)  # ten times a score, a reply that can't be read among them
 FAILED = Pair(-1.0, -1.0)  # as the kit and LLaVA count a reply that they can't read
 
 
@@ -46,7 +47,8 @@ def score(items: Sequence[Item], replies: Sequence[str], judge: str) -> Result:
     InputError where the numbers differ.
     """
     if len(items) != len(replies):
-        raise InputError(f"LLaVA-Bench: {len(items)} questions and {len(replies)} replies; give one reply a question")
+        found = f"{counted(len(items), 'question')} and {counted(len(replies), 'reply', 'replies')}"
+        raise InputError(f"LLaVA-Bench: {found}; give one reply a question")
     read = [parse_scores(reply) for reply in replies]
     pairs = [pair or FAILED for pair in read]
     by_category = [
@@ -80,10 +82,9 @@ def _relative(name: str, pairs: Sequence[Pair]) -> Score:
     """100 x the model's mean / GPT-4's mean; 0 where that can't be told."""
     models, references = [pair.model for pair in pairs], [pair.reference for pair in pairs]
     total = sum(references)
-    ratio = interval_of_ratio(models, references)
-    interval = None if ratio is None else Interval(100 * ratio.error, 100 * ratio.low, 100 * ratio.high)
-    return Score(name, 100 * sum(models) / total if total else 0.0, len(pairs), interval)
+    interval = interval_of_ratio(models, references, None)
+    return Score(name, 100 * sum(models) / total if total else 0.0, len(pairs), interval and interval.scaled(100))
 
 
 def _mean(name: str, values: Sequence[float]) -> Score:
-    return Score(name, sum(values) / max(len(values), 1), len(values))
+    return Score(name, sum(values) / max(len(values), 1), len(values), interval_of_mean(values, TENFOLD))

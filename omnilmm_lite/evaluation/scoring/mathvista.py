@@ -37,6 +37,12 @@ def kit_verdict(prediction: Prediction, extraction: str | None, *, zero_counts: 
     return read if decides or extraction is None else _read(extraction, prediction, fields, zero_counts)
 
 
+def is_decided(prediction: Prediction) -> bool:
+    """Whether the kit asks no judge: a choice that can be read, or a number that is right and not 0."""
+    read = kit_verdict(prediction, None, zero_counts=False)
+    return read.extracted is not None if MathVistaFields.of(prediction.item).is_choice else read.correct
+
+
 def score(
     predictions: Sequence[Prediction], profile: Profile, extractions: Mapping[str, str] = NO_ATTRIBUTES
 ) -> Result:
@@ -73,6 +79,13 @@ def score(
         count_unparsed(verdicts),
         (BY_JUDGE if extractions else BY_RULES, LEFT_OUT),
     )
+
+
+def is_gold(answer: str | None, kind: AnswerType) -> bool:
+    """Whether an open question's right answer can be one: a number, a list, or a text."""
+    if answer is None or kind is AnswerType.TEXT:
+        return answer is not None
+    return (_literal(answer) if kind is AnswerType.LIST else _number(answer, kind)) is not None
 
 
 def _percentages(figures: Mapping[str, Sequence[Verdict]], suffix: str) -> list[Score]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.item import Item, Prediction
 from omnilmm_lite.evaluation.scoring.multiple_choice import AS_TEXT, READINGS, verdict
 from omnilmm_lite.evaluation.scoring.result import (
@@ -18,6 +19,7 @@ from omnilmm_lite.evaluation.scoring.result import (
     percentage,
     percentages_by,
 )
+from omnilmm_lite.files.json_file import shown
 
 ROTATION = 1_000_000  # added to a question's index for each further rotation
 
@@ -38,7 +40,7 @@ def score(predictions: Sequence[Prediction], profile: Profile) -> Result:
     by_other = _circular(predictions, verdicts[other])
     notes = [LEFT_OUT, AS_TEXT]
     if stray := {question_of(each.item) for each in predictions} - set(bases):
-        notes.append(f"{len(stray)} questions are left out, as their unrotated row is missing")
+        notes.append(f"{counted(len(stray), 'question is', 'questions are')} left out for want of the unrotated row")
     return Result(
         Benchmark.MMBENCH,
         profile,
@@ -54,6 +56,14 @@ def score(predictions: Sequence[Prediction], profile: Profile) -> Result:
         tuple(notes),
         tuple(Verdict(str(question), None, right) for question, right in circular.items()),
     )
+
+
+def groups_of(predictions: Iterable[Prediction]) -> dict[int, list[Prediction]]:
+    """A question's rotations together, by question."""
+    groups: dict[int, list[Prediction]] = defaultdict(list)
+    for prediction in predictions:
+        groups[question_of(prediction.item)].append(prediction)
+    return groups
 
 
 def _circular(predictions: Iterable[Prediction], verdicts: Iterable[Verdict]) -> dict[int, bool]:
@@ -79,9 +89,12 @@ def _is_base(item: Item) -> bool:
 
 def _number(item: Item) -> int:
     try:
-        return int(item.index)
+        number = int(item.index)
+        if number < 0:
+            raise ValueError
+        return number
     except ValueError:
         raise InputError(
-            f"MMBench: {item.place or 'a row'} has the index {item.index!r}, where a number tells which rows are one "
-            "question; take the file as its authors publish it"
+            f"MMBench: {item.place or 'a row'} has the index {shown(item.index)}, where a number tells which rows are "
+            "one question; take the file as its authors publish it"
         ) from None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.item import Prediction
 from omnilmm_lite.evaluation.scoring.result import LEFT_OUT, Result, Score, Verdict, count_unparsed
 from omnilmm_lite.evaluation.statistics import interval_of_mean, interval_of_sum_of_means
@@ -21,6 +22,7 @@ SIGNS = ';/[]"{}()=+\\_-><@`,?!'
 BETWEEN_DIGITS = re.compile(r"\d,\d")
 FULL_STOP = re.compile(r"\.(?!\d)")
 STOPS_REMOVED = 32  # the kit passes a flag of this value where the number of replacements belongs
+POINTS = (0.0, 200.0)  # of a picture
 OFFICIAL_PREFIX = 4  # characters
 
 
@@ -80,7 +82,7 @@ class _Task:
         """100 x right / questions + 100 x pictures with both right / pictures, 0 to 200."""
         questions = [right for rights in self.pictures for right in rights]
         value = 100 * sum(questions) / len(questions) + 100 * sum(map(_both, self.pictures)) / len(self.pictures)
-        return Score(self.name, value, len(questions), interval_of_mean(self.points))
+        return Score(self.name, value, len(questions), interval_of_mean(self.points, POINTS))
 
 
 def _both(rights: Sequence[bool]) -> bool:
@@ -115,7 +117,7 @@ def _sums(tasks: dict[str, _Task], rule: str) -> Iterable[Score]:
         present = [tasks[each] for each in wanted if each in tasks]
         scores = [task.score() for task in present]
         value = sum(each.value for each in scores)
-        interval = interval_of_sum_of_means([task.points for task in present])
+        interval = interval_of_sum_of_means([task.points for task in present], POINTS)
         yield Score(name + rule, value, sum(each.count for each in scores), interval)
 
 
@@ -128,4 +130,4 @@ def _notes(tasks: dict[str, _Task]) -> Iterable[str]:
         yield f"not in any sum, as MME has no such task: {', '.join(unknown)}"
     odd = sum(len(rights) != 2 for task in tasks.values() for rights in task.pictures)
     if odd:
-        yield f"{odd} pictures don't have two questions; their pairs count as wrong, or by the first two questions"
+        yield f"{counted(odd, 'picture lacks', 'pictures lack')} its two questions"

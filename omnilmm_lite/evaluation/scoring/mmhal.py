@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.item import Item
 from omnilmm_lite.evaluation.scoring.result import Result, Score, Verdict, percentage
 from omnilmm_lite.evaluation.statistics import interval_of_mean
 
 TYPES = ("attribute", "adversarial", "comparison", "counting", "relation", "environment", "holistic", "other")
+BEST = 6
 NO_HALLUCINATION = 3  # the lowest rating that says so
 RATING = re.compile(r"rating: ([0-6])")
 
@@ -32,7 +34,8 @@ def score(items: Sequence[Item], replies: Sequence[str], judge: str) -> Result:
     questions than replies, or fewer.
     """
     if len(items) != len(replies):
-        raise InputError(f"MMHal-Bench: {len(items)} questions and {len(replies)} replies; give one reply a question")
+        found = f"{counted(len(items), 'question')} and {counted(len(replies), 'reply', 'replies')}"
+        raise InputError(f"MMHal-Bench: {found}; give one reply a question")
     read = [parse_rating(reply) for reply in replies]
     ratings = [rating or 0 for rating in read]
     honest = [rating >= NO_HALLUCINATION for rating in ratings]
@@ -47,12 +50,12 @@ def score(items: Sequence[Item], replies: Sequence[str], judge: str) -> Result:
         Benchmark.MMHAL,
         Profile.OFFICIAL,
         (
-            _mean("mean rating", ratings),
+            _mean("mean rating", ratings, BEST),
             percentage("without hallucination", honest),
             percentage("with hallucination", [not good for good in honest]),
-            _mean("informativeness", informative),
+            _mean("informativeness", informative, 100),
         ),
-        tuple(_mean(name, values) for name, values in by_type.items() if values),
+        tuple(_mean(name, values, BEST) for name, values in by_type.items() if values),
         tuple(
             Verdict(item.index, None if rating is None else str(rating), good)
             for item, rating, good in zip(items, read, honest, strict=True)
@@ -62,5 +65,5 @@ def score(items: Sequence[Item], replies: Sequence[str], judge: str) -> Result:
     )
 
 
-def _mean(name: str, values: Sequence[float]) -> Score:
-    return Score(name, sum(values) / max(len(values), 1), len(values), interval_of_mean(values))
+def _mean(name: str, values: Sequence[float], best: float) -> Score:
+    return Score(name, sum(values) / max(len(values), 1), len(values), interval_of_mean(values, (0.0, best)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.item import NOT_A_LIST, Item, Prediction
 from omnilmm_lite.evaluation.scoring import mmmu_official
 from omnilmm_lite.evaluation.scoring.multiple_choice import AS_TEXT, READINGS, options
@@ -18,6 +19,7 @@ from omnilmm_lite.evaluation.scoring.result import (
     percentage,
     percentages_by,
 )
+from omnilmm_lite.evaluation.statistics import interval_of_mean
 
 VALIDATION = "validation"
 LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -26,22 +28,32 @@ OTHER_ANSWERS = "Other Answers"
 SEVERAL_PICTURES = "[MMMU] Failed, multiple images exist while the model only support single-image generate API. "
 
 
-def options_and_gold(item: Item, reading: Profile) -> tuple[Mapping[str, str], str | None]:
+def options_and_gold(item: Item, reading: Profile) -> tuple[Mapping[str, str], str]:
     """What the kit chooses from and what is right. A row without option A becomes a choice between the right answer,
-    as a text, and OTHER_ANSWERS; a right answer that is itself a capital letter is still taken for an option's."""
-    found = options(item, reading)
-    if "A" in found or item.answer is None:
-        return found, item.answer
+    as a text, and OTHER_ANSWERS. A right answer that is a capital letter is taken for an option's; any other stands for
+    option A, even where the row has an option A of its own."""
+    found, gold = options(item, reading), item.answer if item.answer in LETTERS else "A"
+    if "A" in found:
+        return found, gold
     made = {**found, "A": item.answer, "B": OTHER_ANSWERS}
-    return dict(sorted(made.items())), item.answer if item.answer in LETTERS else "A"
+    return {letter: text for letter, text in sorted(made.items()) if text is not None}, gold
 
 
-def kit_verdict(prediction: Prediction, reading: Profile, *, single_pictures_only: bool) -> Verdict:
-    """`single_pictures_only`: answers about several pictures count as SEVERAL_PICTURES, as the card's did."""
+def text_for_kit(prediction: Prediction) -> str:
+    """What the kit scored: answers about several pictures are SEVERAL_PICTURES."""
+    return prediction.text if is_shown(prediction.item) else SEVERAL_PICTURES
+
+
+def kit_verdict(
+    prediction: Prediction, reading: Profile, *, single_pictures_only: bool, reply: str | None = None
+) -> Verdict:
+    """`single_pictures_only`: answers about several pictures count as SEVERAL_PICTURES, as the card's did. `reply`: a
+    judge's, used where the answer alone doesn't decide."""
     item = prediction.item
     found, gold = options_and_gold(item, reading)
-    text = SEVERAL_PICTURES if single_pictures_only and not is_shown(item) else prediction.text
-    extracted = extract_option(text, found)
+    extracted = extract_option(text_for_kit(prediction) if single_pictures_only else prediction.text, found)
+    if extracted is None and reply is not None:
+        extracted = extract_option(reply, found)
     return Verdict(item.index, extracted, extracted is not None and extracted == gold)
 
 
@@ -66,24 +78,35 @@ def score(predictions: Sequence[Prediction], profile: Profile) -> Result:
         *_by_split(f"kit, several pictures answered, {READINGS[Profile.OFFICIAL]}", items, without),
         _with_guesses(items, official),
     ]
-    counted = [each for each in zip(items, verdicts, strict=True) if each[0].split in (None, VALIDATION)]
-    rights = [each.correct for _, each in counted]
+    validation = [each for each in zip(items, verdicts, strict=True) if each[0].split in (None, VALIDATION)]
+    rights = [each.correct for _, each in validation]
     notes = [LEFT_OUT, AS_TEXT]
     if several := sum(not is_shown(item) for item in items):
-        notes.append(f"{several} rows haven't exactly one picture in a list; the kit scored a fixed sentence for them")
+        notes.append(
+            f"{counted(several, 'row')} without exactly one picture in a list: the kit scored a fixed sentence there"
+        )
     return Result(
         Benchmark.MMMU,
         profile,
         tuple(scores),
         (
-            *percentages_by([item.l2_category for item, _ in counted], rights),
-            *percentages_by([item.category for item, _ in counted], rights),
+            *percentages_by([item.l2_category for item, _ in validation], rights),
+            *percentages_by([item.category for item, _ in validation], rights),
         ),
         tuple(verdicts),
         count_unparsed(verdicts),
         tuple(notes),
-        tuple(each for _, each in counted),
+        tuple(each for _, each in validation),
     )
+
+
+def judged_scores(predictions: Sequence[Prediction], replies: Mapping[str, str]) -> list[Score]:
+    """The kit's figures, by split, with a judge's `replies`, by index, where its rules read nothing."""
+    verdicts = [
+        kit_verdict(each, Profile.VEK2402, single_pictures_only=True, reply=replies.get(each.item.index))
+        for each in predictions
+    ]
+    return _by_split("kit", [each.item for each in predictions], verdicts)
 
 
 def is_shown(item: Item) -> bool:
@@ -106,4 +129,5 @@ def _with_guesses(items: Sequence[Item], official: Sequence[Verdict]) -> Score:
         for item, each in zip(items, official, strict=True)
         if item.split in (None, VALIDATION)
     ]
-    return Score("official, a guess where a choice can't be read", sum(points) / max(len(points), 1), len(points), None)
+    mean, interval = sum(points) / max(len(points), 1), interval_of_mean(points, (0.0, 100.0))
+    return Score("official, a guess where a choice can't be read", mean, len(points), interval)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
-from omnilmm_lite.evaluation.statistics import Interval, interval_of_mean
+from omnilmm_lite.evaluation.statistics import Interval, interval_of_share
 
 # Two steps of the kit's that are left out here, for the notes.
 LEFT_OUT = (
@@ -67,8 +67,8 @@ def count_unparsed(verdicts: Iterable[Verdict]) -> int:
 
 def percentage(name: str, hits: Sequence[bool]) -> Score:
     """The share of `hits`, in percent; 0 where there are none."""
-    values = [100.0 * hit for hit in hits]
-    return Score(name, sum(values) / max(len(values), 1), len(values), interval_of_mean(values))
+    interval = interval_of_share(hits)
+    return Score(name, 100 * sum(hits) / max(len(hits), 1), len(hits), interval and interval.scaled(100))
 
 
 def percentages_by(names: Iterable[str | None], hits: Iterable[bool]) -> tuple[Score, ...]:

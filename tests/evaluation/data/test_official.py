@@ -156,14 +156,18 @@ def test_mmmus_parquet_files(tmp_path: Path) -> None:
         {
             "id": f"validation_Art_Theory_{n}", "question": f"<image 1> {n}?",
             "options": "['x', \"y's\"]" if n else "[]",
-            "answer": "B" if n else "12", "question_type": "multiple-choice" if n else "open",
+            "explanation": "", "answer": "B" if n else "12", "question_type": "multiple-choice" if n else "open",
+            "img_type": "['Paintings']", "topic_difficulty": "Medium", "subfield": "Art Theory",
             **{f"image_{k}": {"bytes": PNG, "path": "x.png"} if k <= n else None for k in range(1, 8)},
         }
         for n in range(3)
     ]  # fmt: skip
     (tmp_path / "Art_Theory").mkdir()
+    image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    schema = pyarrow.schema([(name, image if name.startswith("image_") else pyarrow.string()) for name in rows[0]])
     for name in ("validation-00000-of-00001.parquet", "test-00000-of-00001.parquet"):
-        parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "Art_Theory" / name, row_group_size=2)
+        table = pyarrow.Table.from_pylist(rows, schema)
+        parquet.write_table(table, tmp_path / "Art_Theory" / name, row_group_size=2)
     items = open_data(Benchmark.MMMU, tmp_path).items
     assert [item.index for item in items] == [f"validation_Art_Theory_{n}" for n in range(3)]
     assert {(item.category, item.split) for item in items} == {("Art_Theory", "validation")}

@@ -49,6 +49,16 @@ def test_a_list_of_pictures(tmp_path: Path) -> None:
     assert [each.read() for each in item.pictures] == [RED, BLUE]
 
 
+@pytest.mark.parametrize("image", ["[1,2]", "[]", "['1']"])
+def test_a_list_without_a_picture_is_called_that(image: str, tmp_path: Path) -> None:
+    rows = [{"index": "1", "image": cell(), "question": "?"}, {"index": "2", "image": image, "question": "?"}]
+    data = _read(tmp_path / "x.tsv", rows, Benchmark.MMMU)
+    assert [item.index for item in data.items] == ["1"]
+    assert [str(each) for each in data.problems] == [
+        f"line 3: its image cell is the list {image}, in which there is no picture"
+    ]
+
+
 def test_mathvistas_columns(tmp_path: Path) -> None:
     row = ROW | {
         "question": "Hint: so\nQuestion: 1?", "answer": "x", "answer_option": "B", "choices": "['y', 'x']",

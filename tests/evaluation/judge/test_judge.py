@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ def _reply(index: str, text: str) -> dict[str, Any]:
     return {"custom_id": index, "response": {"status_code": 200, "body": {"choices": [{"message": {"content": text}}]}}}
 
 
+def _answer(index: str) -> Prediction:
+    return Prediction(Item(index, "?"), "an answer")
+
+
 def test_mmhals_judge_gets_the_template_filled(tmp_path: Path) -> None:
     """The script is parsed, never run."""
     (tmp_path / "eval_gpt4.py").write_text(SCRIPT, encoding="utf-8")
@@ -43,7 +48,7 @@ def test_mmhals_response_file_keeps_all_else(tmp_path: Path) -> None:
     assert json.loads(filled.read_text(encoding="utf-8")) == [
         {"question": "Where?", "image_id": "a", "model_answer": "over {} there"}
     ]
-    with pytest.raises(InputError, match="has 1 questions and there are 2 answers"):
+    with pytest.raises(InputError, match="has 1 question for 2 answers"):
         mmhal.write_responses(template, [ANSWER, ANSWER], filled)
 
 
@@ -73,10 +78,10 @@ def test_other_rubrics_are_refused(content: str, tmp_path: Path) -> None:
 
 def test_a_batch_is_openais(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
-    write_batch(path, [JudgeRequest("7", "ask\n\u732b", "be kind", 0.2)], "gpt-4")
+    write_batch(path, [JudgeRequest("7", "ask\n\u732b", "be kind", 0.2)], [ANSWER], "gpt-4")
     (line,) = path.read_text(encoding="utf-8").splitlines()
     assert json.loads(line) == {
-        "custom_id": "7",
+        "custom_id": "7@" + hashlib.sha256(ANSWER.text.encode()).hexdigest()[:12],
         "method": "POST",
         "url": "/v1/chat/completions",
         "body": {
@@ -91,9 +96,19 @@ def test_a_batch_is_openais(tmp_path: Path) -> None:
 def test_replies_come_in_the_questions_order(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl"
     path.write_text("\n".join(json.dumps(_reply(index, f"r{index}")) for index in ("2", "1")), encoding="utf-8")
-    assert read_batch(path, ["1", "2"]) == ["r1", "r2"]
-    with pytest.raises(InputError, match="1 questions have no reply, such as '3'"):
-        read_batch(path, ["1", "2", "3"])
+    assert read_batch(path, [_answer("1"), _answer("2")]) == ["r1", "r2"]
+    with pytest.raises(InputError, match="no reply to 1 question, such as '3'"):
+        read_batch(path, [_answer(index) for index in ("1", "2", "3")])
+
+
+def test_replies_about_other_answers_are_refused(tmp_path: Path) -> None:
+    batch, path = tmp_path / "requests.jsonl", tmp_path / "replies.jsonl"
+    write_batch(batch, [JudgeRequest("1", "ask")], [_answer("1")], "gpt-4")
+    name = json.loads(batch.read_text(encoding="utf-8"))["custom_id"]
+    path.write_text(json.dumps(_reply(name, "yes")), encoding="utf-8")
+    assert read_batch(path, [_answer("1")]) == ["yes"]
+    with pytest.raises(InputError, match=r"line 1, '1@.*', is about another answer; export the requests again"):
+        read_batch(path, [Prediction(Item("1", "?"), "another")])
 
 
 @pytest.mark.parametrize(
@@ -109,4 +124,4 @@ def test_failed_replies_are_refused(lines: list[Any], message: str, tmp_path: Pa
     path = tmp_path / "replies.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        read_batch(path, ["1"])
+        read_batch(path, [_answer("1")])

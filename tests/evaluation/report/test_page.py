@@ -18,6 +18,7 @@ from omnilmm_lite.evaluation.item import Item, Prediction
 from omnilmm_lite.evaluation.report.browser import MOST_SHOWN, SIDE, Browser
 from omnilmm_lite.evaluation.report.charts import RADAR_HEIGHT, RADIUS, radar
 from omnilmm_lite.evaluation.report.page import build_page
+from omnilmm_lite.evaluation.report.published import CARD, PUBLISHED
 from omnilmm_lite.evaluation.running.contents import Report, Section
 from omnilmm_lite.evaluation.running.question import Question
 from omnilmm_lite.evaluation.running.scored import Scored
@@ -66,6 +67,15 @@ def test_whole_and_offline_whatever_is_in_it() -> None:
     assert "prefers-color-scheme: dark" in page
     assert "4 wrong answers" in found.text
     assert tags.count("img") == 4
+
+
+def test_published_rows_name_their_sources() -> None:
+    found = parse(page_of(report_of(["A"])))
+    for published in PUBLISHED:
+        assert published.short_source in found.text
+    assert CARD in found.text
+    assert "1 wrong answer" not in found.text and "No wrong answers." in found.text
+    assert "1 wrong answer" in parse(page_of(report_of(["B"]))).text
 
 
 def test_the_limit_is_stated() -> None:

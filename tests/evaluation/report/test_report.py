@@ -37,8 +37,8 @@ def test_markdown_has_value_error_interval_and_unparsed() -> None:
     page = as_markdown("my_bundle@12|3", [_seed("AAAAAAAAB?")])
     assert "| SEED-Bench (images) | accuracy | 80.0 | 13.3 | " in page
     assert "| 10 | 1 of 10 |\n" in page
-    assert "| GPT-4V | 1771.5 | 75.1 | 56.8 | 3.53 / 70.8 | 86.4 / 92.7 | 71.6 | 47.8 | 93.1 |" in page
-    assert "| my\\_bundle@12\\|3 | - | - | - | - | - | 80.0 | - | - |" in page
+    assert "| GPT-4V | 1771.5 | 75.1 | 56.8 | 3.53 / 70.8 | 86.4 / 92.7 | 71.6 | 47.8 | 93.1 | card, GPT-4V† |" in page
+    assert "| my\\_bundle@12\\|3 | - | - | - | - | - | 80.0 | - | - | this run |" in page
     assert "| a \\| b | 80.0 | 13.3 | " in page
     assert "* pictures are shown as stored" in page
     widths = {line.replace("\\|", "").count("|") for line in page.split("\n\n")[1].splitlines()}
@@ -58,6 +58,9 @@ def test_json_holds_every_verdict() -> None:
     assert [each["extracted"] for each in result["verdicts"]] == ["A", "A", "B", None]
     assert found["comparisons"][0]["pairs"]["lost"] == 1
     assert found["published"]["models"][-1]["figures"]["mmhal"] == [3.45, 68.8]
+    sources = [each["source"] for each in found["published"]["models"]]
+    assert sources[0].endswith("OpenBMB/MiniCPM-V at 61be816, row GPT-4V†")
+    assert len(set(sources)) == len(PUBLISHED)
 
 
 def test_flips_are_named() -> None:
@@ -65,7 +68,7 @@ def test_flips_are_named() -> None:
     assert [(each.index, each.first.correct, each.second.extracted) for each in found.flips] == [
         ("1", True, "B"), ("2", False, "A"),
     ]  # fmt: skip
-    assert found.verdict.startswith("1 answers turned wrong and 1 right, of 3 (+0.0 points, ")
+    assert found.verdict.startswith("1 answer turned wrong and 1 right, of 3 (+0.0 points, ")
     assert found.verdict.endswith("p = 1): no difference shows beyond chance.")
 
 
@@ -91,7 +94,7 @@ def test_rotations_are_one_question() -> None:
 
     found = compare(scored("A", "B"), scored("B", "A"))
     assert (found.pairs.questions, found.pairs.lost) == (1, 1)
-    assert found.verdict == "1 answers turned wrong and 0 right, of 1: too few questions to tell."
+    assert found.verdict == "1 answer turned wrong and 0 right, of 1: too few questions to tell."
 
 
 def test_other_questions_are_refused() -> None:

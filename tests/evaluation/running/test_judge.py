@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,55 +11,10 @@ from cli import main
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.evaluation.judge.client import JudgeClient, chat_address
 from omnilmm_lite.evaluation.judge.request import JudgeRequest
-from omnilmm_lite.hub import http
-from tests.evaluation.running.conftest import OPTIONS
+from tests.evaluation.running.conftest import OPTIONS, Judge
 from tests.evaluation.running.test_run import scores
 
 REQUEST = JudgeRequest("7", "Is it so?")
-
-
-class Judge:
-    """A server with the chat API: `statuses` come first, one a request, then replies."""
-
-    def __init__(self) -> None:
-        self.statuses: list[int] = []
-        self.reply = "Rating: 4, fine."
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        judge = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                judge.bodies.append({"path": self.path, **body})
-                judge.headers.append(dict(self.headers))
-                status = judge.statuses.pop(0) if judge.statuses else 200
-                reply = {
-                    "choices": [{"message": {"role": "assistant", "content": judge.reply}}],
-                    "usage": {"prompt_tokens": 10, "completion_tokens": 2},
-                }
-                data = json.dumps(reply).encode() if judge.reply else b"hello"
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
-@pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Judge]:
-    monkeypatch.setattr(http, "sleep", lambda seconds: None)
-    found = Judge()
-    thread = threading.Thread(target=found.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield found
-    found.server.shutdown()
-    thread.join()
-    found.server.server_close()
 
 
 def ask(judge: Judge, folder: Path, notes: list[str] | None = None) -> list[str]:
@@ -93,7 +44,7 @@ def test_a_server_that_is_busy_is_asked_again(judge: Judge, tmp_path: Path) -> N
     ]
 
 
-@pytest.mark.parametrize(("status", "why"), [(404, "does it serve"), (401, "asks for a token")])
+@pytest.mark.parametrize(("status", "why"), [(404, r"\(404\): not.*404; does it serve"), (401, "asks for a token")])
 def test_a_refusal_is_final(status: int, why: str, judge: Judge, tmp_path: Path) -> None:
     judge.statuses = [status]
     with pytest.raises(OmniLMMError, match=why):
@@ -136,7 +87,7 @@ def test_a_judged_run(judge: Judge, mini_sets: Path, tmp_path: Path, capsys: pyt
     assert len(judge.bodies) == asked
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     requests = [json.loads(line) for line in batch.read_text(encoding="utf-8").splitlines()]
-    assert [request["custom_id"] for request in requests] == [str(number) for number in range(8)]
+    assert [request["custom_id"].partition("@")[0] for request in requests] == [str(number) for number in range(8)]
     assert requests[0]["body"]["messages"] == judge.bodies[0]["messages"]
     filled = json.loads((out / "mmhal-responses.json").read_text(encoding="utf-8"))
     assert all(entry["model_answer"] for entry in filled)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,10 +17,10 @@ import pytest
 from cli import main
 from tests.command_line import refused, runner
 from tests.commands.test_cli_process import process
-from tests.evaluation.mini_sets import EASY
+from tests.evaluation.mini_sets import EASY, write_easyvqa
 from tests.evaluation.running.conftest import OPTIONS
 from tests.files.another_run import another_run
-from tests.systems import not_on_windows
+from tests.systems import linux_alone, not_on_windows
 
 NAMES = ("seedbench", "mathvista", "easyvqa")
 
@@ -132,6 +137,57 @@ def test_ctrl_c_keeps_what_is_answered_and_says_how_to_go_on(tmp_path: Path) -> 
     assert err.endswith(f"stopped: {out} keeps what was answered, and the same command goes on\n")
     assert answered(out) >= 5
     assert not (out / "report.json").exists()
+
+
+def limit_files(size: int) -> None:
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """For root, who may read everything."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    else:
+        yield
+
+
+@linux_alone
+@pytest.mark.parametrize("size", [4000, 20_000])
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    size: int, mini_sets: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """A limit of files' size stands in for the disk: in the midst of answers, and of reports."""
+    out = tmp_path / "out"
+    program = process(["cli.py", *words(mini_sets, out)], preexec_fn=partial(limit_files, size))
+    _, err = program.communicate()
+    assert program.returncode == 1
+    assert err.splitlines()[-1] == (
+        f"omnilmm-lite: {out} can't be filled: File too large; it keeps what was answered, and the same command goes on"
+    )
+    assert answered(out) > 0
+    assert not (out / "report.html").exists()
+    assert main(words(mini_sets, out)) == 0
+    assert contents(out) == whole
+
+
+@not_on_windows
+def test_a_folder_that_may_not_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_easyvqa(tmp_path)
+    data.chmod(0o000)
+    with as_nobody():
+        said = refused(runner(capsys, monkeypatch)("eval", "easyvqa", "--data", str(data), "--check"))
+    data.chmod(0o755)
+    assert "can't be read: Permission denied; check its" in said
 
 
 def wait_for_lines(out: Path, count: int, program: subprocess.Popen[str]) -> None:

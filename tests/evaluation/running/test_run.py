@@ -17,6 +17,7 @@ from omnilmm_lite.evaluation.data.opening import open_data
 from omnilmm_lite.evaluation.data.places import find_data
 from omnilmm_lite.evaluation.prompts import build_prompt
 from tests.command_line import refused, runner
+from tests.evaluation.golden import cell, write_tsv
 from tests.evaluation.mini_sets import EASY, write_easyvqa
 from tests.evaluation.running.conftest import OPTIONS
 
@@ -106,7 +107,7 @@ def test_what_cannot_be_asked_is_named_and_never_scored(tmp_path: Path, capsys: 
     told = capsys.readouterr()
     assert f"entry {len(entries)}: it isn't a question, an answer and a picture's number" in told.err
     assert "easyvqa, entry 0: picture: this is not a JPEG, PNG" in told.err
-    assert "easyvqa: pictures: 1 aren't there, such as " in told.err
+    assert "easyvqa: pictures: 1 is missing, such as " in told.err
     assert "easyvqa, entry 1: " not in told.err  # the same picture's second question
     assert f"{lost} questions have no answer and count in no figure" in told.out
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
@@ -126,11 +127,27 @@ def test_a_folder_without_its_pictures_is_refused(tmp_path: Path, capsys: pytest
     assert "not one of its pictures is there" in capsys.readouterr().err
 
 
+def test_a_split_without_answers_and_anothers_file_are_refused(
+    mini_sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unanswered = tmp_path / "MMBench_TEST_EN.tsv"
+    rows = [{"index": str(n), "image": cell(), "question": "?", "A": "x", "B": "y"} for n in range(3)]
+    write_tsv(unanswered, rows)
+    for benchmark, path, why in (
+        ("mmbench", unanswered, "line 2: the right answer is None"),
+        ("mme", mini_sets / "SEEDBench_IMG.tsv", "line 2: the right answer is 'A', where MME has Yes or No"),
+    ):
+        assert main(["eval", benchmark, "--data", str(path), "-o", str(tmp_path / "out")]) == 2
+        err = capsys.readouterr().err
+        assert f"{benchmark}: no row has a right answer ({why}" in err
+        assert "of the split with answers" in err
+
+
 def test_a_picture_whose_name_is_too_long_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_easyvqa(tmp_path)
     (data / "questions.json").write_text(json.dumps([["what?", "yes", 0], ["what?", "no", 10**400]]), encoding="utf-8")
     assert main(["eval", "easyvqa", "--data", str(data), "-o", str(tmp_path / "out"), *OPTIONS]) == 0
-    assert "easyvqa: pictures: 1 aren't there" in capsys.readouterr().err
+    assert "easyvqa: pictures: 1 is missing" in capsys.readouterr().err
 
 
 def test_of_doubled_rows_the_first_counts(
@@ -151,12 +168,20 @@ def test_of_doubled_rows_the_first_counts(
 def test_checking_asks_nothing(mini_sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_easyvqa(tmp_path)
     (data / "images" / "2.png").write_bytes(b"no picture")
-    assert main(["eval", "easyvqa", "--data", str(data), "--check"]) == 0
-    out = capsys.readouterr().out.splitlines()
+    assert main(["eval", "easyvqa", "--data", str(data), "--check"]) == 1
+    told = capsys.readouterr()
+    out = told.out.splitlines()
     assert out[-1] == "easyvqa: 61 rows, 2 problems"
     assert "where the published file has 9673" in out[0]
-    assert main(["eval", "all", "--data", str(mini_sets), "--check"]) == 0
-    assert "llavabench: 6 rows, 1 problems" in capsys.readouterr().out
+    assert "--check: 2 problems, named above" in told.err
+    assert main(["eval", "all", "--data", str(mini_sets), "--check"]) == 1
+    assert "llavabench: 6 rows, 1 problem\n" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_data_as_published_passes_the_check(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "easyvqa", "--data", str(EASY), "--check"]) == 0
+    assert capsys.readouterr().out == "easyvqa: 9673 rows, 0 problems\n"
 
 
 def test_settings_for_chats_leave_benchmarks_alone(
@@ -172,8 +197,35 @@ def test_settings_for_chats_leave_benchmarks_alone(
 def test_the_list_names_what_each_needs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "list"]) == 0
     out = capsys.readouterr().out
-    for word in ("MMBench_DEV_EN.tsv", "1935.8", "RLHF-V/RLHF-V", "MIT", "1164 questions, in 4329 rows"):
+    for word in ("MMBench_DEV_EN.tsv", "1935.8", "RLHF-V/RLHF-V", "MIT", "1164 questions, in 4329 rows",
+                 "not known here", "CC BY-SA 4.0", "omnilmm-lite bench --model MODEL --json"):  # fmt: skip
         assert word in out
+    size = sum(path.stat().st_size for path in EASY.rglob("*") if path.is_file())
+    assert f"9673 questions; files: {size:,} bytes" in out
+
+
+def test_the_list_computes_each_time_from_a_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """LLaVA-Bench: 24 pictures of 2 s and 300 tokens, 60 rows of 30 and 200; 100 tokens a second in, 50 out: 24 x 5 +
+    60 x 4.3 = 378 s. Speeds are those of the lengths next to 300."""
+    rates = {"prefill": [(64, 1.0), (316, 100.0), (512, 3.0)], "decode": [(200, 50.0), (1000, 2.0)]}
+    found = {
+        "subject": {"bundle": "mine", "device": "cpu"},
+        "picture": {"series": {"median_s": 2.0}},
+        **{
+            name: [{"tokens" if name == "prefill" else "context": at, "tokens_per_s": speed} for at, speed in rows]
+            for name, rows in rates.items()
+        },
+    }
+    file = tmp_path / "speed.json"
+    file.write_text(json.dumps(found), encoding="utf-8")
+    assert main(["eval", "list", "--bench", str(file)]) == 0
+    out = capsys.readouterr().out
+    section = out[out.index("llavabench:") : out.index("easyvqa:")]
+    assert "6 min with mine on cpu" in section
+    for broken in ({}, {**found, "picture": {}}, {**found, "prefill": [{}]}, {**found, "decode": []}):
+        file.write_text(json.dumps(broken), encoding="utf-8")
+        assert main(["eval", "list", "--bench", str(file)]) == 2
+        assert "give what `omnilmm-lite bench --json` prints" in capsys.readouterr().err
 
 
 def test_data_is_found_by_its_published_name(mini_sets: Path, tmp_path: Path) -> None:
@@ -188,6 +240,8 @@ def test_data_is_found_by_its_published_name(mini_sets: Path, tmp_path: Path) ->
     [
         (["what"], "what: there is no such benchmark"),
         (["mme"], "--data is missing"),
+        (["list", "mme"], "give no other name with it"),
+        (["mme", "--bench", "x"], "--bench: only `eval list` reads it"),
         (["mme", "--data", "no", "-o", "{out}"], "--data: no doesn't exist; give MME.tsv"),
         (["mme", "--data", "{mini}"], "-o is missing"),
         (["mme", "mmmu", "--data", "{empty}", "-o", "{out}"], "has no mme: MME.tsv"),

@@ -95,7 +95,7 @@ def test_any_reply_is_read_or_not(reply: str) -> None:
 
 
 def test_replies_of_another_number_are_refused() -> None:
-    with pytest.raises(InputError, match="2 questions and 1 replies"):
+    with pytest.raises(InputError, match="2 questions and 1 reply"):
         mmhal.score(_items(2), ["Rating: 3"], "a judge")
-    with pytest.raises(InputError, match="2 questions and 1 replies"):
+    with pytest.raises(InputError, match="2 questions and 1 reply"):
         llavabench.score(_items(2), ["8 6"], "a judge")

@@ -105,7 +105,7 @@ def test_numbers_are_cut_or_rounded(extraction: str, kind: str, value: str | Non
 
 
 def test_an_unknown_kind_of_answer_is_refused() -> None:
-    with pytest.raises(InputError, match="answer_type 'colour'"):
+    with pytest.raises(InputError, match="answer_type is 'colour'"):
         MathVistaFields.of(_number("red", "colour"))
 
 

@@ -74,6 +74,13 @@ def test_an_open_question_of_the_kit_by_hand() -> None:
     assert (verdict.extracted, verdict.correct) == ("A", True)
 
 
+def test_a_right_answer_that_is_no_letter_is_option_a_to_the_kit() -> None:
+    """multiple_choice_eval replaces whatever isn't a capital letter in its map of right answers, of any row."""
+    item = Item("1", "?", answer="cat", options={"A": "dog", "B": "cat"})
+    assert mmmu.options_and_gold(item, Profile.VEK2402) == ({"A": "dog", "B": "cat"}, "A")
+    assert mmmu.options_and_gold(Item("1", "?"), Profile.VEK2402) == ({"B": "Other Answers"}, "A")
+
+
 def test_a_guess_is_worth_its_chance() -> None:
     item = Item("1", "?", answer="B", options=dict(zip("ABCD", "wxyz", strict=True)))
     result = mmmu.score([Prediction(item, "hm"), Prediction(item, "(B)")], Profile.OFFICIAL)

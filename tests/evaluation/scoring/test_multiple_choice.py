@@ -121,7 +121,7 @@ def test_rotations_without_their_question_are_told() -> None:
     item = Item("1000007", "?", answer="B", options=OPTIONS)
     result = mmbench.score([Prediction(item, "B")], Profile.VEK2402)
     assert result.scores[0].count == 0
-    assert any("1 questions are left out" in note for note in result.notes)
+    assert any("1 question is left out" in note for note in result.notes)
 
 
 def test_an_index_that_is_no_number_is_refused() -> None:

@@ -123,7 +123,7 @@ def test_a_list_without_a_category_is_refused() -> None:
 
 def test_pictures_that_coco_does_not_know_are_refused(golden: dict[str, Any], tmp_path: Path) -> None:
     _write_coco(tmp_path, golden)
-    with pytest.raises(InputError, match="nothing about 1 pictures, such as 4"):
+    with pytest.raises(InputError, match="nothing about 1 picture, such as 4"):
         read_annotations(tmp_path, {4})
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.data.coco.json_array import read_array
 
 SPLITS = ("val", "train")
+FIELDS = {"id": int, "name": str, "image_id": int, "category_id": int, "caption": str}
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,15 @@ def read_annotations(folder: Path, pictures: Collection[int]) -> dict[int, Pictu
                 captions[entry["image_id"]].append(entry["caption"])
     if missing := sorted(wanted - categories.keys() - captions.keys()):
         raise InputError(
-            f"{folder}: nothing about {len(missing)} pictures, such as {missing[0]}; give the folder with COCO 2014's "
-            "instances and captions of both splits"
+            f"{folder}: nothing about {counted(len(missing), 'picture')}, such as {missing[0]}; give the folder with "
+            "COCO 2014's instances and captions of both splits"
         )
     return {each: PictureAnnotations(tuple(categories[each]), tuple(captions[each])) for each in wanted}
 
 
 def _entries(path: Path, name: str, fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     for entry in read_array(path, name):
-        if not isinstance(entry, dict) or not entry.keys() >= set(fields):
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(each), FIELDS[each]) for each in fields):
             raise InputError(f"{path}: an entry of {name!r} lacks one of {', '.join(fields)}; download the file again")
         yield entry
 

@@ -29,7 +29,7 @@ def read_easyvqa(root: Path) -> DataSet:
 
 def _item(root: Path, number: int, entry: Any) -> Item:
     match entry:
-        case [str(question), str(answer), int(picture)]:
+        case [str(question), str(answer), int(picture)] if not isinstance(picture, bool):
             return Item(
                 index=str(number),
                 question=question,

@@ -11,10 +11,12 @@ from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, text_
 from omnilmm_lite.evaluation.data.pictures import FilePicture
 from omnilmm_lite.evaluation.data.text_file import JsonLine, json_lines
 from omnilmm_lite.evaluation.item import Item
+from omnilmm_lite.files.json_file import shown
 
 QUESTIONS, CONTEXT, REFERENCE = "questions.jsonl", "context.jsonl", "answers_gpt4.jsonl"
 # Attributes, by the names of the TSV's columns: what is in the picture, in words, and GPT-4's answer.
 CAPTION, REFERENCE_ANSWER = "caption", "gpt4_ans"
+CATEGORIES = ("conv", "detail", "complex")
 
 
 def read_llavabench(root: Path) -> DataSet:
@@ -41,7 +43,7 @@ def _item(root: Path, line: JsonLine, captions: Mapping[str, str], answers: Mapp
         raise RowError(f"{CONTEXT} has nothing about {image}")
     if index not in answers:
         raise RowError(f"{REFERENCE} has no answer to question {index}")
-    return Item(
+    item = Item(
         index=index,
         question=text_field(line.value, "text"),
         pictures=(FilePicture(root / "images" / image),),
@@ -49,3 +51,14 @@ def _item(root: Path, line: JsonLine, captions: Mapping[str, str], answers: Mapp
         place=line.place,
         attributes={CAPTION: captions[image], REFERENCE_ANSWER: answers[index]},
     )
+    check_llavabench(item)
+    return item
+
+
+def check_llavabench(item: Item) -> None:
+    """RowError where a judge couldn't be asked about it."""
+    if item.category not in CATEGORIES:
+        raise RowError(f"its category is {shown(item.category)}, where there are {', '.join(CATEGORIES)}")
+    for name in (CAPTION, REFERENCE_ANSWER):
+        if name not in item.attributes:
+            raise RowError(f"it has no {name}")

@@ -10,10 +10,11 @@ from typing import Any
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark
-from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, text_field, text_list
+from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, option_letters, text_field, text_list
 from omnilmm_lite.evaluation.data.pictures import FilePicture
 from omnilmm_lite.evaluation.data.text_file import read_json
 from omnilmm_lite.evaluation.item import QUERY, Item
+from omnilmm_lite.evaluation.mathvista_fields import MathVistaFields
 
 QUERIES = "query.json"
 METADATA = ("task", "category", "source", "context", "grade", "language")
@@ -41,7 +42,7 @@ def _item(folder: Path, pid: str, problem: Any, query: Any) -> Item:
         raise RowError("it is no problem with metadata")
     answer, metadata = text_field(problem, "answer"), problem["metadata"]
     choices = text_list(problem, "choices") if problem.get("choices") else []
-    options = {chr(ord("A") + number): text for number, text in enumerate(choices)}
+    options = option_letters(choices)
     letter = next((letter for letter, text in options.items() if text == answer), None)
     attributes = {
         "question_type": text_field(problem, "question_type"),
@@ -55,7 +56,7 @@ def _item(folder: Path, pid: str, problem: Any, query: Any) -> Item:
     }
     picture = text_field(problem, "image")
     beside = folder / picture
-    return Item(
+    item = Item(
         index=pid,
         question=text_field(problem, "question"),
         answer=answer,
@@ -64,3 +65,8 @@ def _item(folder: Path, pid: str, problem: Any, query: Any) -> Item:
         place=f"pid {pid}",
         attributes={name: str(value) for name, value in attributes.items() if value is not None},
     )
+    try:
+        MathVistaFields.parse(item)
+    except ValueError as error:
+        raise RowError(str(error)) from None
+    return item

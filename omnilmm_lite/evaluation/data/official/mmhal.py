@@ -14,6 +14,7 @@ from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, text_
 from omnilmm_lite.evaluation.data.pictures import FilePicture
 from omnilmm_lite.evaluation.data.text_file import read_json
 from omnilmm_lite.evaluation.item import Item
+from omnilmm_lite.files.json_file import shown
 
 CONTENT = "image_content"  # attribute: what is in the picture, a JSON list
 
@@ -40,7 +41,13 @@ def read_template(path: Path) -> list[Any]:
 def _item(pictures: Path, number: int, entry: Any) -> Item:
     if not isinstance(entry, dict):
         raise RowError("it is no JSON object")
-    name = PurePosixPath(urlsplit(text_field(entry, "image_src")).path).name
+    source = text_field(entry, "image_src")
+    try:
+        name = PurePosixPath(urlsplit(source).path).name
+    except ValueError:
+        name = ""
+    if not name:
+        raise RowError(f"'image_src' is {shown(source)}, which names no picture")
     return Item(
         index=str(number),
         question=text_field(entry, "question"),

@@ -11,15 +11,16 @@ from typing import Any
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark
-from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, text_field
+from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, option_letters, text_field
 from omnilmm_lite.evaluation.item import Item
+from omnilmm_lite.files.json_file import shown
 from omnilmm_lite.machine.extras import Extra, missing_package
 
 TEXTS = ("id", "question", "options", "answer", "question_type")
 IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 TEST = "test"  # a split without answers
 ROWS_AT_ONCE = 16  # with their pictures in memory
-MULTIPLE_CHOICE = "multiple-choice"
+MULTIPLE_CHOICE, OPEN = "multiple-choice", "open"
 
 
 @dataclass(frozen=True)
@@ -86,21 +87,35 @@ def _item(path: Path, number: int, row: dict[str, Any], place: str) -> Item:
     split, _, rest = index.partition("_")
     if not rest:
         raise RowError(f"the id {index!r} doesn't begin with a split")
-    is_choice = text_field(row, "question_type") == MULTIPLE_CHOICE
+    kind = text_field(row, "question_type")
+    if kind not in (MULTIPLE_CHOICE, OPEN):
+        raise RowError(f"its question_type is {shown(kind)}, where MMMU has {MULTIPLE_CHOICE} and {OPEN}")
+    is_choice = kind == MULTIPLE_CHOICE
     try:
         texts = ast.literal_eval(text_field(row, "options")) if is_choice else []
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise RowError("its options are no list") from None
-    if not isinstance(texts, list):
-        raise RowError("its options are no list")
-    images = [name for name in IMAGES if (row.get(name) or {}).get("bytes")]
+    if not isinstance(texts, list) or (is_choice and not texts):
+        raise RowError("its options are no list of any")
+    images = [name for name in IMAGES if _has_picture(row, name)]
     return Item(
         index=index,
         question=text_field(row, "question"),
         answer=text_field(row, "answer"),
         pictures=tuple(ParquetPicture(path, number, name) for name in images),
-        options={chr(ord("A") + letter): str(text) for letter, text in enumerate(texts)},
+        options=option_letters([str(text) for text in texts]),
         category=rest.rpartition("_")[0],
         split=split,
         place=place,
     )
+
+
+def _has_picture(row: dict[str, Any], name: str) -> bool:
+    """RowError where the cell is neither empty nor a picture with its bytes."""
+    match row.get(name):
+        case None | {"bytes": None}:
+            return False
+        case {"bytes": bytes(data)}:
+            return bool(data)
+        case other:
+            raise RowError(f"{name} is {shown(other)}, where a picture's bytes and path are needed")

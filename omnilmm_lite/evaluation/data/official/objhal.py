@@ -10,8 +10,10 @@ from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, text_
 from omnilmm_lite.evaluation.data.pictures import JsonLinePicture
 from omnilmm_lite.evaluation.data.text_file import JsonLine, json_lines
 from omnilmm_lite.evaluation.item import Item
+from omnilmm_lite.files.json_file import shown
 
 IMAGE_ID = "image_id"  # attribute: COCO's number
+LONGEST_ID = 12  # digits, as in its files' names
 
 
 def read_objhal(path: Path) -> DataSet:
@@ -25,10 +27,11 @@ def read_objhal(path: Path) -> DataSet:
 def _item(path: Path, number: int, line: JsonLine) -> Item:
     if line.value is None:
         raise RowError("it is no JSON object")
-    text_field(line.value, "image")
+    if not text_field(line.value, "image"):
+        raise RowError("it has no picture")
     image_id = text_field(line.value, IMAGE_ID)
-    if not image_id.isdecimal():
-        raise RowError(f"image_id {image_id!r} is no number of COCO's")
+    if not image_id.isdecimal() or len(image_id) > LONGEST_ID:
+        raise RowError(f"image_id {shown(image_id)} is no number of COCO's")
     return Item(
         index=str(number),
         question=text_field(line.value, "question"),

@@ -13,10 +13,12 @@ from omnilmm_lite.evaluation.data.data_set import DataSet, RowError, Rows, text_
 from omnilmm_lite.evaluation.data.pictures import FilePicture
 from omnilmm_lite.evaluation.data.text_file import read_json
 from omnilmm_lite.evaluation.item import Item
+from omnilmm_lite.files.json_file import shown
 
 IMAGE = "image"
 PICTURES = "SEED-Bench-image"  # the folder as it is published, beside the file
 LETTERS = "ABCD"
+DIMENSIONS = frozenset("123456789")
 
 
 def read_seedbench(path: Path) -> DataSet:
@@ -26,7 +28,7 @@ def read_seedbench(path: Path) -> DataSet:
     if not isinstance(questions, list):
         raise InputError(f'{path} has no list "questions"; give SEED-Bench.json')
     types = found.get("question_type")
-    names = {str(number): name for name, number in types.items()} if isinstance(types, dict) else {}
+    names = {str(number): str(name) for name, number in types.items()} if isinstance(types, dict) else {}
     rows = Rows()
     for number, question in enumerate(questions):
         rows.add(f"question {number}", partial(_item, path.parent, question, names, f"question {number}"))
@@ -39,6 +41,8 @@ def _item(folder: Path, question: Any, names: Mapping[str, str], place: str) -> 
     if question.get("data_type") != IMAGE:
         return None
     dimension = text_field(question, "question_type_id")
+    if dimension not in DIMENSIONS:
+        raise RowError(f"its question_type_id is {shown(dimension)}, where single pictures have 1 to 9")
     return Item(
         index=text_field(question, "question_id"),
         question=text_field(question, "question"),
