@@ -85,6 +85,11 @@ class AnswerBatch:
         return len(self._seats)
 
     @property
+    def seats(self) -> Sequence[Seat]:
+        """Those whose answers are running, in the order of their coming."""
+        return tuple(self._seats)
+
+    @property
     def has_room(self) -> bool:
         return len(self._seats) < len(self._slots.decoders)
 

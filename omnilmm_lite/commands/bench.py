@@ -53,6 +53,8 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     )
     against = "a bundle to measure in turns with this one: how both stand to each other"
     other.add_argument("--against", metavar="OTHER", help=against)
+    several = "how much several answers at once gain, such as 1,2,4,8, and what the last to come waits for"
+    other.add_argument("--parallel", metavar="N,N", help=several)
     vram = "leave as much of the card's memory as one of 24, 16, 12 or 8 GB has, and say what is needed of it"
     other.add_argument("--vram", type=int, metavar="GB", help=vram)
     turns = f"with --vram, times that tower and decoder are loaded where they take turns ({DEFAULT_TURNS})"
@@ -78,6 +80,8 @@ def bench(args: argparse.Namespace) -> None:
         _compare(bundle, Bundle.find(args.against), settings, args)
     elif args.vram is not None:
         _measure_fit(bundle, args)
+    elif args.parallel is not None:
+        _measure_parallel(bundle, settings, args)
     else:
         _measure(bundle, settings, args)
     tell_demonstration(args.model)
@@ -109,6 +113,22 @@ def _compare(bundle: Bundle, other: Bundle, settings: Settings, args: argparse.N
         print(json.dumps(found.to_dict()))
     else:
         print_comparison(found)
+
+
+def _measure_parallel(bundle: Bundle, settings: Settings, args: argparse.Namespace) -> None:
+    from omnilmm_lite.bench.parallel.measure import measure_parallel
+    from omnilmm_lite.bench.parallel.table import print_parallel
+    from omnilmm_lite.console import ConsoleProgress
+
+    answers, held = parse_lengths("--parallel", args.parallel), settings.decode_at[0]
+    if args.cuda_graph:
+        raise InputError("--cuda-graph: a recorded step is that of one answer; leave it out, or leave out --parallel")
+    with ConsoleProgress() as progress:
+        found = measure_parallel(bundle, args.device, args.threads, answers, held, settings.repeat, progress)
+    if args.json:
+        print(json.dumps(found.to_dict()))
+    else:
+        print_parallel(found)
 
 
 def _measure_fit(bundle: Bundle, args: argparse.Namespace) -> None:

@@ -1,0 +1,1 @@
+"""How much several answers at once gain over one after the other."""
