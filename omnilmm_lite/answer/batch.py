@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel, cache_keys
@@ -16,10 +16,8 @@ from omnilmm_lite.answer.steps import DraftStep, Logits, PrefillStep, Step, Toke
 from omnilmm_lite.engine.decoder import PREFILL_CHUNK, Decoder, SlotStep
 from omnilmm_lite.errors import OmniLMMError
 
-# The first piece of a prompt between others' steps, before it is known how fast they are run.
-FIRST_PIECE = 16
+FIRST_PIECE = 64  # tokens of a prompt between others' steps, before it is known how long they take
 SMALLEST_PIECE = 8
-NEWEST_WEIGHT = 0.3  # of the last piece in the running mean
 
 
 @dataclass(frozen=True)
@@ -53,21 +51,20 @@ class Seat:
     logits: Logits | None = None  # what it is to be sent
 
 
-@dataclass
-class _Pace:
-    """How fast prompts are prefilled, tokens a second; 0 until it was seen."""
+class PieceLength:
+    """How many tokens of a prompt are run between the others' steps: doubled while there is time, halved when there was
+    none. What a run costs at all is much of it, so a speed seen with short pieces says little of longer ones."""
 
-    tokens_per_s: float = field(default=0.0)
+    def __init__(self, stall_s: float) -> None:
+        self.tokens = FIRST_PIECE
+        self._stall_s = stall_s
 
-    def note(self, tokens: int, seconds: float) -> None:
-        seen = tokens / max(seconds, 1e-9)
-        self.tokens_per_s = (
-            seen if not self.tokens_per_s else self.tokens_per_s + NEWEST_WEIGHT * (seen - self.tokens_per_s)
-        )
-
-    def tokens_in(self, seconds: float) -> int:
-        wanted = int(self.tokens_per_s * seconds) if self.tokens_per_s else FIRST_PIECE
-        return min(max(wanted, SMALLEST_PIECE), PREFILL_CHUNK)
+    def note(self, seconds: float) -> None:
+        """A whole piece took so long."""
+        if seconds > self._stall_s:
+            self.tokens = max(self.tokens // 2, SMALLEST_PIECE)
+        elif 2 * seconds < self._stall_s:
+            self.tokens = min(2 * self.tokens, PREFILL_CHUNK)
 
 
 class AnswerBatch:
@@ -75,10 +72,10 @@ class AnswerBatch:
 
     def __init__(self, text: TextModel, slots: Slots, stall_s: float) -> None:
         """`stall_s`: how long a running answer may wait for a piece of somebody's prompt."""
-        self._text, self._slots, self._stall_s = text, slots, stall_s
+        self._text, self._slots = text, slots
         self._seats: list[Seat] = []  # in the order of their coming
         self._left: list[Decoder] = []  # those that were used, in the order in which they were left
-        self._pace = _Pace()
+        self._piece = PieceLength(stall_s)
 
     def __len__(self) -> int:
         """How many answers are running."""
@@ -158,12 +155,13 @@ class AnswerBatch:
         """Runs a piece of the prompt, as long as the others can wait; where there are none, as long as pieces are."""
         step = seat.wants
         assert isinstance(step, PrefillStep)
-        tokens = PREFILL_CHUNK if alone else self._pace.tokens_in(self._stall_s)
+        tokens = PREFILL_CHUNK if alone else self._piece.tokens
         piece = slice(seat.prefilled, seat.prefilled + tokens)
         started = time.perf_counter()
         logits = seat.decoder.prefill(step.keys[piece], step.embeddings[piece])
         done = len(step.keys[piece])
-        self._pace.note(done, time.perf_counter() - started)
+        if done == self._piece.tokens and not alone:
+            self._piece.note(time.perf_counter() - started)
         seat.prefilled += done
         if seat.prefilled == len(step.keys):
             seat.logits, seat.wants = logits, None

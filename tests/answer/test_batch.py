@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnilmm_lite.answer.batch import AnswerBatch, Ended, Said, Seat
+from omnilmm_lite.answer.batch import AnswerBatch, Ended, PieceLength, Said, Seat
 from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, TextModel
 from omnilmm_lite.answer.grammar import GrammarCompiler
 from omnilmm_lite.bundle.target import Device
@@ -136,18 +136,29 @@ def test_drafts_run_beside_others(builtin: BundleModel) -> None:
 
 
 def test_a_prompt_comes_in_pieces_between_the_others_tokens(model: BundleModel) -> None:
-    batch = batch_of(model, 2, stall_s=0.0)  # the smallest pieces
+    batch = batch_of(model, 2, stall_s=0.0)  # no piece is short enough: 64 tokens, 32, 16, then 8 and the last 5
     first = batch.join(Prompt([5, 6]), lambda text: Answer(text, Prompt([5, 6]), replace(GREEDY, max_new_tokens=40)))
     batch.step()
-    ids = list(range(3, 43))
+    for _ in range(2):
+        batch._piece.note(1.0)
+    ids = list(range(3, 32))
     newcomer = batch.join(Prompt(ids), greedy(ids))
-    said = 0
+    steps = 0
     while not newcomer.answer.tokens:
         before = len(first.answer.tokens)
         batch.step()
         assert len(first.answer.tokens) == before + 1
-        said += 1
-    assert said == 5  # 40 tokens, 8 a piece
+        steps += 1
+    assert steps == 3  # 29 tokens: 16, 8, 5
+
+
+def test_pieces_grow_while_there_is_time() -> None:
+    piece = PieceLength(1.0)
+    sizes = []
+    for seconds in (0.4, 0.9, 1.1, *[5.0] * 9, *[0.0] * 9):
+        piece.note(seconds)
+        sizes.append(piece.tokens)
+    assert sizes == [128, 128, 64, 32, 16, *[8] * 7, 16, 32, 64, 128, 256, *[512] * 4]
 
 
 def test_a_conversation_finds_its_slot_again(model: BundleModel) -> None:
