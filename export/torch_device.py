@@ -12,9 +12,8 @@ from typing import Self
 import torch
 
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.machine.card import ORDER, PCI_ORDER
-
-GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ class TorchDevice:
         """OmniLMMError where the card has, or `vram` leaves, less than `needed` bytes; the processor always passes."""
         if not self.is_card or (free := self.free_bytes()) >= needed:
             return
-        given = "are free there" if self.vram is None else f"are left of --vram {self.vram / GB:.1f} GB"
+        given = "are free there" if self.vram is None else f"are left of --vram {shown_size(self.vram)}"
         raise OmniLMMError(
-            f"{self.device}: {purpose} takes {needed / GB:.1f} GB of the card's memory at most, and {free / GB:.1f} GB "
+            f"{self.device}: {purpose} takes {shown_size(needed)} of the card's memory at most, and {shown_size(free)} "
             f"{given}: make room, give more, or take --device cpu"
         )
 
@@ -94,7 +93,7 @@ class TorchDevice:
             _, total = torch.cuda.mem_get_info(self.device)
             cap = total if self.vram is None else min(total, self.vram)
             raise OmniLMMError(
-                f"{self.device}: its memory is full at {doing}: {used / GB:.1f} GB in use at most, {cap / GB:.1f} GB "
+                f"{self.device}: its memory is full at {doing}: {shown_size(used)} in use at most, {shown_size(cap)} "
                 "allowed; what is finished is kept: end what else uses the card, raise --vram, or give the same "
                 "command with --device cpu"
             ) from error

@@ -16,7 +16,7 @@ import torch
 
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
-from export.torch_device import GB, TorchDevice
+from export.torch_device import TorchDevice
 from export.torch_setup import limit_torch_threads
 from export.torch_tower import TowerOpener
 from omnilmm_lite.answer.generation import TextModel
@@ -26,6 +26,7 @@ from omnilmm_lite.engine.device import DeviceChoice
 from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.owner_lock import sole_owner
+from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.home.snapshot import Snapshot, folder_name
 from omnilmm_lite.machine.memory import fatal_limit, total_bytes
 from omnilmm_lite.model import LoadOptions, Model, ModelParts
@@ -225,7 +226,7 @@ def _check_room(where: Where, sizes: TorchSizes, weights: Weights) -> bool:
     usable = limit.size if limit is not None else machine
     if usable is not None and weights is not Weights.BF16 and alone > usable:  # bf16 is mapped: slow, but possible
         raise OmniLMMError(
-            f"--weights {weights.value} takes about {alone / GB:.1f} GB of memory, and {usable / GB:.1f} GB may be had "
+            f"--weights {weights.value} takes about {shown_size(alone)} of memory, and {shown_size(usable)} may be had "
             "here: take --weights nf4, or convert the checkpoint with --preset cpu-small"
         )
     return where.vision.is_card

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -10,13 +12,23 @@ from pathlib import Path
 from omnilmm_lite.builtin import BUILTIN
 from omnilmm_lite.bundle.folder import BUILTIN_NAME, Bundle
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.engine.cuda_support import unfit_card
+from omnilmm_lite.engine.cuda_support import GPU_EXTRA, unfit_card
 from omnilmm_lite.engine.device import AUTO, choose_device, import_onnxruntime, missing_cuda, open_session
 from omnilmm_lite.engine.placement import DeviceId
 from omnilmm_lite.engine.versions import versions
-from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.home.chosen_model import is_builtin
+from omnilmm_lite.home.models import ModelStore
 from omnilmm_lite.machine.card import Card, Cards, read_cards
 from omnilmm_lite.machine.description import Machine
+from omnilmm_lite.machine.extras import (
+    ENGINE_PACKAGES,
+    Extra,
+    engine_commands,
+    install_command,
+    package_command,
+    reinstall_command,
+)
 from omnilmm_lite.machine.support import unsupported_reason
 from omnilmm_lite.model import DEFAULT_CONTEXT
 from omnilmm_lite.plan.card_room import missing_room
@@ -28,7 +40,6 @@ from omnilmm_lite.proof import (
     saturates,
 )
 
-ENGINES = ("onnxruntime", "onnxruntime-gpu")  # they install the same module
 CONVERT_PACKAGES = ("onnx", "safetensors", "sentencepiece", "torch")
 OPENED = "a graph was opened on it"
 
@@ -82,27 +93,49 @@ class Diagnosis:
     auto: str | None  # the device that `auto` takes, None where the bundle can't be opened
     auto_reason: str
     problems: tuple[str, ...]
+    fixes: tuple[tuple[str, ...], ...]  # for each problem the commands that mend it, none where no command does
+
+
+class _Problems:
+    """What is found, one after the other."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.fixes: list[tuple[str, ...]] = []
+
+    def add(self, text: str, fix: tuple[str, ...] = ()) -> None:
+        self.texts.append(text)
+        self.fixes.append(fix)
 
 
 def diagnose(bundle: str | Path | None = None) -> Diagnosis:
     """Looks at everything, and hashes the bundle."""
     machine = Machine.read(versions())
-    packages = {name: _version(name) for name in (*ENGINES, *CONVERT_PACKAGES)}
-    problems = [reason] if (reason := unsupported_reason()) else []
-    if all(packages[name] for name in ENGINES):
-        problems.append("onnxruntime and onnxruntime-gpu are both installed and overwrite each other: uninstall both, "
-                        "then install omnilmm-lite[cpu] or omnilmm-lite[gpu]")  # fmt: skip
+    packages = {name: _version(name) for name in (*ENGINE_PACKAGES, *CONVERT_PACKAGES)}
+    problems = _Problems()
+    if reason := unsupported_reason():
+        problems.add(reason)
     there = read_cards()
     cards = _try_cards(there)
+    engine = Extra.GPU if cards else Extra.CPU
+    if all(packages[name] for name in ENGINE_PACKAGES):
+        problems.add("onnxruntime and onnxruntime-gpu are both installed and overwrite each other: uninstall both, "
+                     "then install omnilmm-lite[cpu] or omnilmm-lite[gpu]", engine_commands(engine))  # fmt: skip
     providers = (_try_device(Device.CPU), _cuda(cards) if cards else _try_device(Device.CUDA))
     works = {provider.device: provider.works for provider in providers}
     if not works[Device.CPU.value]:
-        problems.append(f"the CPU can't run a graph: {providers[0].detail}")
+        has_engine = any(packages[name] for name in ENGINE_PACKAGES)
+        fix = engine_commands(engine) if has_engine else (install_command(engine),)
+        problems.add(f"the CPU can't run a graph: {providers[0].detail}", fix)
     arithmetic = _prove(machine) if works[Device.CPU.value] else None
     if arithmetic is not None:
-        problems += [proof.complaint() for proof in arithmetic.proofs if not proof.holds]
+        installed = next((name for name in reversed(ENGINE_PACKAGES) if packages[name]), ENGINE_PACKAGES[0])
+        for proof in arithmetic.proofs:
+            if not proof.holds:
+                problems.add(proof.complaint(), (package_command("--upgrade", installed),))
     if cards and not works[Device.CUDA.value]:
-        problems.append(f"there is an NVIDIA card, but it can't be used: {providers[1].detail}")
+        detail = providers[1].detail
+        problems.add(f"there is an NVIDIA card, but it can't be used: {detail}", _fix_of_card(detail, packages))
     name, auto = str(bundle or BUILTIN_NAME), None
     try:
         opened = Bundle.find(bundle)
@@ -110,9 +143,43 @@ def diagnose(bundle: str | Path | None = None) -> Diagnosis:
         auto, reason = _auto(opened, cards)
     except OmniLMMError as error:
         reason = str(error)
-        problems.append(reason)
+        problems.add(reason, _fix_of_bundle(bundle))
     driver = Driver(there.driver, _dotted(there.cuda), there.is_wsl, there.reason)
-    return Diagnosis(machine, packages, driver, cards, providers, arithmetic, name, auto, reason, tuple(problems))
+    return Diagnosis(
+        machine,
+        packages,
+        driver,
+        cards,
+        providers,
+        arithmetic,
+        name,
+        auto,
+        reason,
+        tuple(problems.texts),
+        tuple(problems.fixes),
+    )
+
+
+def _fix_of_card(detail: str, packages: Mapping[str, str | None]) -> tuple[str, ...]:
+    """A driver is nothing that Python's packages bring."""
+    if packages[ENGINE_PACKAGES[1]] is None:
+        return engine_commands(Extra.GPU)
+    return (install_command(Extra.GPU),) if GPU_EXTRA in detail else ()
+
+
+def _fix_of_bundle(bundle: str | Path | None) -> tuple[str, ...]:
+    """Where it came from is known of the built-in one and of those that `setup` and `pull` have made."""
+    if is_builtin(bundle):
+        return (reinstall_command(),)
+    store = ModelStore.here()
+    for name in store.names():
+        with contextlib.suppress(InputError):  # another model's record that can't be read
+            model = store.find(name)
+            source = model and (model.record.source or model.record.origin)
+            if model is not None and source and model.folder == Path(str(bundle)):
+                again = "setup" if model.record.source else "pull"
+                return tuple(f"omnilmm-lite {words}" for words in (f"models remove {name}", f"{again} {source}"))
+    return ()
 
 
 def _auto(bundle: Bundle, cards: tuple[FoundCard, ...]) -> tuple[str, str]:

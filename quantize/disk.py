@@ -14,6 +14,7 @@ from typing import Self
 from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.config import DecoderConfig, OmniLMMConfig
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.plan.disk import tower_work
@@ -21,7 +22,6 @@ from omnilmm_lite.plan.planned_model import PlannedModel
 from quantize.folder.packing import Layout
 from quantize.folder.tensors import LINEARS
 
-GB = 1e9
 TOWER = "tower"  # the int8 tower's folder, within the work folder
 
 
@@ -76,8 +76,8 @@ class ConversionNeed:
 
     def describe(self, out: Path, work_dir: Path) -> str:
         """One line: what the bundle will take, and the work folder."""
-        bundle = f"{out} will take about {self.bundle / GB:.1f} GB"
-        return f"{bundle}, and {work_dir} {self.work / GB:.1f} GB" if self.work else bundle
+        bundle = f"{out} will take about {shown_size(self.bundle)}"
+        return f"{bundle}, and {work_dir} {shown_size(self.work)}" if self.work else bundle
 
     def check(self, out: Path, work_dir: Path) -> None:
         """OmniLMMError where there is less room; what an earlier run has left in `work_dir` needs none."""
@@ -106,7 +106,7 @@ def _check_free(folder: Path, needed: int, purpose: str, advice: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OmniLMMError(
-            f"{folder}: {purpose} needs {needed / GB:.1f} GB there, and {free / GB:.1f} GB are free: make room, "
+            f"{folder}: {purpose} needs {shown_size(needed)} there, and {shown_size(free)} are free: make room, "
             f"or {advice}"
         )
 

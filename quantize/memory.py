@@ -7,11 +7,11 @@ from pathlib import Path
 
 from omnilmm_lite.config import DecoderConfig
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.keys import decoder_keys
 from omnilmm_lite.machine.memory import fatal_limit
 from quantize.work_folder import WorkFolder
 
-GB = 1e9
 FP32_BYTES = 4
 FIRST_LAYER = "model.layers.0."
 
@@ -37,6 +37,6 @@ def check_memory(config: DecoderConfig, work_dir: Path) -> None:
     limit, needed = fatal_limit(), least_bytes(config)
     if limit is not None and limit.size < needed:
         raise OmniLMMError(
-            f"quantizing this decoder takes {needed / GB:.1f} GB of memory at least, and this container may have "
-            f"{limit.size / GB:.1f} GB ({limit.file}): raise that limit, or convert on another machine"
+            f"quantizing this decoder takes {shown_size(needed)} of memory at least, and this container may have "
+            f"{shown_size(limit.size)} ({limit.file}): raise that limit, or convert on another machine"
         )

@@ -60,6 +60,8 @@ def refused(result: Result, code: int = 2) -> str:
     assert end == "\n"
     assert "\n" not in line
     assert line.startswith("omnilmm-lite: ")
+    places = line.split(": ")[:-1]
+    assert len(set(places)) == len(places), "what it is about is said twice"
     return line
 
 

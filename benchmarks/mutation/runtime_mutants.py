@@ -20,7 +20,7 @@ CONVERSATION = "tests/serve/request/test_conversation.py"
 OFFICIAL = "tests/serve/openai/test_official_client.py"
 LOGPROBS = "tests/answer/test_logprobs.py"
 REFUSALS = "tests/serve/test_refusals.py"
-FETCHING = "tests/serve/request/test_fetching.py"
+FETCHING = "tests/serve/request/pictures/test_fetching.py"
 STATISTICS = "tests/quality/test_statistics.py"
 PLAN = "tests/plan/test_plan.py"
 CAPTION = "tests/caption/test_output.py"
@@ -35,7 +35,12 @@ MUTANTS = (
         'run_graph(session, binding, "decoder")',
         "tests/engine/test_binding.py",
     ),
-    Mutant("omnilmm_lite/engine/decoder.py", "keys[:-1], strict=False)\n        return", "keys, strict=False)\n        return", ENGINE),
+    Mutant(
+        "omnilmm_lite/engine/decoder.py",
+        "keys[:-1], strict=False)\n        return",
+        "keys, strict=False)\n        return",
+        ENGINE,
+    ),
     Mutant("omnilmm_lite/engine/decoder.py", "        del self._held[shared:]\n", "", ENGINE),
     Mutant(
         "omnilmm_lite/engine/decoder.py",
@@ -186,9 +191,19 @@ MUTANTS = (
     Mutant("omnilmm_lite/serve/fair_queue.py", "rounds + 1 if other in earlier else rounds", "rounds", QUEUE),
     Mutant("omnilmm_lite/serve/access.py", 'scheme.lower() == "bearer" and hmac', "hmac", REFUSALS),
     Mutant("omnilmm_lite/serve/access.py", "origin in self.origins or ", "True or ", REFUSALS),
-    Mutant("omnilmm_lite/serve/request/fetching.py", "ip.is_global and not ip.is_multicast", "ip.is_global", FETCHING),
-    Mutant("omnilmm_lite/serve/request/fetching.py", "ip in NAT64 or ", "", FETCHING),
-    Mutant("omnilmm_lite/serve/request/fetching.py", "len(data) > MAX_BYTES", "len(data) > 2 * MAX_BYTES", FETCHING),
+    Mutant(
+        "omnilmm_lite/serve/request/pictures/fetching.py",
+        "ip.is_global and not ip.is_multicast",
+        "ip.is_global",
+        FETCHING,
+    ),
+    Mutant("omnilmm_lite/serve/request/pictures/fetching.py", "ip in NAT64 or ", "", FETCHING),
+    Mutant(
+        "omnilmm_lite/serve/request/pictures/fetching.py",
+        "len(data) > MAX_BYTES",
+        "len(data) > 2 * MAX_BYTES",
+        FETCHING,
+    ),
     Mutant("omnilmm_lite/serve/request/fields.py", "type(value) is type(other) or ", "True or ", FIELDS),
     Mutant("omnilmm_lite/serve/request/fields.py", "if self.warnings.strict:", "if False:", FIELDS),
     Mutant("omnilmm_lite/serve/request/sampling.py", "(params.seed + index)", "params.seed", FIELDS),

@@ -25,7 +25,11 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
         "a bundle is whole."
     )
     parser.add_argument("--model", metavar="MODEL", help="to check (default: yours, else the built-in tiny)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print one JSON object")
+    how.add_argument(
+        "--fix", action="store_true", help="print the commands that mend what is wrong here, and run none of them"
+    )
     parser.set_defaults(command=doctor, model_words=("model",))
 
 
@@ -34,7 +38,7 @@ def doctor(args: argparse.Namespace) -> None:
     from omnilmm_lite.doctor import diagnose
 
     found = diagnose(args.model)
-    print(to_json(found) if args.json else report(found))
+    print(to_json(found) if args.json else commands(found) if args.fix else report(found))
     if found.problems:
         raise OmniLMMError(f"problems found: {len(found.problems)}; the first: {found.problems[0]}")
 
@@ -74,6 +78,14 @@ def report(found: Diagnosis) -> str:
         *[("problem", problem) for problem in found.problems],
     ]
     return "\n".join(f"{name:<16} {value}" for name, value in rows)
+
+
+def commands(found: Diagnosis) -> str:
+    """What mends each problem, as a shell takes it: the problem is a comment."""
+    lines = []
+    for problem, fix in zip(found.problems, found.fixes, strict=True):
+        lines += [f"# {problem}", *(fix or ["# no command of ours mends this"])]
+    return "\n".join(lines) or "# nothing is wrong here"
 
 
 def arithmetic(found: Arithmetic, machine: Machine) -> list[tuple[str, str]]:

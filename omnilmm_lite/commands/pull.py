@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files.size import shown_size
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 ReadConfig = Callable[[Path], "OmniLMMConfig"]  # a checkpoint's folder -> its config
 
-GB = 1e9
 PRESET = "cpu"  # convert's own choice
 FROM = {"huggingface": "HUGGING_FACE", "modelscope": "MODELSCOPE"}
 
@@ -137,13 +137,13 @@ class PullProgress:
     def planned(self, plan: PullPlan) -> bool:
         """Says what it will take, asks at a terminal, and begins the bar."""
         here = plan.size - plan.missing
-        already = f", of which {_size(here)} are here already" if here else ""
-        self.note(f"{plan.origin}: {_size(plan.size)}{already}")
+        already = f", of which {shown_size(here)} are here already" if here else ""
+        self.note(f"{plan.origin}: {shown_size(plan.size)}{already}")
         if plan.missing:
-            self.note(f"to {plan.folder}, where {_size(plan.free)} are free")
+            self.note(f"to {plan.folder}, where {shown_size(plan.free)} are free")
         if plan.config:
             self._say_what_follows(plan)
-        if self._asks and plan.missing and not _agrees(f"fetch {_size(plan.missing)}?"):
+        if self._asks and plan.missing and not _agrees(f"fetch {shown_size(plan.missing)}?"):
             return False
         self.begin(plan)
         return True
@@ -157,7 +157,7 @@ class PullProgress:
         if self._task is not None:
             self._bar.update(self._task, description=path[-30:])
         if not self._console.is_terminal:
-            self.note(f"{path} ({_size(size)})")
+            self.note(f"{path} ({shown_size(size)})")
 
     def received(self, count: int) -> None:
         if self._task is not None:
@@ -177,15 +177,11 @@ class PullProgress:
         disk = PlannedModel.planned(plan.origin, config, find_preset(PRESET)).disk
         wanted = disk.bundle + disk.work
         left = plan.free - plan.missing
-        line = f"conversion with --preset {PRESET} will then take {_size(disk.bundle)} for the bundle and up to "
-        line += f"{_size(disk.work)} for its work folder"
+        line = f"conversion with --preset {PRESET} will then take {shown_size(disk.bundle)} for the bundle and up to "
+        line += f"{shown_size(disk.work)} for its work folder"
         if wanted > left:
-            line += f"; only {_size(max(0, left))} will be left here, so convert to another disk"
+            line += f"; only {shown_size(max(0, left))} will be left here, so convert to another disk"
         self.note(line)
-
-
-def _size(count: int) -> str:
-    return f"{count / GB:,.1f} GB" if count >= GB / 10 else f"{count / 1e6:,.1f} MB"
 
 
 def _agrees(question: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
+from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.home.folder import checkpoints_folder
 from omnilmm_lite.home.model_record import ModelKind
 from omnilmm_lite.home.models import ModelStore
@@ -31,7 +32,6 @@ from omnilmm_lite.hub.remote_file import RemoteFile
 from omnilmm_lite.hub.repository import FolderRepository, Repository
 from omnilmm_lite.hub.source import Hub, Source, is_folder
 
-GB = 1e9
 WEIGHTS = (".bin", ".safetensors")
 
 
@@ -167,7 +167,7 @@ def _fetch(repository: Repository, choice: Choice, destination: Destination, lis
     plan = PullPlan(repository.origin, folder, choice.kind, choice.size, missing, free, choice.config)
     if missing > free:
         raise OmniLMMError(
-            f"{folder}: {missing / GB:.2f} GB are to come, and there is room for {free / GB:.2f} GB: make room, or "
+            f"{folder}: {shown_size(missing)} are to come, and there is room for {shown_size(free)}: make room, or "
             "name a folder on another disk with --to"
         )
     if not listener.planned(plan):

@@ -13,6 +13,7 @@ from omnilmm_lite.errors import InputError
 
 DISTRIBUTION = "omnilmm-lite"
 ENGINE = "onnxruntime"  # the module, whichever build brings it
+ENGINE_PACKAGES = (ENGINE, "onnxruntime-gpu")  # which can't share an environment
 
 
 class Extra(Enum):
@@ -20,9 +21,13 @@ class Extra(Enum):
 
     CPU = "cpu"
     CONVERT = "convert"
+    EARS = "ears"
+    GPU = "gpu"
+    LIVE = "live"
     PARQUET = "parquet"
     SERVE = "serve"
     TORCH = "torch"
+    VOICE = "voice"
 
 
 def missing_package(what: str, error: ImportError, *extras: Extra) -> InputError:
@@ -34,20 +39,43 @@ def missing_package(what: str, error: ImportError, *extras: Extra) -> InputError
 def install_command(*extras: Extra) -> str:
     """The command for this system's shell. It adds an engine for the CPU where there is none, and leaves the one that
     there is."""
+    from importlib.util import find_spec
+
+    wanted = {extra.value for extra in extras}
+    if find_spec(ENGINE) is None and Extra.GPU not in extras:
+        wanted.add(Extra.CPU.value)
+    where, options = _origin()
+    return package_command(*options, f"{where}[{','.join(sorted(wanted))}]")
+
+
+def package_command(*requirement: str) -> str:
+    """The command for this system's shell that installs one package: its name, with pip's options before it."""
+    return _pip("install", *requirement)
+
+
+def engine_commands(engine: Extra) -> tuple[str, str]:
+    """The commands that leave one whole build of the engine here, whatever there is now. `engine`: CPU or GPU."""
+    where, options = _origin()
+    uninstall = _pip("uninstall", *ENGINE_PACKAGES)
+    return uninstall, _pip("install", *options, f"{where}[{engine.value}]")
+
+
+def reinstall_command() -> str:
+    """The command that installs this program's own files anew."""
+    where, options = _origin()
+    return _pip("install", "--force-reinstall", "--no-deps", *options, where)
+
+
+def _pip(action: str, *words: str) -> str:
     import shlex
     import subprocess
     from importlib.util import find_spec
 
-    wanted = {extra.value for extra in extras}
-    if find_spec(ENGINE) is None:
-        wanted.add(Extra.CPU.value)
-    where, options = _origin()
-    requirement = f"{where}[{','.join(sorted(wanted))}]"
     if find_spec("pip") is not None:
-        words = [sys.executable, "-m", "pip", "install", *options, requirement]
+        command = [sys.executable, "-m", "pip", action, *(["-y"] if action == "uninstall" else []), *words]
     else:  # uv makes environments without it
-        words = ["uv", "pip", "install", "--python", sys.executable, *options, requirement]
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+        command = ["uv", "pip", action, "--python", sys.executable, *words]
+    return subprocess.list2cmdline(command) if sys.platform == "win32" else shlex.join(command)
 
 
 def _origin() -> tuple[str, list[str]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.terminal.commands import Leave, run_command
+from omnilmm_lite.terminal.commands import Leave, refuse_mistyped, run_command
 from omnilmm_lite.terminal.line_reader import LineReader, PlainLineReader, TerminalLineReader
+from omnilmm_lite.terminal.paths.line import read_line
 from omnilmm_lite.terminal.picture import ChatPicture, PictureOpener
-from omnilmm_lite.terminal.picture_path import pasted_picture
 from omnilmm_lite.terminal.screen import Screen, wants_plain
 from omnilmm_lite.terminal.session import AnswerStopped, Session
 
@@ -23,14 +24,26 @@ TWICE_S = 2.0  # between two Ctrl-C that leave
 
 
 def converse(
-    model: Model, pictures: PictureOpener, picture: ChatPicture | None, system: str | None, params: SamplingParams
+    model: Model,
+    pictures: PictureOpener,
+    picture: ChatPicture | None,
+    system: str | None,
+    params: SamplingParams,
+    *,
+    keeps: bool,
+    earlier: Path | None = None,
 ) -> None:
-    """The chat on this process's terminal, or on its pipes."""
+    """The chat on this process's terminal, or on its pipes. `keeps`: conversations, for `--continue`; `earlier`: the
+    file of the one to go on with."""
     plain = wants_plain()
     screen = Screen(plain=plain)
-    session = Session(model, screen, pictures, picture, system, params)
+    session = Session(model, screen, pictures, picture, system, params, keeps=keeps)
+    if earlier is not None:
+        session.go_on_with(earlier)
     screen.note("Ask away; /help lists the commands.")
     ChatLoop(session, PlainLineReader() if plain else TerminalLineReader()).run()
+    if session.is_kept:
+        screen.note("kept: `omnilmm-lite run --continue` goes on with it")
 
 
 class ChatLoop:
@@ -69,12 +82,15 @@ class ChatLoop:
 
     def _handle(self, line: str) -> None:
         text = line.strip()
-        if path := pasted_picture(text):
-            self._session.look_at_file(path)
-        elif text.startswith("/"):
-            run_command(self._session, text)
-        elif text:
-            self._session.ask(text)
+        try:
+            if not text or run_command(self._session, text):
+                return
+            typed = read_line(text)
+            if not typed.begins_with_picture:
+                refuse_mistyped(text)
+            self._session.take(typed)
+        finally:
+            self._session.keep()
 
     def _was_interrupted(self) -> bool:
         """Notes a Ctrl-C; whether there was one a moment ago."""

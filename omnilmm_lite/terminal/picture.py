@@ -18,7 +18,8 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.picture.file import PictureFile, picture_file
 from omnilmm_lite.picture.prepared_image import PreparedImage, prepare
-from omnilmm_lite.terminal.picture_path import named_file
+from omnilmm_lite.terminal.chats.markdown import as_seen
+from omnilmm_lite.terminal.paths.readings import named_file
 from omnilmm_lite.terminal.waiting_line import value_of
 
 CLIPBOARD = "clipboard"
@@ -71,6 +72,20 @@ class PictureOpener:
         file = picture_file(path or source)  # which says what is wrong with a name that names nothing
         path = path or Path(source)
         return ChatPicture(self._prepared(file), path.name, path.absolute())
+
+    def open_bytes(self, file: PictureFile) -> ChatPicture:
+        """The picture in what was read from somewhere."""
+        return ChatPicture(self._prepared(file), file.label, None)
+
+    def file_of(self, picture: ChatPicture) -> tuple[str, bytes]:
+        """The ending and the bytes of a file that holds the picture: its own where that hasn't changed since, else one
+        of what the model sees."""
+        if picture.path is not None:
+            with contextlib.suppress(InputError):
+                file = picture_file(picture.path)
+                if self._prepared(file).pixel_hash == picture.image.pixel_hash:
+                    return picture.path.suffix, file.data
+        return ".png", as_seen(picture.image)
 
     def _prepared(self, picture: PictureFile | Image.Image) -> PreparedImage:
         if isinstance(picture, Image.Image):  # pixels from the system, which nothing is left to decode of

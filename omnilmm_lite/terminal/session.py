@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,18 +12,24 @@ from weakref import WeakSet
 from omnilmm_lite.answer.generation import Answer, FinishReason
 from omnilmm_lite.chat import Chat
 from omnilmm_lite.errors import ContextFullError, InputError
+from omnilmm_lite.files.printable import printable
 from omnilmm_lite.machine.memory import peak_rss_bytes
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.terminal import settings
+from omnilmm_lite.terminal.chats import markdown
+from omnilmm_lite.terminal.chats.kept import KeptChat
+from omnilmm_lite.terminal.chats.transcript import PictureRecord, Transcript, Turn, read_transcript, write_transcript
+from omnilmm_lite.terminal.paths.line import TypedLine, read_line
+from omnilmm_lite.terminal.paths.readings import named_file
 from omnilmm_lite.terminal.picture import ChatPicture, PictureOpener
 from omnilmm_lite.terminal.screen import Screen
-from omnilmm_lite.terminal.transcript import PictureRecord, Transcript, Turn, read_transcript, write_transcript
 from omnilmm_lite.terminal.waiting_line import items_of, value_of
 
 if TYPE_CHECKING:
     from omnilmm_lite.engine.vision import ImageFeatures
     from omnilmm_lite.model import Model
 
+SHORT = 60  # characters of a question that is named
 DEFAULT_SYSTEM_WORD = "default"
 CLEAR = "/clear starts a new conversation about the same picture"
 
@@ -42,13 +49,19 @@ class Session:
         picture: ChatPicture | None,
         system: str | None,
         params: SamplingParams,
+        *,
+        keeps: bool = False,
     ) -> None:
-        """`pictures`: where others come from. `system` None is the model's own text."""
+        """`pictures`: where others come from. `system` None is the model's own text. `keeps`: conversations, for
+        another day."""
         self._model, self.screen, self._pictures = model, screen, pictures
         self.picture, self.system, self.params = picture, system, params
         self._seen: WeakSet[ImageFeatures] = WeakSet()
         self._last: Answer | None = None
         self._encoded = ""  # how the picture came to its features
+        self._keeps, self._kept = keeps, KeptChat()
+        self._kept_chat: Chat | None = None  # which conversation `_kept` is the file of
+        self._earlier: Path | None = None  # where the next one lay before
         self._chat = self._open(picture, system)
         if picture is not None:
             screen.picture(picture.image)
@@ -108,27 +121,52 @@ class Session:
             if len(chat.messages) < len(before):
                 chat.messages[:] = before
 
+    def undo(self) -> None:
+        """Takes the last question and its answer back."""
+        if not self.turns:
+            raise InputError("there is nothing to take back; ask a question")
+        question = self._chat.messages[-2]["content"]
+        del self._chat.messages[-2:]
+        left = len(self.turns)
+        again = f"{left} before it {'stays' if left == 1 else 'stay'}" if left else "the conversation begins anew"
+        self.screen.note(f"taken back: {printable(question, SHORT)}; {again}")
+
     def clear(self) -> None:
         """Begins a new conversation about the same picture."""
         self._chat = self._open(self.picture, self.system)
         about = f"about {self.picture.name}" if self.picture else "without a picture"
         self.screen.note(f"a new conversation, {about}")
 
-    def look_at(self, picture: ChatPicture) -> None:
-        """Begins a new conversation about another picture."""
+    def look_at(self, picture: ChatPicture, *, asks: bool = False) -> None:
+        """Begins a new conversation about another picture. `asks`: a question comes with it."""
         had_turns = bool(self.turns)
         self._chat, self.picture = self._open(picture, self.system), picture
         self.screen.picture(picture.image)
-        began = "a new conversation begins" if had_turns else "ask about it"
-        self.screen.note(f"{picture.name}, {picture.size}, {self._encoded}: {began}")
+        began = "a new conversation begins" if had_turns else "" if asks else "ask about it"
+        self.screen.note(f"{picture.name}, {picture.size}, {self._encoded}{began and ': '}{began}")
 
-    def look_at_file(self, path: Path) -> None:
-        """Begins a new conversation about the picture in a file."""
-        self.look_at(self._pictures.open_file(path))
+    def take(self, line: TypedLine) -> None:
+        """Looks at the picture that a line names, if it isn't this one, and asks what the line asks about it.
+
+        InputError, and nothing has changed, where it names several, or one that can't be opened."""
+        if len(line.pictures) > 1:
+            names = ", ".join(printable(Path(path).name, SHORT) for path in line.pictures)
+            raise InputError(f"{names}: a conversation is about one picture; name one of them at a time")
+        for source in line.pictures:
+            picture = self._pictures.open_file(source)
+            if line.question and picture.image.pixel_hash == self._hash():
+                self.screen.note(f"still about {picture.name}")
+            else:
+                self.look_at(picture, asks=bool(line.question))
+        if line.question:
+            self.ask(line.question)
 
     def look_for(self, source: str) -> None:
-        """/image: a path, `clipboard` or `screen`. Without one: which picture it is."""
-        if source:
+        """/image: a path, with a question or without, `clipboard` or `screen`. Without one: which picture it is."""
+        line = TypedLine((), "") if named_file(source) else read_line(source)
+        if any(isinstance(path, Path) for path in line.pictures):
+            self.take(line)
+        elif source:
             self.look_at(self._pictures.open(source))
         elif self.picture is None:
             self.screen.note("no picture; /image PATH takes one")
@@ -162,18 +200,57 @@ class Session:
     def save(self, name: str) -> None:
         """/save: the conversation, to a file."""
         path = _path_of(name, "/save")
+        write_transcript(self._transcript(), path)
+        self.screen.note(f"saved to {path}")
+
+    def export(self, name: str) -> None:
+        """/export: the conversation as Markdown, its picture in a file beside it. Without a name, one is found."""
+        if not self.turns:
+            raise InputError("there is nothing to export yet; ask a question")
+        path = _path_of(name, "/export", "chat.md") if name else markdown.free_name(datetime.datetime.now())
+        path = path if path.suffix else path.with_suffix(markdown.SUFFIX)
+        picture = None
+        if self.picture is not None:
+            picture = (self.picture.name, *self._pictures.file_of(self.picture))
+        beside = markdown.write_markdown(self._transcript(), path, picture)
+        self.screen.note(f"exported to {path}{f', its picture to {beside}' if beside else ''}")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a later chat can go on with this conversation."""
+        return self._keeps and self._kept_chat is self._chat and self._kept.is_there
+
+    def keep(self) -> None:
+        """Has the conversation kept as it is now, if that is wanted."""
+        if not self._keeps:
+            return
+        if self._kept_chat is not self._chat:
+            self._kept, self._kept_chat, self._earlier = KeptChat(earlier=self._earlier), self._chat, None
+        if problem := self._kept.keep(self._transcript()):
+            self.screen.complain(problem)
+
+    def go_on_with(self, path: Path) -> None:
+        """Takes up the conversation kept in a file, and says which. The sampling stays as it is."""
+        when = datetime.datetime.fromtimestamp(path.stat().st_mtime)
+        self.screen.note(f"going on with the conversation of {when:%Y-%m-%d %H:%M}")
+        params = self.params
+        self._load(path)
+        self.params, self._earlier = params, path
+
+    def load(self, name: str) -> None:
+        """/load: a saved conversation in place of this one."""
+        self._load(_path_of(name, "/load"))
+
+    def _transcript(self) -> Transcript:
         features, picture = self._chat.image, self.picture
         record = None
         if picture is not None and features is not None:
             path_text = None if picture.path is None else str(picture.path)
             record = PictureRecord(path_text, features.pixel_hash, *picture.image.size)
-        name = self._model.name
-        write_transcript(Transcript(name, record, self.system, self.params, self.turns), path)
-        self.screen.note(f"saved to {path}")
+        return Transcript(self._model.name, record, self.system, self.params, self.turns)
 
-    def load(self, name: str) -> None:
-        """/load: a saved conversation in place of this one."""
-        transcript = read_transcript(_path_of(name, "/load"))
+    def _load(self, path: Path) -> None:
+        transcript = read_transcript(path)
         picture, problem = self._find_picture(transcript.picture)
         chat = self._open(picture, transcript.system)
         for turn in transcript.turns:
@@ -191,7 +268,9 @@ class Session:
         if picture is not None:
             self.screen.picture(picture.image)
         about = f" about {picture.name}" if picture else ""
-        self.screen.note(f"loaded {len(transcript.turns)} questions and answers{about}")
+        count = len(transcript.turns)
+        loaded = "1 question and its answer" if count == 1 else f"{count} questions and answers"
+        self.screen.note(f"loaded {loaded}{about}")
         if problem:
             self.screen.complain(problem)
         if transcript.model != (here := self._model.name):
@@ -254,9 +333,9 @@ class Session:
         return "" if answer.text else "the model says nothing"
 
 
-def _path_of(name: str, command: str) -> Path:
+def _path_of(name: str, command: str, example: str = "chat.json") -> Path:
     if not name:
-        raise InputError(f"{command}: name a file, as in {command} chat.json")
+        raise InputError(f"{command}: name a file, as in {command} {example}")
     unquoted = name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'" else name
     with contextlib.suppress(RuntimeError):  # `~` of a user that doesn't exist
         return Path(unquoted).expanduser()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omnilmm_lite.files.checked_file import is_sound, remove_checked, write_checksum
 from omnilmm_lite.files.durable_file import remove_unfinished, write_durably, write_text
+from omnilmm_lite.files.size import shown_size
 
 FINGERPRINT = "fingerprint.txt"
 
@@ -85,4 +86,4 @@ def check_room(folder: Path, needed: int) -> None:
     place = next(each for each in (folder, *folder.parents) if each.exists())
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise OSError(f"{needed / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB are free")
+        raise OSError(f"{shown_size(needed)} are needed there and {shown_size(free)} are free")

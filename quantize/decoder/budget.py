@@ -16,12 +16,13 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.printable import printable
 from omnilmm_lite.keys import Shape, decoder_keys
 from quantize.decoder.stages import STAGES
-from quantize.disk import GB
 from quantize.folder.packing import Layout
 from quantize.head import head_layout
 
 Unit = tuple[str, ...]  # linear layers that share their input
 Damages = Mapping[Unit, Mapping[Layout, float]]  # in nats, see `Choice`
+
+MB = 1e6  # finer than options are given in: the two that are compared may be near
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def spend(choices: Mapping[Unit, Sequence[Choice]], size: int) -> dict[str, Layo
     total = sum(hull[0].size for hull in hulls.values())
     if total > size:
         raise InputError(
-            f"--target-size: it leaves {max(size, 0) / GB:.3f} GB for the decoder's linear layers, which take "
-            f"{total / GB:.3f} GB at least; give more, or larger groups"
+            f"--target-size: it leaves {max(size, 0) / MB:,.1f} MB for the decoder's linear layers, which take "
+            f"{total / MB:,.1f} MB at least; give more, or larger groups"
         )
     taken = dict.fromkeys(hulls, 0)
     queue = [(-_gain(hull, 0), unit) for unit, hull in hulls.items() if len(hull) > 1]

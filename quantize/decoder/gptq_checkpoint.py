@@ -17,6 +17,7 @@ from export.checkpoint.tokenizer import convert_tokenizer
 from export.torch_device import TorchDevice
 from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.files.json_file import read_json
+from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.text.tokenizer import Tokenizer
@@ -30,7 +31,6 @@ from quantize.decoder.quantizer import TOKENIZER_FILE, quantize_decoder
 from quantize.decoder.report import ProjectionReport
 from quantize.decoder.sensitivity import TOKENS, measure_damages, measure_steps
 from quantize.decoder.stages import STAGES
-from quantize.disk import GB
 from quantize.folder.packing import Layout
 from quantize.folder.read import GPTQFolder, read_gptq_folder
 from quantize.folder.write import REPORT_FILE
@@ -90,7 +90,7 @@ def quantize_checkpoint(
     check_job(job)
     work.check_arguments(job.arguments())
     work.remember_options(chosen)
-    room = f"{job.needed_bytes() / GB:.1f} GB in {work_dir}"
+    room = f"{shown_size(job.needed_bytes())} in {work_dir}"
     progress.stage(f"GPTQ, which needs {room}", config.decoder.num_hidden_layers * sum(map(len, STAGES)))
     folder = quantize_decoder(job, work_dir, lambda report: progress.step(_line(report)), _say)
     return read_gptq_folder(folder, config.decoder), read_json(folder / REPORT_FILE)

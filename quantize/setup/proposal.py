@@ -11,12 +11,12 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.config import OmniLMMConfig
 from omnilmm_lite.doctor import diagnose
 from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.machine.memory import machine_bytes, memory_limit
 from omnilmm_lite.plan.choice import PresetChoice, Room, asked_preset, choose_preset
 from omnilmm_lite.plan.disk import decoder_values
 from omnilmm_lite.plan.verdict import GIB
 
-GB = 1e9
 # A layer of the full size on two cores of a server's processor, with a calibration as short as the built-in one:
 # docs/quantization.md. What takes it is arithmetic, so it goes by the number of weights.
 LAYER_S, LAYERS = 203, 32
@@ -94,11 +94,6 @@ def look_at_machine() -> Room:
     unusable = next((each for each in found.cards if not each.works), None)
     no_card = "no CUDA card" if unusable is None else f"{unusable.card.name} can't be used ({unusable.detail})"
     return Room([each.card for each in found.cards if each.works], no_card, machine_bytes(), memory_limit())
-
-
-def shown_size(size: float) -> str:
-    """Bytes for people."""
-    return f"{size / GB:.1f} GB" if size >= GB / 10 else f"{size / 1e6:.1f} MB"
 
 
 def _describe_time(config: OmniLMMConfig) -> str:

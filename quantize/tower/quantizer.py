@@ -35,11 +35,12 @@ from omnilmm_lite.bundle.presets import Preset
 from omnilmm_lite.bundle.schema import build
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.checked_file import is_usable, remove_checked
+from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.formats import LinearFormat
 from omnilmm_lite.picture.reading import load_image, pixel_hash
 from omnilmm_lite.plan.disk import tower_work
 from omnilmm_lite.progress import Progress
-from quantize.disk import GB, TOWER, check_room, full_disk_said
+from quantize.disk import TOWER, check_room, full_disk_said
 from quantize.tower.block import choose_inner, quantize_block
 from quantize.tower.int8_tower import Int8Block, Int8Tower
 from quantize.tower.pictures import calibration_pictures
@@ -109,7 +110,7 @@ def quantize_tower(
     check_room(folder, needed - sum(file.stat().st_size for file in folder.iterdir()))
     run = _TowerRun(checkpoint, folder, progress, device, on_repair)
     with full_disk_said(folder), device.full_memory_said("the vision tower"), torch.inference_mode():
-        progress.stage(f"vision tower's calibration, which needs {needed / GB:.1f} GB in {folder}{why}", run.count)
+        progress.stage(f"vision tower's calibration, which needs {shown_size(needed)} in {folder}{why}", run.count)
         divisors = run.observe(stack_pixels(images, config))
         progress.stage("vision tower in 8-bit integers", run.count)
         blocks = [run.round(index, divisors) for index in range(run.count)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,11 +15,15 @@ import pytest
 import cli
 from omnilmm_lite import doctor
 from omnilmm_lite.builtin import BUILTIN
+from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.commands.doctor import driver
 from omnilmm_lite.doctor import Driver, diagnose
 from omnilmm_lite.engine.device import DeviceChoice, DeviceError
 from omnilmm_lite.engine.placement import DeviceId, Placement
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.home.model_record import ModelKind, ModelRecord
+from omnilmm_lite.home.models import ModelStore
 from omnilmm_lite.proof import Family, Operator, OperatorProof
 from tests.machine.fake_nvml import FakeCard, FakeNvml
 
@@ -89,6 +94,105 @@ def test_no_engine_is_a_finding_and_no_end(monkeypatch: pytest.MonkeyPatch, caps
 def test_both_engines_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda name: "1.32.0")
     assert "overwrite each other" in diagnose().problems[0]
+
+
+# ---- what mends it ----
+
+
+@pytest.fixture
+def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a look at what the processor computes, which takes a second."""
+    monkeypatch.setattr(doctor, "_prove", lambda machine: None)
+
+
+def fixes(capsys: pytest.CaptureFixture[str], *options: str) -> list[str]:
+    """What --fix prints, without the comments."""
+    assert cli.main(["doctor", "--fix", *options]) == 1
+    return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("# ")]
+
+
+def pip(*words: str) -> list[str]:
+    return [sys.executable, "-m", "pip", *words]
+
+
+@pytest.mark.usefixtures("unproven")
+def test_where_nothing_is_wrong_nothing_is_to_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--fix"]) == 0
+    assert capsys.readouterr().out == "# nothing is wrong here\n"
+
+
+@pytest.mark.usefixtures("unproven")
+def test_two_engines_are_replaced_by_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.32.0")
+    uninstall, install = fixes(capsys)
+    assert shlex.split(uninstall) == pip("uninstall", "-y", "onnxruntime", "onnxruntime-gpu")
+    assert shlex.split(install)[:4] == pip("install")
+    assert install.endswith("[cpu]'")
+
+
+@pytest.mark.usefixtures("unproven")
+def test_no_engine_is_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    install, *_ = fixes(capsys)
+    assert install.endswith("[cpu]'")
+
+
+@pytest.mark.usefixtures("unproven")
+def test_a_card_without_its_engine_gets_it(
+    cards: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cards(FakeNvml([NEW]), "this onnxruntime is built without CUDA")
+    assert [command.split()[3] for command in fixes(capsys)] == ["uninstall", "install"]
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.31.0" if name == "onnxruntime-gpu" else None)
+    cards(FakeNvml([NEW]), "onnxruntime-gpu 1.31.0 needs libcudnn.so.9: install omnilmm-lite[gpu]")
+    (install,) = fixes(capsys)
+    assert install.endswith("[gpu]'")
+    cards(FakeNvml([NEW]), "the driver 470 is too old: install driver 580 or newer")
+    assert fixes(capsys) == []  # which is no package
+
+
+@pytest.mark.usefixtures("unproven")
+def test_a_damaged_model_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMNILMM_HOME", str(tmp_path))
+    store = ModelStore.here()
+    for name, record in (
+        ("mine", ModelRecord(ModelKind.BUNDLE, source="openbmb/OmniLMM-12B")),
+        ("theirs", ModelRecord(ModelKind.BUNDLE, origin="someone/bundle")),
+    ):
+        (store.folder(name)).mkdir(parents=True)
+        store.add(name, record)
+    assert fixes(capsys, "--model", "mine") == [
+        "omnilmm-lite models remove mine", "omnilmm-lite setup openbmb/OmniLMM-12B"
+    ]  # fmt: skip
+    assert fixes(capsys, "--model", "theirs") == [
+        "omnilmm-lite models remove theirs",
+        "omnilmm-lite pull someone/bundle",
+    ]
+    (tmp_path / "elsewhere").mkdir()
+    assert fixes(capsys, "--model", str(tmp_path / "elsewhere")) == []
+
+
+@pytest.mark.usefixtures("unproven")
+def test_a_damaged_built_in_model_is_installed_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def verify(bundle: Bundle) -> None:
+        raise InputError("tiny: the file is damaged")
+
+    monkeypatch.setattr(Bundle, "verify", verify)
+    (install,) = fixes(capsys)
+    assert shlex.split(install)[:6] == pip("install", "--force-reinstall", "--no-deps")
+
+
+@pytest.mark.usefixtures("unproven")
+def test_nothing_is_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.32.0")
+    monkeypatch.setattr("subprocess.Popen", None)
+    monkeypatch.setattr("os.system", None)
+    assert len(fixes(capsys)) == 2
 
 
 # ---- cards ----

@@ -289,7 +289,7 @@ def test_other_weights_are_taken_by_their_commit(hub: LocalHub) -> None:
 def test_a_disk_that_is_too_small_is_said_before_the_first_byte(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add(NAME, checkpoint_files())
     monkeypatch.setattr("omnilmm_lite.hub.pull.free_bytes", lambda path: 200_000)
-    assert "there is room for 0.00 GB" in refusal()
+    assert "there is room for 0.2 MB" in refusal()
     assert not hub.asked("/lfs/")
 
 

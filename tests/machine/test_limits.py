@@ -195,7 +195,7 @@ def test_conversion_is_refused_before_it_starts(
     checkpoint = ROOT / "examples/tiny/checkpoint"
     monkeypatch.setattr("quantize.memory.fatal_limit", lambda: Limit(1 << 20, FILE))
     assert cli.main(["convert", str(checkpoint), str(tmp_path / "bundle")]) == 1
-    assert "0.0 GB (/sys/fs/cgroup/memory.max): raise that limit" in capsys.readouterr().err
+    assert "1.0 MB (/sys/fs/cgroup/memory.max): raise that limit" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

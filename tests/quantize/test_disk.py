@@ -110,7 +110,7 @@ def test_convert_says_so_and_leaves_nothing(
     with_free(monkeypatch, 1000)
     assert cli.main(["convert", str(tiny_checkpoint.folder), str(tmp_path / "out"), "--preset", "cpu"]) == 1
     assert capsys.readouterr().err == (
-        f"omnilmm-lite: {tmp_path}: the conversion needs 0.0 GB there, and 0.0 GB are free: make room, "
+        f"omnilmm-lite: {tmp_path}: the conversion needs 45.5 MB there, and 1.0 kB are free: make room, "
         "or put OUT and --work-dir on different disks\n"
     )
     assert not list(tmp_path.iterdir())

@@ -69,6 +69,11 @@ class EmulatedTerminal:
         for key in keys:
             self._child.send(key)
 
+    def resize(self, columns: int) -> None:
+        """The program hears of it."""
+        self.screen.resize(columns=columns)
+        self._child.setwinsize(self.screen.lines, columns)
+
     @property
     def text(self) -> str:
         """The screen's lines, without the spaces at their ends."""

@@ -100,6 +100,47 @@ def test_a_conversation(start: Start) -> None:
     assert terminal.exit_code() == 0
 
 
+def test_paths_and_questions_as_people_type_and_drop_them(start: Start, tmp_path: Path) -> None:
+    circle = tmp_path / "my circle.png"
+    circle.write_bytes((PICTURES / "easy-vqa-teal-circle.png").read_bytes())
+    escaped = str(circle).replace(" ", "\\ ")
+    terminal = start("--greedy")
+    for line, shown in (
+        ("cat.png What is this?", "\nThis is a cat.\n"),
+        (f"'{circle}' is there a triangle?", " s: a new conversation begins\nno\n"),
+        (f"is there a circle? {circle.as_uri()}", "still about my circle.png\nyes\n"),
+        (f"{escaped} ", "my circle.png, 64 × 64, remembered: a new conversation begins"),  # noqa: RUF001
+        ("./im/cat.web what is this?", "im/cat.web: there is no such file"),
+        ("/exot", "/exot: there is no such command, perhaps /export"),
+        ("cat.png 'my circle.png'", "a conversation is about one picture"),
+    ):
+        terminal.wait_for(READY)
+        terminal.type(line, ENTER)
+        terminal.wait_for(shown)
+    terminal.type("bye", ENTER)
+    assert terminal.exit_code() == 0
+
+
+def test_a_conversation_is_taken_up_again(start: Start) -> None:
+    terminal = start("cat.png", "--greedy")
+    terminal.wait_for(READY)
+    terminal.type("What is this?", ENTER)
+    terminal.wait_for("\nThis is a cat.\n\n>")
+    terminal.type("/exit", ENTER)
+    terminal.wait_for("kept: `omnilmm-lite run --continue` goes on with it")
+    assert terminal.exit_code() == 0
+    again = start("--continue", "--greedy")
+    text = again.wait_for(READY)
+    assert "going on with the conversation of 20" in text
+    assert "> What is this?\nThis is a cat.\n" in text
+    assert "loaded 1 question and its answer about cat.png" in text
+    again.type("/undo", ENTER)
+    again.wait_for("taken back: What is this?; the conversation begins anew")
+    again.type(CTRL_D)
+    assert again.exit_code() == 0
+    assert "kept:" not in again.text
+
+
 def test_several_lines_and_history_over_two_chats(start: Start) -> None:
     terminal = start("--greedy")
     terminal.wait_for(READY)

@@ -17,9 +17,9 @@ from PIL import Image
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.picture.decoding_process import DecodingProcess
-from omnilmm_lite.terminal import picture_path
+from omnilmm_lite.terminal.paths.line import read_line
+from omnilmm_lite.terminal.paths.readings import named_file, readings
 from omnilmm_lite.terminal.picture import PictureOpener
-from omnilmm_lite.terminal.picture_path import named_file, pasted_picture
 from tests.systems import IS_WINDOWS, PLATFORM, linux_alone, not_on_windows, set_home
 
 # what a file's name may hold, but line ends, which no line has
@@ -40,6 +40,13 @@ def save(path: Path) -> Path:
     return path
 
 
+def dropped(line: str) -> Path | None:
+    """The picture that a line names without asking anything."""
+    typed = read_line(line)
+    only = typed.pictures[0] if len(typed.pictures) == 1 and not typed.question else None
+    return only if isinstance(only, Path) else None
+
+
 @given(name=names, padding=st.sampled_from(["", " ", "\t "]))
 def test_a_path_is_found_however_a_terminal_writes_it(name: str, padding: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -47,52 +54,37 @@ def test_a_path_is_found_however_a_terminal_writes_it(name: str, padding: str) -
         path.touch()
         forms = [str(path), f'"{path}"', f"'{path}'", shlex.quote(str(path)), path.as_uri()]
         forms.append(path.as_uri().replace("file:///", "file://localhost/"))
+        forms.append(path.as_uri().replace("file:///", "file:/"))
         forms.append(re.sub(r"([^\w/.])", r"\\\1", str(path)))  # as a shell's completion escapes it
-        assert [pasted_picture(padding + form + padding) for form in forms] == [path] * len(forms)
+        assert [dropped(padding + form + padding) for form in forms] == [path] * len(forms)
 
 
-@given(text=st.text(max_size=200) | st.text(alphabet="\"'\\ ./%~:C\0\n", max_size=20))
+@given(text=st.text(max_size=200) | st.text(alphabet="\"'\\ ./%~:C\0\n&(猫", max_size=20))
 def test_no_text_is_an_error(text: str) -> None:
-    assert pasted_picture(text) is None
+    assert isinstance(read_line(text).question, str)
     named_file(text)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "What is in {}?",
-        "{} {}",
-        "{}\n{}",
-        "file://elsewhere{}",
-        "'{}",
-        "{}.png",
-    ],
-)
-def test_only_the_whole_line_is_a_path(cat: Path, line: str) -> None:
-    assert pasted_picture(line.replace("{}", str(cat))) is None
+def test_another_machines_file_is_none_here(cat: Path) -> None:
+    assert dropped(f"file://elsewhere{cat}") is None
 
 
-def test_several_paths_are_no_picture(tmp_path: Path) -> None:
-    path = tmp_path / "cat.png"
-    path.touch()
-    assert pasted_picture(f"{path} {path}") is None
-
-
-def test_only_what_looks_like_a_picture_is_taken_unasked(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_no_question(tmp_path: Path) -> None:
+    """What is wrong with it is said when it is opened."""
     text, folder, upper = tmp_path / "notes.txt", tmp_path / "folder.png", tmp_path / "CAT.JPEG"
     text.touch()
     folder.mkdir()
     upper.touch()
-    assert [pasted_picture(str(path)) for path in (text, folder, upper)] == [None, None, upper]
+    assert [read_line(str(path)).pictures for path in (text, folder, upper)] == [(text,), (str(folder),), (upper,)]
     assert named_file(f'"{text}"') == text
 
 
 def test_a_name_that_looks_encoded_is_taken_literally_first(tmp_path: Path) -> None:
     decoded, literal = tmp_path / "a b.png", tmp_path / "a%20b.png"
     decoded.touch()
-    assert pasted_picture(str(literal)) == decoded
+    assert dropped(str(literal)) == decoded
     literal.touch()
-    assert pasted_picture(str(literal)) == literal
+    assert dropped(str(literal)) == literal
 
 
 @pytest.mark.parametrize(
@@ -100,17 +92,35 @@ def test_a_name_that_looks_encoded_is_taken_literally_first(tmp_path: Path) -> N
     [
         r"C:\Users\me\my cat.jpg",
         r'"C:\Users\me\my cat.jpg"',
+        r"& 'C:\Users\me\my cat.jpg'",
         "C:/Users/me/my cat.jpg",
         "file:///C:/Users/me/my%20cat.jpg",
     ],
 )
 def test_windows_paths(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pasted_picture(line) is None
-    monkeypatch.setattr(picture_path, "WINDOWS_DRIVES", tmp_path)
+    assert dropped(line) is None
+    monkeypatch.setattr("omnilmm_lite.terminal.paths.readings.WINDOWS_DRIVES", tmp_path)
     target = tmp_path / "c" / "Users" / "me" / "my cat.jpg"
     target.parent.mkdir(parents=True)
     target.touch()
-    assert pasted_picture(line) == target
+    assert dropped(line) == target
+
+
+@pytest.mark.parametrize(
+    ("line", "reading", "windows"),
+    [
+        ("file://server/share/my%20cat.jpg", r"\\server\share\my cat.jpg", True),
+        ("/c/Users/me/cat.jpg", r"C:\Users\me\cat.jpg", True),  # Git's terminal
+        ("/cygdrive/d/cat.jpg", r"D:\cat.jpg", True),
+        ("file:///C:/Users/me/cat.jpg", "C:/Users/me/cat.jpg", True),
+        (r"'\\server\share\my cat.jpg'", r"\\server\share\my cat.jpg", True),
+        (r"C:\Users\me\cat.jpg", "/mnt/c/Users/me/cat.jpg", False),
+        (r"\\wsl.localhost\Ubuntu\home\me\cat.jpg", "/home/me/cat.jpg", False),
+        (r"\\wsl$\Debian\home\me\cat.jpg", "/home/me/cat.jpg", False),
+    ],
+)
+def test_what_another_system_calls_it(line: str, reading: str, windows: bool) -> None:
+    assert reading in list(readings(line, windows=windows))
 
 
 @not_on_windows
@@ -118,12 +128,12 @@ def test_a_file_whose_name_is_a_windows_path(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     name = r"C:\Users\me\my cat.jpg"
     Path(name).touch()
-    assert pasted_picture(name) == pasted_picture(f'"{name}"') == Path(name)
+    assert dropped(name) == dropped(f'"{name}"') == Path(name)
 
 
 def test_home(cat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_home(monkeypatch, cat.parent)
-    assert pasted_picture("~/my cat.jpg") == cat
+    assert dropped("~/my cat.jpg") == cat
 
 
 # ---- /image ----

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,91 +17,13 @@ from omnilmm_lite.chat import Chat
 from omnilmm_lite.engine.decoder import Decoder
 from omnilmm_lite.engine.vision import VisionEncoder
 from omnilmm_lite.errors import OmniLMMError
-from omnilmm_lite.model import Model, load
-from omnilmm_lite.picture.decoding_process import DecodingProcess
-from omnilmm_lite.sampling_params import sampling_params
-from omnilmm_lite.terminal.chat_loop import ChatLoop
+from omnilmm_lite.model import Model
 from omnilmm_lite.terminal.commands import COMMANDS, KEYS
 from omnilmm_lite.terminal.line_reader import PlainLineReader
 from omnilmm_lite.terminal.picture import ChatPicture, PictureOpener
 from omnilmm_lite.terminal.screen import Screen, shown
-from omnilmm_lite.terminal.session import Session
-from tests.paths import ROOT
 from tests.systems import IS_WINDOWS
-
-PICTURES = ROOT / "examples" / "pictures"
-CAT, CIRCLE = PICTURES / "cat.png", PICTURES / "easy-vqa-teal-circle.png"
-WHAT, TRIANGLE = "What is this?", "is there a triangle?"
-
-Line = str | BaseException
-
-
-@pytest.fixture(autouse=True)
-def still_heard() -> Iterator[None]:
-    """A chat that is left by Ctrl-C ignores it from then on; this process goes on."""
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-class Keyboard:
-    """Gives lines, or raises what a terminal would."""
-
-    def __init__(self, lines: list[Line]) -> None:
-        self._lines = iter([*lines, EOFError()])
-        self.statuses: list[str] = []
-
-    def read(self, status: str) -> str:
-        self.statuses.append(status)
-        line = next(self._lines)
-        if isinstance(line, BaseException):
-            raise line
-        return line
-
-
-class Played:
-    def __init__(self, session: Session, keyboard: Keyboard, out: str, err: str) -> None:
-        self.session, self.statuses = session, keyboard.statuses
-        self.out, self.err = out.splitlines(), err
-
-
-Play = Callable[..., Played]
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Model:
-    return load(threads=1)
-
-
-@pytest.fixture(scope="module")
-def opener(tiny: Model) -> Iterator[PictureOpener]:
-    with contextlib.closing(DecodingProcess()) as decoding:
-        yield PictureOpener(decoding, tiny.config.vision)
-
-
-@pytest.fixture
-def play(tiny: Model, opener: PictureOpener, capsys: pytest.CaptureFixture[str]) -> Play:
-    """Types lines at a chat whose answers are greedy."""
-
-    def type_lines(
-        *lines: Line, picture: Path | None = None, system: str | None = None, session: Session | None = None
-    ) -> Played:
-        keyboard = Keyboard(list(lines))
-        if session is None:
-            params = sampling_params(tiny.sampling, {"greedy": True})
-            about = None if picture is None else opener.open_file(picture)
-            session = Session(tiny, Screen(plain=True), opener, about, system, params)
-        ChatLoop(session, keyboard).run()
-        return Played(session, keyboard, *capsys.readouterr())
-
-    return type_lines
-
-
-def answers(model: Model, picture: Path | None, *questions: str, system: str | None = None) -> list[str]:
-    """What the Python API answers, one conversation."""
-    chat = model.chat(picture, system)
-    return [chat.ask(question, greedy=True) for question in questions]
-
+from tests.terminal.played import CAT, CIRCLE, TRIANGLE, WHAT, Play, answers
 
 # ---- questions and pictures ----
 
@@ -308,7 +228,7 @@ def test_a_saved_conversation_goes_on_where_it_was(play: Play, tiny: Model, tmp_
     played = play(f"/load {path}", WHAT)
     assert played.out == answers(tiny, CIRCLE, TRIANGLE, WHAT)
     assert played.session.params.top_k == 5
-    assert "loaded 1 questions and answers about easy-vqa-teal-circle.png" in played.err
+    assert "loaded 1 question and its answer about easy-vqa-teal-circle.png" in played.err
     assert "changed" not in played.err
 
 

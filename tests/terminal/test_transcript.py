@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.sampling_params import SamplingParams
-from omnilmm_lite.terminal.transcript import (
+from omnilmm_lite.terminal.chats.transcript import (
     PictureRecord,
     Transcript,
     Turn,

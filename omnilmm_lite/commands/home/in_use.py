@@ -73,7 +73,8 @@ def settings_in_force(flags: Mapping[str, Value]) -> dict[str, Found]:
 def tell_demonstration(model: str | Path | None) -> None:
     """Says on stderr that the built-in model answers, where it does, and how to get the real one."""
     from omnilmm_lite.home.chosen_model import is_builtin
+    from omnilmm_lite.terminal.wrapping import width_of, wrapped
 
     if is_builtin(model):
         more = "; `omnilmm-lite setup` gets the real one" if model is None else ""
-        print(f"{DEMONSTRATION}{more}", file=sys.stderr)
+        print(wrapped(f"{DEMONSTRATION}{more}", width_of(sys.stderr)), file=sys.stderr)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.files.size import shown_size
 
 if TYPE_CHECKING:
     from omnilmm_lite.home.models import ModelStore, StoredModel
@@ -142,13 +143,13 @@ def confirmed(question: str, command: str) -> bool:
 
 def _ask(what: str, name: str, freed: Iterable[Freed], yes: bool) -> None:
     for each in freed:
-        print(f"{each.folder}: {_gigabytes(each.size)}", file=sys.stderr)
+        print(f"{each.folder}: {shown_size(each.size)}", file=sys.stderr)
     if not yes and not confirmed(f"{what} {name}?", f"omnilmm-lite models {what.split()[0]} {name} --yes"):
         raise OmniLMMError(f"{name}: nothing was removed")
 
 
 def _tell_freed(name: str, freed: Iterable[Freed], kept: str) -> None:
-    print(f"{name}: {_gigabytes(sum(each.size for each in freed))} freed{kept}", file=sys.stderr)
+    print(f"{name}: {shown_size(sum(each.size for each in freed))} freed{kept}", file=sys.stderr)
 
 
 def _sources(store: ModelStore, name: str) -> list[Freed]:
@@ -230,7 +231,7 @@ def _print_rows(rows: Iterable[dict[str, Any]]) -> None:
         agreement = "" if row["top1_agreement"] is None else f"{row['top1_agreement']:.1%}"
         preset = row["preset"] or "a checkpoint"
         mark = "*" if row["default"] else ""
-        table.add_row(mark, row["name"], _gigabytes(row["size"]), preset, kld, agreement, row["origin"] or "")
+        table.add_row(mark, row["name"], shown_size(row["size"]), preset, kld, agreement, row["origin"] or "")
     table_console().print(table)
 
 
@@ -238,7 +239,3 @@ def _size(folder: Path) -> int:
     """Bytes of all files below; one with two names counts once."""
     found = (file.stat() for file in folder.rglob("*") if file.is_file())
     return sum({(each.st_dev, each.st_ino): each.st_size for each in found}.values())
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

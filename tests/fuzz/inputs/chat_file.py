@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from omnilmm_lite.sampling_params import SamplingParams
-from omnilmm_lite.terminal.transcript import PictureRecord, Transcript, Turn, read_transcript
+from omnilmm_lite.terminal.chats.transcript import PictureRecord, Transcript, Turn, read_transcript
 from tests.fuzz.form import Form
 from tests.fuzz.scratch import written
 

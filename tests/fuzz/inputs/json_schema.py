@@ -11,6 +11,7 @@ from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.request.fields import parse_object
+from omnilmm_lite.serve.request.schema.closed_schema import closed_object
 from tests.fuzz.form import Form
 
 FORM = Form.JSON
@@ -40,7 +41,7 @@ def try_bytes(data: bytes) -> None:
         schema = parse_object(data)
     except ApiError as error:
         raise InputError(error.message) from error
-    _compiler().json_schema(schema).start()
+    _compiler().json_schema(closed_object(schema)).start()
 
 
 @cache

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, ImageCms
 
 from omnilmm_lite.builtin import BUILTIN
+from omnilmm_lite.picture.heif import is_available
 from omnilmm_lite.picture.reading import load_image
 from tests.fuzz.form import Form
 
@@ -23,6 +24,13 @@ def seeds() -> Iterator[bytes]:
             file = BytesIO()
             small.convert("I" if mode == "I;16" else mode).convert(mode).save(file, name)
             yield file.getvalue()
+    file = BytesIO()
+    small.save(file, "TIFF", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    yield file.getvalue()
+    if is_available():
+        from tests.picture.heic import heic
+
+        yield heic(small)
 
 
 def try_bytes(data: bytes) -> None:

@@ -213,7 +213,7 @@ def test_a_full_disk_is_said_before_and_while_it_happens(
     job = QuantizationJob(checkpoint, calibration, SETTINGS)
     with (
         monkeypatch.context() as patch,
-        pytest.raises(OmniLMMError, match=r"needs \d+\.\d GB there, and 0\.0 GB are free"),
+        pytest.raises(OmniLMMError, match=r"needs \d+\.\d [kM]B there, and 1\.0 kB are free"),
     ):
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
         quantize_decoder(job, tmp_path)

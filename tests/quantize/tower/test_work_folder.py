@@ -116,7 +116,7 @@ def test_a_small_disk_is_said_before_any_work(
     tiny_checkpoint: Checkpoint, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantizer, "tower_work", lambda *_: 10**18)
-    with pytest.raises(OmniLMMError, match=r"needs 1000000000\.0 GB there"):
+    with pytest.raises(OmniLMMError, match=r"needs 1,000,000,000\.0 GB there"):
         quantize_tower(tiny_checkpoint, pictures, tmp_path, Quiet())
     assert list(contents(tmp_path)) == ["arguments.json"]
 
