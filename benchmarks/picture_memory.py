@@ -83,6 +83,9 @@ KINDS: dict[str, tuple[str, Callable[[], Image.Image], dict[str, object]]] = {
     "WebP, alpha": ("WEBP", with_alpha, {"method": 0}),
     "AVIF": ("AVIF", colours, {"speed": 10}),
     "AVIF, alpha": ("AVIF", with_alpha, {"speed": 10, "subsampling": "4:4:4"}),
+    "HEIC": ("HEIF", colours, {}),
+    "HEIC of tiles": ("HEIF", colours, {"tile_size": 512}),
+    "HEIC, alpha, 4:4:4": ("HEIF", with_alpha, {"chroma": 444}),
 }  # fmt: skip
 
 
@@ -93,6 +96,10 @@ def main(words: list[str]) -> None:
             if words and not any(word in name for word in words):
                 continue
             path = Path(folder, "picture")
+            if kind == "HEIF":
+                import pillow_heif
+
+                pillow_heif.register_heif_opener()
             make().save(path, kind, **options)
             done = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True)
             print(f"| {name} | {done.stdout.strip()} |", flush=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,28 +19,47 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Need(Enum):
+    """What a file still needs."""
+
+    ANSWER = auto()
+    WRITING = auto()  # its answer is known, and not yet where it is to go
+    NOTHING = auto()  # its line is there
+    NOTHING_BESIDE = auto()  # there are no lines, and all that is to be written beside it is there
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A file, read once, so that hash and picture are of the same bytes.
 
     `sha256` is None where it can't be read. One of `picture` and `error` is None; both are where the file is one that
-    needs no answer.
+    needs no answer. `fields`: what it puts into a template.
     """
 
     path: str
     sha256: str | None
     picture: PreparedImage | None = None
     error: str | None = None
+    need: Need = Need.ANSWER
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_skipped(self) -> bool:
         return self.picture is None and self.error is None
 
 
+def no_fields(path: str, data: bytes, picture: PreparedImage) -> Mapping[str, str]:
+    return {}
+
+
 def load_picture(
-    folder: Path, path: str, is_done: Callable[[str, str | None], bool], prepare: Callable[[bytes], PreparedImage]
+    folder: Path,
+    path: str,
+    need: Callable[[str, str | None, bytes], Need],
+    prepare: Callable[[bytes], PreparedImage],
+    fields: Callable[[str, bytes, PreparedImage], Mapping[str, str]] = no_fields,
 ) -> Loaded:
-    """Reads, hashes and prepares a file; not the last where `is_done(path, sha256)` says that its line is there.
+    """Reads, hashes and prepares a file; not the last where `need(path, sha256, data)` says that no answer is needed.
 
     OmniLMMError where the machine is at fault, not the file: an error line would stay in the output for good.
     """
@@ -47,10 +67,13 @@ def load_picture(
     try:
         data = _read(folder / path)
         sha256 = hashlib.sha256(data).hexdigest()
-        return Loaded(path, sha256) if is_done(path, sha256) else Loaded(path, sha256, prepare(data))
+        if (found := need(path, sha256, data)) is not Need.ANSWER:
+            return Loaded(path, sha256, need=found)
+        picture = prepare(data)
+        return Loaded(path, sha256, picture, fields=fields(path, data, picture))
     except InputError as error:
-        if sha256 is None and is_done(path, None):
-            return Loaded(path, None)
+        if sha256 is None and (found := need(path, None, b"")) is not Need.ANSWER:
+            return Loaded(path, None, need=found)
         return Loaded(path, sha256, error=str(error))
     except OmniLMMError as error:
         raise OmniLMMError(f"{path!r}: {error}") from None  # which of the folder's it was

@@ -1,34 +1,50 @@
-"""`omnilmm-lite caption`: a folder of pictures described, one line of JSON a picture."""
+"""`omnilmm-lite caption`: a folder of pictures described, into a file of lines, beside the pictures or into them."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
+from omnilmm_lite.commands.options.caption_output import TableFormat, add_output_options, table_format
 from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
+from omnilmm_lite.commands.options.picture import add_picture_options
 from omnilmm_lite.commands.options.sampling import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
+    from omnilmm_lite.caption.captioner import Captioner
     from omnilmm_lite.caption.folder_run import FolderRun
-    from omnilmm_lite.model_source import OpenCheckpoint
+    from omnilmm_lite.caption.outcome import Outcome
+    from omnilmm_lite.caption.output import Lines
+    from omnilmm_lite.caption.progress import CaptionProgress
+    from omnilmm_lite.caption.wording import Wording
+    from omnilmm_lite.caption.writers.writer import Writer
+    from omnilmm_lite.model_source import ModelSource, OpenCheckpoint
+    from omnilmm_lite.picture.listing import Listing
+    from omnilmm_lite.sampling_params import SamplingParams
 
 DEFAULT_PROMPT = "Describe this picture."
+STDOUT = Path("-")
 
 
 def add_caption(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -> None:
     parser.description = (
-        "Describes every picture of a folder, one line of JSON each: path, sha256, text, finish_reason, timings, "
-        "model; error instead of text where a file can't be read. May be stopped at any time: the same command goes "
-        "on, and describes again what has changed. Hidden files and links to folders are passed over."
+        "Describes every picture of a folder. With -o one line of JSON each: path, sha256, text, finish_reason, "
+        "timings, model; error instead of text where a file can't be read. May be stopped at any time: the same "
+        "command goes on, and describes again what has changed. Hidden files and links to folders are passed over."
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with pictures")
-    parser.add_argument("-p", "--prompt", default=DEFAULT_PROMPT, help=f"the question (default: {DEFAULT_PROMPT})")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="file to fill, or to go on in")
+    prompt = (
+        f"the question (default: {DEFAULT_PROMPT}); {{name}}, {{folder}}, {{tags}} and {{exif.Model}} are filled in"
+    )
+    parser.add_argument("-p", "--prompt", help=prompt)
+    parser.add_argument("--tags", action="store_true", help="ask for a list of tags, and clean it")
+    add_output_options(parser)
     recursive = argparse.BooleanOptionalAction
     parser.add_argument("-r", "--recursive", action=recursive, default=True, help="folders in it, too (default: yes)")
     include = "take these files only, such as '*.jpg' or 'cats/*', whatever their endings; may be repeated"
@@ -36,68 +52,172 @@ def add_caption(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint
     exclude = "leave these files and folders out; may be repeated"
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help=exclude)
     parser.add_argument("--retry-errors", action="store_true", help="try files again that could not be read before")
+    parser.add_argument("--watch", action="store_true", help="go on with pictures as they come, until Ctrl-C")
+    add_picture_options(parser)
     add_sampling_options(parser)
     add_machine_options(parser, open_checkpoint)
     parser.set_defaults(command=caption)
 
 
 def caption(args: argparse.Namespace) -> None:
-    """Fills the output file. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
-    if not args.prompt.strip():
+    """Writes the captions. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
+    if args.prompt is not None and not args.prompt.strip():
         raise InputError("the prompt is empty: give a question after -p")
-    from omnilmm_lite.files.owner_lock import sole_owner
+    if args.output is None and not (args.txt or args.xmp or args.embed):
+        raise InputError("nowhere to write: name a file after -o, or give --txt, --xmp or --embed")
+    table = table_format(args)
+    with contextlib.ExitStack() as locks:
+        for place in _owned(args):
+            from omnilmm_lite.files.owner_lock import sole_owner
 
-    # before the file is read, since what another run adds to it behind that would be missed
-    with sole_owner(args.output, lambda line: print(line, file=sys.stderr)):
-        _fill_output(args)
+            # before the file is read, since what another run adds to it behind that would be missed
+            locks.enter_context(sole_owner(place, lambda line: print(line, file=sys.stderr)))
+        _caption(args, table)
 
 
-def _fill_output(args: argparse.Namespace) -> None:
+def _owned(args: argparse.Namespace) -> Iterator[Path]:
+    """What no other run may write to meanwhile."""
+    if args.output not in (None, STDOUT):
+        yield args.output
+    if (args.txt or args.xmp or args.embed) and args.folder.is_dir():
+        yield args.folder / "captions"  # the lock lies in the folder, which may be written to
+
+
+def _caption(args: argparse.Namespace, table: TableFormat) -> None:
+    from omnilmm_lite.caption.progress import CaptionProgress
     from omnilmm_lite.caption.tally import Tally
-    from omnilmm_lite.console import ConsoleProgress
 
-    job = _job(args)
-    tally = Tally(len(job.listing.paths))
+    run, listing = _job(args, table)
+    if args.txt or args.xmp or args.embed:
+        from omnilmm_lite.files.durable_file import remove_unfinished
+
+        remove_unfinished(args.folder)  # of a run that was killed; this one has the folder alone
+    tally = Tally(0 if args.watch else len(listing.paths))
+    if args.output == STDOUT:
+        print("standard output can't be gone on in: every picture is described", file=sys.stderr)
     try:
-        with ConsoleProgress() as progress:
-            for folder in job.listing.unreadable:
-                progress.note(f"{folder!r}: this folder can't be read; its pictures are left out")
-            progress.stage("pictures", tally.total)
-            for outcome in job.run():
+        with CaptionProgress(tally, is_endless=args.watch) as progress:
+            _tell_listing(listing, progress, args)
+            for outcome in run.run():
                 tally.count(outcome)
-                progress.step(f"{tally.time_left()}{outcome.path!r}")  # a name may hold anything, also a line's end
+                _tell(outcome, progress, has_lines=args.output is not None)
+                progress.step(outcome.path)
     except KeyboardInterrupt:
-        print(f"stopped: {tally}; {args.output} keeps them, and the same command goes on", file=sys.stderr)
+        print(f"stopped: {tally}; {_place(args)} keeps them, and the same command goes on", file=sys.stderr)
         raise
-    print(f"{args.output}: {tally}", file=sys.stderr)
+    finally:
+        table.write(args.output)
+    passed_over = sum(listing.passed_over.values())
+    print(f"{_place(args)}: {tally}{f', {passed_over} passed over' * bool(passed_over)}", file=sys.stderr)
     tell_demonstration(args.model)
 
 
-def _job(args: argparse.Namespace) -> FolderRun:
+def _place(args: argparse.Namespace) -> Path | str:
+    return args.folder if args.output is None else "standard output" if args.output == STDOUT else args.output
+
+
+def _tell_listing(listing: Listing, progress: CaptionProgress, args: argparse.Namespace) -> None:
+    for folder in listing.unreadable:
+        progress.note(f"{folder!r}: this folder can't be read; its pictures are left out")
+    if told := listing.told_passed_over():
+        progress.note(f"passing over {told}")
+    progress.note(f"watching {args.folder}; Ctrl-C ends it" if args.watch else f"pictures: {len(listing.paths)}")
+
+
+def _tell(outcome: Outcome, progress: CaptionProgress, *, has_lines: bool) -> None:
+    """What isn't in the output, or has to be known now. A name may hold anything, also a line's end."""
+    if outcome.remark:
+        progress.note(f"{outcome.path!r}: {outcome.remark}")
+    if outcome.problem:
+        progress.note(f"{outcome.path!r}: {outcome.problem}")
+    if outcome.error and not has_lines:
+        progress.note(f"{outcome.path!r}: {outcome.error.removeprefix('picture: ')}")
+
+
+def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listing]:
     """Everything that can be checked before the model is loaded."""
+    from functools import partial
+
     from omnilmm_lite.caption.captioner import Captioner
     from omnilmm_lite.caption.folder_run import FolderRun
-    from omnilmm_lite.caption.output import Output, settings_path
+    from omnilmm_lite.caption.loading import no_fields
+    from omnilmm_lite.caption.templates.fields import picture_fields
+    from omnilmm_lite.caption.watching import arrivals
+    from omnilmm_lite.caption.writers.places import check_distinct
     from omnilmm_lite.picture.listing import Filter, list_pictures
     from omnilmm_lite.sampling_params import sampling_params
 
+    wording = _wording(args)
     chosen = Filter(args.include, args.exclude, args.recursive)
-    listing = list_pictures(args.folder, chosen, leave_out=[args.output, settings_path(args.output)])
+    own = table.files(args.output)
+    listing = list_pictures(args.folder, chosen, own, allow_none=args.watch)
+    if args.txt or args.xmp:
+        check_distinct(listing.paths)
     source = model_source(args)
     params = sampling_params(source.sampling, sampling_options(args))
-    settings = {"model": source.identity, "prompt": args.prompt, **dataclasses.asdict(params)}
 
     def open_captioner() -> Captioner:
         model = source.load(machine_options(args))
         if model.device.is_fallback:
             print(f"device: {model.device.placement} ({model.device.reason})", file=sys.stderr)
-        return Captioner(model, args.prompt, params)
+        return Captioner(model, wording, params)
 
-    return FolderRun(
+    run = FolderRun(
         args.folder,
-        listing,
-        Output(args.output, settings),
+        arrivals(args.folder, chosen, leave_out=own) if args.watch else [listing.paths],
+        _lines(args, table, source, params),
         source.config.vision,
         open_captioner,
+        writers=_writers(args),
+        fields=partial(picture_fields, args.folder) if wording.names else no_fields,
         retry_errors=args.retry_errors,
+        ignore_colour_profile=args.ignore_colour_profile,
     )
+    return run, listing
+
+
+def _prompt(args: argparse.Namespace) -> str:
+    from omnilmm_lite.caption.tags import TAGS_PROMPT
+
+    return args.prompt or (TAGS_PROMPT if args.tags else DEFAULT_PROMPT)
+
+
+def _wording(args: argparse.Namespace) -> Wording:
+    from omnilmm_lite.caption.wording import Wording
+
+    wording = Wording.read(_prompt(args), args.prefix, args.suffix, of_tags=args.tags)
+    if args.txt and args.overwrite and "tags" in wording.names:
+        raise InputError(
+            "{tags} may come from the texts that --txt --overwrite replaces; write elsewhere, or copy them"
+        )
+    return wording
+
+
+def _lines(args: argparse.Namespace, table: TableFormat, source: ModelSource, params: SamplingParams) -> Lines:
+    import dataclasses
+
+    from omnilmm_lite.caption.output import NoLines, Output, StandardOutput
+
+    if args.output is None:
+        return NoLines()
+    if args.output == STDOUT:
+        return StandardOutput()
+    settings = {"model": source.identity, "prompt": _prompt(args), **dataclasses.asdict(params)}
+    more = {name: getattr(args, name) for name in ("prefix", "suffix", "tags", "ignore_colour_profile")}
+    settings |= {name: value for name, value in more.items() if value}  # files of before have none of them
+    return Output(table.log(args.output), settings, keep_lines=args.txt or args.xmp or args.embed)
+
+
+def _writers(args: argparse.Namespace) -> list[Writer]:
+    from omnilmm_lite.caption.writers.embedded import EmbeddedXmp
+    from omnilmm_lite.caption.writers.text_file import TextFiles
+    from omnilmm_lite.caption.writers.xmp_file import XmpFiles
+
+    writers: list[Writer] = []
+    if args.txt:
+        writers.append(TextFiles(args.folder, args.overwrite))
+    if args.xmp:
+        writers.append(XmpFiles(args.folder, args.tags, args.overwrite))
+    if args.embed:
+        writers.append(EmbeddedXmp(args.folder, args.tags, args.overwrite))
+    return writers

@@ -7,11 +7,13 @@ its libraries print is heard by nobody.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import IO
 
 import numpy as np
@@ -23,6 +25,7 @@ from omnilmm_lite.picture.file import PictureFile
 from omnilmm_lite.picture.prepared_image import PreparedImage
 
 WALL_SECONDS = 120.0  # where the machine is busy; and on Windows, where nothing counts a process's seconds
+MAX_REMARKS = 1000  # then no further one is made
 # -P: else modules would be looked for in the folder where the server was started, before all others
 COMMAND = [sys.executable, "-P", "-m", "omnilmm_lite.picture.decoding_worker"]
 
@@ -34,7 +37,14 @@ class DecodingEnded(OmniLMMError):
 class DecodingProcess:
     """Prepares one picture at a time. The process is started at the first, and anew after one that it died of."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, ignore_colour_profile: bool = False, on_remark: Callable[[str], None] = lambda line: None
+    ) -> None:
+        """`ignore_colour_profile`: see `load_image`. `on_remark` gets a line, once a label, where something of a
+        picture had to be ignored."""
+        self._ignore_colour_profile = ignore_colour_profile
+        self._on_remark = on_remark
+        self._remarked: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ended = False  # it is to get no further picture, whether it has died already or not
         self._is_closed = False
@@ -52,7 +62,7 @@ class DecodingProcess:
         late.daemon = True
         late.start()
         try:
-            kind, body = _ask(process, file, config.image_size)
+            kind, body = _ask(process, file, config.image_size, self._ignore_colour_profile)
         except (OSError, EOFError, ValueError):  # it has died; ValueError: and was closed
             self._end(process)
             raise _death(process, file.label) from None
@@ -64,9 +74,11 @@ class DecodingProcess:
             raise InputError(body.decode())
         if kind is Reply.FAILED:
             raise OmniLMMError(body.decode())
-        width, height, digest = PREPARED.unpack_from(body)
-        pixels = np.frombuffer(body, np.float32, offset=PREPARED.size)
-        return PreparedImage((width, height), digest.decode(), pixels.reshape(1, 3, *[config.image_size] * 2))
+        image = _image(body, config.image_size)
+        if image.remark and file.label not in self._remarked and len(self._remarked) < MAX_REMARKS:
+            self._remarked.add(file.label)
+            self._on_remark(f"{file.label}: {image.remark}")
+        return image
 
     def start(self) -> None:
         """Has the process ready before the first picture comes."""
@@ -135,10 +147,19 @@ def _clear_away(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _ask(process: subprocess.Popen[bytes], file: PictureFile, side: int) -> tuple[Reply, bytes]:
+def _image(body: bytes, side: int) -> PreparedImage:
+    width, height, digest, length = PREPARED.unpack_from(body)
+    pixels = np.frombuffer(body, np.float32, length // 4, PREPARED.size)
+    more = json.loads(body[PREPARED.size + length :])
+    return PreparedImage((width, height), digest.decode(), pixels.reshape(1, 3, side, side), **more)
+
+
+def _ask(
+    process: subprocess.Popen[bytes], file: PictureFile, side: int, ignore_colour_profile: bool
+) -> tuple[Reply, bytes]:
     assert process.stdin is not None and process.stdout is not None
     label = file.label.encode()
-    process.stdin.write(REQUEST.pack(side, len(label), len(file.data)) + label)
+    process.stdin.write(REQUEST.pack(side, len(label), len(file.data), ignore_colour_profile) + label)
     process.stdin.write(file.data)
     process.stdin.flush()
     kind, length = REPLY.unpack(_read(process.stdout, REPLY.size))

@@ -1,21 +1,23 @@
 """The helper process of `omnilmm_lite.picture.decoding_process`: pictures' files in, the tower's input out.
 
-A request on standard input: the side of the square and two lengths, then the file's label and the file. A reply on what
-was standard output: what became of it and the length of what follows, then a picture's size, hash and pixels, or a line
-on what is wrong.
+A request on standard input: the side of the square, two lengths and whether a colour profile is to be ignored, then the
+file's label and the file. A reply on what was standard output: what became of it and the length of what follows, then a
+picture's size, hash, pixels and, as JSON, what else is known of it; or a line on what is wrong.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import select
 import signal
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import partial
 from typing import BinaryIO
 
 from omnilmm_lite.config import VisionConfig
@@ -23,12 +25,12 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.mistake import report_mistake
 from omnilmm_lite.machine.memory import return_freed_memory
 from omnilmm_lite.picture.file import PictureFile
-from omnilmm_lite.picture.prepared_image import prepare
+from omnilmm_lite.picture.prepared_image import PreparedImage, prepare
 from omnilmm_lite.picture.reading import OutOfMemory
 
-REQUEST = struct.Struct("<IIQ")
+REQUEST = struct.Struct("<IIQ?")
 REPLY = struct.Struct("<BQ")
-PREPARED = struct.Struct("<II64s")  # width, height, pixel hash
+PREPARED = struct.Struct("<II64sQ")  # width, height, pixel hash, bytes of the pixels
 MEMORY_BYTES = 2 * 2**30  # of addresses; the costliest picture and its file take 1.4 GB
 CPU_SECONDS = 20  # a picture; the costliest takes 2
 
@@ -44,29 +46,37 @@ def main() -> None:
     is_our_limit = _limit_memory()
     requests = sys.stdin.buffer
     while head := requests.read(REQUEST.size):
-        side, label_length, length = REQUEST.unpack(head)
+        side, label_length, length, ignore_colour_profile = REQUEST.unpack(head)
         label, data = requests.read(label_length).decode(), requests.read(length)
         if len(data) < length:  # the parent has gone
             return
         _limit_cpu()
         with _ended_with_the_parent():
-            kind, body = _prepared(PictureFile(data, label), side, is_our_limit=is_our_limit)
+            prepare_it = partial(
+                prepare,
+                PictureFile(data, label),
+                dataclasses.replace(VisionConfig(), image_size=side),
+                ignore_colour_profile=ignore_colour_profile,
+            )
+            kind, body = _prepared(prepare_it, label, is_our_limit=is_our_limit)
+            del prepare_it
         del data
         replies.write(REPLY.pack(kind, len(body)) + body)
         replies.flush()
         return_freed_memory()
 
 
-def _prepared(file: PictureFile, side: int, *, is_our_limit: bool) -> tuple[Reply, bytes]:
+def _prepared(prepare_it: Callable[[], PreparedImage], label: str, *, is_our_limit: bool) -> tuple[Reply, bytes]:
     try:
-        image = prepare(file, dataclasses.replace(VisionConfig(), image_size=side))
-        head = PREPARED.pack(*image.size, image.pixel_hash.encode())
-        return Reply.PREPARED, head + image.pixels.tobytes()
+        image = prepare_it()
+        head = PREPARED.pack(*image.size, image.pixel_hash.encode(), image.pixels.nbytes)
+        more = json.dumps({"remark": image.remark, "exif": dict(image.exif)}).encode()
+        return Reply.PREPARED, head + image.pixels.tobytes() + more
     except (OutOfMemory, MemoryError):
         if is_our_limit:
             limit = f"takes more than {MEMORY_BYTES / 2**30:.0f} GiB of memory"
-            return Reply.REFUSED, f"{file.label}: decoding it {limit}; make it smaller, or save it anew".encode()
-        return Reply.FAILED, f"{file.label}: the memory is not enough to decode it; make it smaller".encode()
+            return Reply.REFUSED, f"{label}: decoding it {limit}; make it smaller, or save it anew".encode()
+        return Reply.FAILED, f"{label}: the memory is not enough to decode it; make it smaller".encode()
     except InputError as error:
         return Reply.REFUSED, str(error).encode()
     except OmniLMMError as error:

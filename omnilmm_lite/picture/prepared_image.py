@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,18 +21,21 @@ class PreparedImage:
     size: tuple[int, int]  # width and height of the whole picture, upright, as it was decoded
     pixel_hash: str  # of the whole picture, see `pixel_hash`
     pixels: npt.NDArray[np.float32]  # (1, 3, image_size, image_size)
+    remark: str = ""  # what of it had to be ignored, for people: a damaged colour profile
+    exif: Mapping[str, str] = field(default_factory=dict)  # see `exif_fields`
 
 
-def prepare(source: ImageSource, config: VisionConfig) -> PreparedImage:
+def prepare(source: ImageSource, config: VisionConfig, *, ignore_colour_profile: bool = False) -> PreparedImage:
     """The same numbers as `preprocess(load_image(source), config)`, without ever holding the whole picture in RGB.
 
-    Raises what `load_image` does.
+    Takes the option of `load_image`, and raises what that does.
     """
-    with opened(source) as picture:
+    with opened(source, ignore_colour_profile=ignore_colour_profile) as picture:
         _, height = picture.size
         digest, narrow, top = PixelHash(picture.size), Image.new("RGB", (config.image_size, height)), 0
         for strip in picture.strips():
             digest.add(strip)
             narrow.paste(narrower(strip, config), (0, top))
             top += strip.height
-    return PreparedImage(picture.size, digest.hex(), normalised(lower(narrow, config)))
+        exif = picture.exif()
+    return PreparedImage(picture.size, digest.hex(), normalised(lower(narrow, config)), picture.remark, exif)

@@ -1,7 +1,7 @@
 """Pictures: from whatever the caller has to upright RGB.
 
 Everything is checked before it is decoded, because a few bytes can claim a picture that fills the memory.
-Differences to the reference, on purpose: a photograph is turned upright by its EXIF orientation, and `rgb.py` has two
+Differences to the reference, on purpose: a photograph is turned upright by its EXIF orientation, and `rgb.py` has three
 more. A JPEG with both sides of twice DRAFT_SIDE or more is decoded smaller, which takes a quarter of the memory or
 less.
 """
@@ -16,20 +16,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from PIL import Image
+from PIL import Image, features
 
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.picture import heif
+from omnilmm_lite.picture.exif import camera_entries
 from omnilmm_lite.picture.file import PictureFile, picture_file
+from omnilmm_lite.picture.kinds.kind import READ, Kind
+from omnilmm_lite.picture.kinds.signatures import kind_of
 from omnilmm_lite.picture.upright import STRIP_PIXELS, UprightPicture
 
 ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | PictureFile | Image.Image
 
 # Formats whose decoders are fuzzed and whose size stands in the header. No EPS (runs a program), no PSD, no icons.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-# By which a file is taken for one of them before it is opened; a name says nothing more.
-PICTURE_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"
-)  # fmt: skip
+# By which a file is taken for one of them, or for HEIC, before it is opened; a name says nothing more.
+PICTURE_SUFFIXES = tuple(suffix for kind in (*READ, Kind.HEIC) for suffix in kind.suffixes)
 MAX_PIXELS = 89_478_485  # where Pillow itself begins to warn of a decompression bomb: 256 MiB of RGB
 # A progressive JPEG is gone through once a scan, of which it may hold any number; encoders write ten or so.
 MAX_SCANS = 200
@@ -39,10 +41,12 @@ MAX_SCANNED_PIXELS = 3_000_000_000  # over all scans: about ten seconds
 DRAFT_SIDE = 2048
 # What decoding may take, over all that the decoder and Pillow hold at once; and bytes a pixel, where a decoder holds
 # more than the picture: two canvases of libwebp's and two copies; libavif's planes, of 16 bits where a picture has more
-# than 8, and two copies; libjpeg's coefficients of four colours, and a copy. Measured by benchmarks/picture_memory.py.
+# than 8, and two copies; libjpeg's coefficients of four colours, and a copy; libheif's planes, tiles and two copies.
+# Measured by benchmarks/picture_memory.py.
 MAX_DECODED_BYTES = 768 * 2**20
-WEBP, AVIF, JPEG_OF_SCANS = "WebP", "AVIF", "progressive JPEG"
-PIXEL_BYTES = {WEBP: 16, AVIF: 16, JPEG_OF_SCANS: 12}
+WEBP, AVIF, HEIC, JPEG_OF_SCANS = "WebP", "AVIF", "HEIC", "progressive JPEG"
+PIXEL_BYTES = {WEBP: 16, AVIF: 16, HEIC: 16, JPEG_OF_SCANS: 12}
+_COSTLY = {"WEBP": WEBP, "AVIF": AVIF, "HEIF": HEIC}
 MAX_ASPECT = 100  # beyond it, squashing to a square leaves nothing of the picture to see
 
 START_OF_SCAN = b"\xff\xda"
@@ -54,26 +58,28 @@ class OutOfMemory(OmniLMMError):
     """What the process may have is not enough for this picture."""
 
 
-def load_image(source: ImageSource) -> Image.Image:
+def load_image(source: ImageSource, *, ignore_colour_profile: bool = False) -> Image.Image:
     """A new upright RGB picture from a path, a `file://` address, a file's bytes or a PIL image (left as it is).
 
-    Animations give their first frame. A leading `~` is the home folder. One pixel is enough: it fills the square.
+    Animations give their first frame, files of several pictures the primary one. A leading `~` is the home folder. One
+    pixel is enough: it fills the square. Colours are sRGB's, by the picture's profile if it has one that can be used;
+    `ignore_colour_profile` leaves its numbers as they are, as the reference does.
     Raises InputError where the source can't be read, is in no supported format, is damaged, has more than MAX_PIXELS,
     or has one side more than MAX_ASPECT times the other; OutOfMemory where the memory doesn't suffice for it.
     """
-    with opened(source) as picture:
+    with opened(source, ignore_colour_profile=ignore_colour_profile) as picture:
         return picture.whole()
 
 
 @contextlib.contextmanager
-def opened(source: ImageSource) -> Iterator[UprightPicture]:
+def opened(source: ImageSource, *, ignore_colour_profile: bool = False) -> Iterator[UprightPicture]:
     """The picture, decoded. What goes wrong in the block, while it is used, is the picture's fault or the memory's.
 
     Takes and raises what `load_image` does.
     """
     if isinstance(source, Image.Image):
         with _told("picture", source.size):
-            yield _decoded(source, "picture")
+            yield _decoded(source, "picture", ignore_colour_profile=ignore_colour_profile)
         return
     if isinstance(source, (str, Path, bytes, bytearray, memoryview)):
         source = picture_file(source)
@@ -89,9 +95,9 @@ def opened(source: ImageSource) -> Iterator[UprightPicture]:
             image.draft(image.mode, (DRAFT_SIDE, DRAFT_SIDE))
             if scans > 1:
                 _check_cost(JPEG_OF_SCANS, image.size, source.label)
-        if image.format in ("WEBP", "AVIF"):
-            _check_cost(WEBP if image.format == "WEBP" else AVIF, image.size, source.label)
-        yield _decoded(image, source.label)
+        if image.format in _COSTLY:
+            _check_cost(_COSTLY[image.format], image.size, source.label)
+        yield _decoded(image, source.label, ignore_colour_profile=ignore_colour_profile)
 
 
 class PixelHash:
@@ -121,25 +127,45 @@ def pixel_hash(image: Image.Image) -> str:
 
 def _open(file: PictureFile) -> Image.Image:
     """Reads the header only."""
-    label = file.label
-    unknown = f"{label}: this is not a {_SUPPORTED} picture that can be read; convert it to one of these"
+    label, kind = file.label, kind_of(file.data)
+    if kind is not None and kind not in (*READ, Kind.HEIC):  # some of which Pillow would take for a TIFF
+        raise _refused(label, kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of bombs: `_check_size` refuses every size that Pillow warns of
+            if kind is Kind.HEIC:
+                return heif.open_heif(file.data)
             return Image.open(io.BytesIO(file.data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError(f"{label}: {_too_large()}") from None
     except MemoryError:  # says nothing about the file
         raise OutOfMemory(f"{label}: the memory is not enough to open this picture; close other programs") from None
+    except ImportError:
+        raise _refused(label, Kind.HEIC) from None
     except Exception:  # Pillow's plugins meet malformed headers with any exception there is
-        raise InputError(unknown) from None
+        raise _unopened(label, kind) from None
 
 
-def _decoded(image: Image.Image, label: str) -> UprightPicture:
+def _refused(label: str, kind: Kind) -> InputError:
+    return InputError(f"{label}: this is not a {_SUPPORTED} picture but {kind.label}; {kind.advice}")
+
+
+def _unopened(label: str, kind: Kind | None) -> InputError:
+    if kind is None:
+        return InputError(f"{label}: this is not a {_SUPPORTED} picture that can be read; convert it to one of these")
+    if kind is Kind.AVIF and not features.check("avif"):
+        return InputError(f"{label}: this is AVIF, which Pillow was built without here; save it as JPEG or PNG")
+    why = "damaged at its beginning, or of a rare sort that can't be read; get another copy, or save it anew"
+    return InputError(f"{label}: this {kind.label} picture is {why}")
+
+
+def _decoded(image: Image.Image, label: str, *, ignore_colour_profile: bool) -> UprightPicture:
     """Limits first, then pixels."""
     _check_size(image.size, label)
+    if image.format == "TIFF":
+        camera_entries(image)  # remembered; its directories can't be read once the pixels are
     image.load()
-    return UprightPicture(image)
+    return UprightPicture(image, ignore_colour_profile=ignore_colour_profile)
 
 
 @contextlib.contextmanager

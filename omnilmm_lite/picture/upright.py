@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from omnilmm_lite.picture.colour_profile import ColourProfile, colour_profile
+from omnilmm_lite.picture.exif import exif_fields
 from omnilmm_lite.picture.rgb import to_rgb
 
 STRIP_PIXELS = 2**20
@@ -30,16 +32,22 @@ _FROM_THE_END = (3, 4, 7, 8)  # what is seen first stands last in the file, by r
 
 
 class UprightPicture:
-    """Of an image that is decoded, of any mode."""
+    """Of an image that is decoded, of any mode. `remark` says what of it had to be ignored, if anything."""
 
-    def __init__(self, image: Image.Image) -> None:
+    def __init__(self, image: Image.Image, *, ignore_colour_profile: bool = False) -> None:
         self._image, self._orientation = image, _orientation(image)
+        self._profile = ColourProfile() if ignore_colour_profile else colour_profile(image)
+        self.remark = self._profile.remark
         width, height = image.size
         self.size = (height, width) if self._orientation in _SIDEWAYS else (width, height)
 
+    def exif(self) -> dict[str, str]:
+        """See `exif_fields`."""
+        return exif_fields(self._image)
+
     def strips(self) -> Iterator[Image.Image]:
         """RGB, as wide as the picture; the last may be lower than the others."""
-        convert = to_rgb(self._image.mode, self._parts)
+        convert = to_rgb(self._image.mode, self._parts, self._profile)
         return map(convert, self._parts())
 
     def whole(self) -> Image.Image:

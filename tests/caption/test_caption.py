@@ -339,7 +339,7 @@ def test_a_run_that_is_left_ends_its_threads(folder: Path, out: Path) -> None:
     model = load(threads=1)
     job = FolderRun(
         folder,
-        list_pictures(folder, Filter()),
+        [list_pictures(folder, Filter()).paths],
         Output(out, {"prompt": "Why?"}),
         TINY,
         lambda: Captioner(model, "Why?", SamplingParams.greedy(max_new_tokens=2)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from omnilmm_lite.caption.loading import ahead, load_picture
+from omnilmm_lite.caption.loading import Need, ahead, load_picture
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, interruptible
 from omnilmm_lite.errors import InputError, OmniLMMError
@@ -17,8 +17,8 @@ from omnilmm_lite.picture.prepared_image import PreparedImage, prepare
 from tests.systems import make_pipe
 
 
-def never(path: str, sha256: str | None) -> bool:
-    return False
+def all_of_it(path: str, sha256: str | None, data: bytes) -> Need:
+    return Need.ANSWER
 
 
 def small(file: bytes) -> PreparedImage:
@@ -31,7 +31,7 @@ def nothing() -> None:
 
 def test_a_picture_has_the_hash_of_its_file(tmp_path: Path) -> None:
     Image.new("RGB", (3, 2), "red").save(tmp_path / "a.png")
-    loaded = load_picture(tmp_path, "a.png", never, small)
+    loaded = load_picture(tmp_path, "a.png", all_of_it, small)
     assert loaded.sha256 == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
     assert loaded.picture is not None
     assert (loaded.picture.size, loaded.error, loaded.is_skipped) == ((3, 2), None, False)
@@ -39,7 +39,7 @@ def test_a_picture_has_the_hash_of_its_file(tmp_path: Path) -> None:
 
 def test_a_damaged_file_has_a_hash_and_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
-    loaded = load_picture(tmp_path, "a.png", never, small)
+    loaded = load_picture(tmp_path, "a.png", all_of_it, small)
     assert loaded.sha256 == hashlib.sha256(b"no picture").hexdigest()
     assert loaded.picture is None
     assert str(loaded.error).startswith("picture: this is not a JPEG")
@@ -49,7 +49,7 @@ def test_what_cannot_be_read_is_an_error_too(tmp_path: Path) -> None:
     (tmp_path / "loop.png").symlink_to("loop.png")
     make_pipe(tmp_path / "pipe.png")  # reading it would wait for ever
     for name in ("loop.png", "pipe.png", "gone.png"):
-        loaded = load_picture(tmp_path, name, never, small)
+        loaded = load_picture(tmp_path, name, all_of_it, small)
         assert (loaded.sha256, loaded.picture) == (None, None)
         assert loaded.error is not None
 
@@ -57,7 +57,7 @@ def test_what_cannot_be_read_is_an_error_too(tmp_path: Path) -> None:
 def test_a_file_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnilmm_lite.caption.loading.MAX_FILE_BYTES", 9)
     (tmp_path / "a.png").write_bytes(bytes(10))
-    loaded = load_picture(tmp_path, "a.png", never, small)
+    loaded = load_picture(tmp_path, "a.png", all_of_it, small)
     assert (loaded.sha256, loaded.picture) == (None, None)
     assert "larger than" in str(loaded.error)
 
@@ -70,15 +70,19 @@ def test_short_memory_is_no_error_of_the_file(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("omnilmm_lite.picture.upright.to_rgb", fail)
     with pytest.raises(OmniLMMError, match=r"'a\.png': picture: the memory is not enough .* 3x2 pixels") as caught:
-        load_picture(tmp_path, "a.png", never, small)
+        load_picture(tmp_path, "a.png", all_of_it, small)
     assert not isinstance(caught.value, InputError)
 
 
 def test_what_is_done_is_not_decoded(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     digest = hashlib.sha256(b"no picture").hexdigest()
-    assert load_picture(tmp_path, "a.png", lambda path, sha256: (path, sha256) == ("a.png", digest), small).is_skipped
-    assert load_picture(tmp_path, "gone.png", lambda path, sha256: sha256 is None, small).is_skipped
+
+    def need(path: str, sha256: str | None, data: bytes) -> Need:
+        return Need.NOTHING if (path, sha256) in (("a.png", digest), ("gone.png", None)) else Need.ANSWER
+
+    assert load_picture(tmp_path, "a.png", need, small).is_skipped
+    assert load_picture(tmp_path, "gone.png", need, small).is_skipped
 
 
 def test_one_is_made_ahead_and_no_more() -> None:

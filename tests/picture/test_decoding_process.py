@@ -87,14 +87,14 @@ ENDLESS = """
 import os, sys
 from omnilmm_lite.picture import decoding_worker
 decoding_worker.CPU_SECONDS = 1
-def spin(file, config):
+def spin(file, config, **options):
     while True: pass
 decoding_worker.prepare = spin
 decoding_worker.main()
 """
 HUNGRY = """
 from omnilmm_lite.picture import decoding_worker
-decoding_worker.prepare = lambda file, config: bytearray(decoding_worker.MEMORY_BYTES)
+decoding_worker.prepare = lambda file, config, **options: bytearray(decoding_worker.MEMORY_BYTES)
 decoding_worker.main()
 """
 
@@ -112,7 +112,7 @@ def test_a_parent_that_is_gone_ends_it_in_the_middle_of_a_picture() -> None:
     program = program.replace("import os, sys", "import os, sys; replies = os.dup(1)")
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdin is not None and worker.stdout is not None
-        worker.stdin.write(decoding_worker.REQUEST.pack(28, 1, 1) + b"xx")
+        worker.stdin.write(decoding_worker.REQUEST.pack(28, 1, 1, False) + b"xx")
         worker.stdin.flush()
         assert worker.stdout.read(1) == b"."  # it decodes
         worker.stdin.close()
@@ -216,9 +216,9 @@ def test_what_decoders_print_is_heard_by_nobody(
 import os
 from omnilmm_lite.picture import decoding_worker
 real = decoding_worker.prepare
-def loud(file, config):
+def loud(file, config, **options):
     os.write(1, b"libtiff says") or os.write(2, b"something")
-    return real(file, config)
+    return real(file, config, **options)
 decoding_worker.prepare = loud
 decoding_worker.main()
 """
@@ -273,7 +273,7 @@ def test_one_that_is_closed_starts_no_other(process: DecodingProcess) -> None:
 def test_a_mistake_of_ours_is_a_line_with_a_file(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = """
 from omnilmm_lite.picture import decoding_worker
-decoding_worker.prepare = lambda file, config: 1 // 0
+decoding_worker.prepare = lambda file, config, **options: 1 // 0
 decoding_worker.main()
 """
     monkeypatch.setattr(decoding_process, "COMMAND", [sys.executable, "-c", wrong])

@@ -15,9 +15,9 @@ ENDLESS = f"""
 from omnilmm_lite.picture import decoding_worker
 decoding_worker.CPU_SECONDS = 1000
 prepare = decoding_worker.prepare
-def spin(file, config):
+def spin(file, config, **options):
     while file.data.endswith({ENDS!r}): pass
-    return prepare(file, config)
+    return prepare(file, config, **options)
 decoding_worker.prepare = spin
 decoding_worker.main()
 """

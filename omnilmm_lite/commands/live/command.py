@@ -23,7 +23,7 @@ from omnilmm_lite.commands.live.options import (
 from omnilmm_lite.commands.live.transcript import add_transcript_options, transcript_listeners, use_transcript
 from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
 from omnilmm_lite.commands.options.sampling import add_sampling_options
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.extras import Extra, missing_package
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _parts(args: argparse.Namespace, *, outlives_source: bool) -> Parts:
 async def _live(args: argparse.Namespace, parts: Parts, *, is_plain: bool) -> bool:
     """Whether Ctrl-C ended it."""
     from omnilmm_lite.live.answering.own_decoder import OwnDecoder
-    from omnilmm_lite.live.listeners import run_with
+    from omnilmm_lite.live.listeners import SourceFailure, run_with
     from omnilmm_lite.live.model_turns import SharedModel
     from omnilmm_lite.live.session import LiveSession
 
@@ -129,8 +129,10 @@ async def _live(args: argparse.Namespace, parts: Parts, *, is_plain: bool) -> bo
             hearing=hearing,
             speech=speech,
         )
-        face = None if is_plain else _prompt_face(args)
-        await run_with(session, [face or _plain_face(), *listeners])
+        face, failure = None if is_plain else _prompt_face(args), SourceFailure()
+        await run_with(session, [face or _plain_face(), failure, *listeners])
+        if is_plain and failure.message is not None:  # on a terminal it was seen, and the session went on
+            raise OmniLMMError(failure.message)
         return face is not None and face.was_interrupted
 
 

@@ -1,0 +1,1 @@
+"""Descriptions and keywords in a picture's XMP, in a file beside it or in the picture's own."""

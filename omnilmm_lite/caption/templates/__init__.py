@@ -1,0 +1,1 @@
+"""Texts with names in braces, which each picture fills in its own way."""

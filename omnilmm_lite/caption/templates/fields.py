@@ -1,0 +1,46 @@
+"""What a picture has to put into a template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from omnilmm_lite.caption.metadata.containers import packet_of
+from omnilmm_lite.caption.metadata.xmp import read_xmp
+from omnilmm_lite.caption.tags import clean_tags
+from omnilmm_lite.caption.templates.template import EXIF
+from omnilmm_lite.caption.writers.places import text_path, xmp_path
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.picture.prepared_image import PreparedImage
+
+MAX_TEXT_BYTES = 2**16  # of a file with tags
+
+
+def picture_fields(folder: Path, path: str, data: bytes, picture: PreparedImage) -> Mapping[str, str]:
+    """All fields of the picture at `path` (below `folder`, posix); those that it lacks are left out."""
+    where = PurePosixPath(path)
+    fields = {
+        "name": where.stem,
+        "folder": where.parent.name or folder.resolve().name,
+        "tags": ", ".join(_tags(folder, path, data)),
+    }
+    return fields | {EXIF + name: text for name, text in picture.exif.items()}
+
+
+def _tags(folder: Path, path: str, data: bytes) -> tuple[str, ...]:
+    """Keywords that somebody gave the picture: in the XMP beside it, else in its own, else in a text beside it."""
+    sidecar = xmp_path(folder, path)
+    for packet in (sidecar.read_bytes() if sidecar.is_file() else None, packet_of(data)):
+        if packet is not None:
+            try:
+                if keywords := read_xmp(packet).keywords:
+                    return keywords
+            except InputError:
+                continue
+    text = text_path(folder, path)
+    try:
+        if text.is_file() and text.stat().st_size <= MAX_TEXT_BYTES:
+            return clean_tags(text.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        pass
+    return ()

@@ -1,0 +1,1 @@
+"""What kind of file it is, by its first bytes, whatever its name says."""
