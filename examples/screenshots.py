@@ -32,26 +32,38 @@ class Shot:
     width: int
     height: int
     questions: tuple[str, ...]
+    compares: bool = False  # the last question is answered with two settings
+
+    @property
+    def is_phone(self) -> bool:
+        return self.width < 500
 
 
 SHOTS = [
     Shot("page-light.png", "light", 1280, 800, ("What is this?", "Is there a dog?", "Describe the picture.")),
-    Shot("page-dark.png", "dark", 1280, 800, ("What is this?", "What color is it?")),
-    Shot("page-phone.png", "light", 390, 844, ("What is this?",)),
+    Shot("page-dark.png", "dark", 1280, 800, ("What is this?", "Describe the picture."), compares=True),
+    Shot("page-phone.png", "light", 360, 740, ("What is this?", "Is there a dog?")),
 ]
 
 
 def take(browser: Browser, address: str, shot: Shot) -> bytes:
     """The window as a PNG, after the last answer."""
     context = browser.new_context(
-        viewport={"width": shot.width, "height": shot.height}, color_scheme=shot.theme, reduced_motion="reduce"
+        viewport={"width": shot.width, "height": shot.height},
+        color_scheme=shot.theme,
+        reduced_motion="reduce",
+        is_mobile=shot.is_phone,
+        has_touch=shot.is_phone,
     )
     context.add_init_script(SEED)
     try:
         page = opened(context, address)
         upload(page, PICTURE)
-        for question in shot.questions:
+        for question in shot.questions[:-1]:
             ask(page, question)
+        if shot.compares:
+            page.click("#compare")
+        ask(page, shot.questions[-1])
         page.mouse.move(0, 0)
         return page.screenshot()
     finally:

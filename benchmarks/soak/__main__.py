@@ -27,7 +27,7 @@ from benchmarks.soak.questions import bad_pictures, bad_requests, good_questions
 from benchmarks.soak.samples import MIB, Sample, Trend, sample, samples_until, trend
 from benchmarks.soak.server import Server, ended, kill_helpers, server
 from benchmarks.soak.tally import Tally
-from omnilmm_lite.serve.app import FETCHED_AT_ONCE
+from omnilmm_lite.serve.answering.desk import FETCHED_AT_ONCE
 
 WARM_UP_S = 10.0  # until all threads are there, and the picture cache is full
 QUIET_S = 5.0  # until nobody's connection is left

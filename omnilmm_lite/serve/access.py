@@ -20,7 +20,7 @@ from omnilmm_lite.serve.errors import ApiError
 LOCAL_NAMES = ("localhost",)
 ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?P<port>\d{1,5}))?/?", re.ASCII)
 DEFAULT_PORTS = {"http": 80, "https": 443}
-KEPT_BY_KEY = ("/v1", "/health")  # the page's own files hold nothing of anybody's
+KEPT_BY_KEY = ("/v1", "/api", "/health", "/metrics")  # the page's own files hold nothing of anybody's
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ PROBES_S = (0.0, 0.05)  # after the client said that it sends no more; then one 
 PROBE_EVERY_S = 1.0
 TOO_MANY, LATER = "too_many_connections", {"Retry-After": "5"}
 NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # the system's struct linger
-STILL_HERE = b": still here\n\n"  # a comment, between two events of a stream
+# Of a request's scope, where its answer is a stream: bytes between two pieces of it that mean nothing.
+STILL_HERE = "still_here"
 
 
 class _Timer(Enum):
@@ -122,8 +123,8 @@ class Connection(H11Protocol):
             return
         if not self.cycle.response_started:
             self.transport.write(self.conn.send(h11.InformationalResponse(status_code=102, headers=[])) or b"")
-        elif cast(dict[str, Any], self.cycle.scope).get("answer", {}).get("stream"):
-            self.transport.write(self.conn.send(h11.Data(data=STILL_HERE)) or b"")
+        elif still_here := cast(dict[str, Any], self.cycle.scope).get(STILL_HERE):
+            self.transport.write(self.conn.send(h11.Data(data=still_here)) or b"")
         delay = PROBES_S[number + 1] if number + 1 < len(PROBES_S) else PROBE_EVERY_S
         self._start(_Timer.PROBE, delay, self._send_probe, number + 1)
 

@@ -26,6 +26,14 @@ class ApiError(Exception):
         """Source: OpenAI's API reference, "Errors"."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
+    def short_body(self) -> dict[str, Any]:
+        """As Ollama's API says errors."""
+        return {"error": self.message}
+
+
+class ClientLeft(Exception):
+    """Nobody listens any more."""
+
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
     """The error, with status 400, for a request that can't be answered as it stands."""
@@ -39,3 +47,8 @@ def internal_error() -> ApiError:
 
 def shutting_down() -> ApiError:
     return ApiError(503, "the server is shutting down", code="shutting_down", type=SERVER_ERROR)
+
+
+def no_embeddings() -> ApiError:
+    return ApiError(400, "embeddings: this model writes answers and makes none; ask a server with a model for them",
+                    code="unsupported_endpoint")  # fmt: skip

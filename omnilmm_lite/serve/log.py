@@ -1,4 +1,5 @@
-"""The log: one JSON object a line on stderr, without anybody's words or pictures. Tracebacks go to files."""
+"""The log: one JSON object a line on stderr or in a file, without anybody's words or pictures. Tracebacks go to files
+of their own."""
 
 from __future__ import annotations
 
@@ -6,9 +7,13 @@ import json
 import logging
 import sys
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any
 
+from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.mistake import mistake, report_mistake
 
 FIELDS = "fields"  # of a record: what stands in the line beside the message
@@ -45,8 +50,38 @@ class JsonFormatter(logging.Formatter):
         return report_mistake(error) if self._files <= MOST_FILES else mistake(error)
 
 
-def set_up() -> None:
-    handler = logging.StreamHandler(sys.stderr)
+@dataclass(frozen=True)
+class LogFile:
+    """A log that doesn't fill the disk: at `max_bytes` it becomes `PATH.1`, that `PATH.2`, and so on up to `kept`."""
+
+    path: Path
+    max_bytes: int
+    kept: int
+
+    def handler(self) -> logging.Handler:
+        """InputError where nothing can be written there."""
+        try:
+            return _RotatingHandler(self.path, maxBytes=self.max_bytes, backupCount=self.kept, encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"--log-file: {self.path} can't be written ({reason}); name another file") from None
+
+
+class _RotatingHandler(RotatingFileHandler):
+    """Says on stderr once that lines are lost, where logging itself would print a traceback for each."""
+
+    _has_complained = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            error = sys.exc_info()[1]
+            print(f"omnilmm-lite: the log can't be written to {self.baseFilename}: {error}", file=sys.stderr)
+
+
+def set_up(file: LogFile | None = None) -> None:
+    """From now on the log goes to stderr, or to `file` in its place. InputError where that can't be written."""
+    handler = logging.StreamHandler(sys.stderr) if file is None else file.handler()
     handler.setFormatter(JsonFormatter())
     for name, level in LEVELS.items():
         logger = logging.getLogger(name)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ANSWER_MS = 20_000  # the machine may be busy
 TICK_MS = 20
 
+# Someone who has chosen greedy answers: those that the page draws by default differ now and then.
+GREEDY = """if (location.protocol === "http:") localStorage["omnilmm-lite.settings"] ??= '{ "greedy": true }';"""
+
 LAUNCH = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--use-fake-device-for-media-stream",
@@ -134,9 +137,9 @@ def ask(page: Page, question: str) -> str:
 
 
 def answered(page: Page) -> str:
-    """The last answer, once it has ended."""
+    """The last answer, once it has ended; the first of two that are compared."""
     page.wait_for_selector("#log[data-busy=false] .turn:last-child[data-state=done]")
-    return page.locator(".turn:last-child .answer-text").text_content() or ""
+    return page.locator(".turn:last-child .answer-text").first.text_content() or ""
 
 
 def facts(page: Page) -> str:
@@ -159,3 +162,8 @@ def bodies(page: Page) -> list[dict[str, Any]]:
 def upload(page: Page, path: Path) -> None:
     page.set_input_files("#file", path)
     page.wait_for_selector("#picture[data-state=picture]")
+
+
+def agree(page: Page) -> None:
+    """Says yes to what the page asks before a conversation ends."""
+    page.click("#confirm[open] #confirm-yes")

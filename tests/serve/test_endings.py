@@ -20,8 +20,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from omnilmm_lite.serve import log
 from omnilmm_lite.serve.access import Access
-from omnilmm_lite.serve.app import Guard
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.guard import Guard
 from omnilmm_lite.serve.log import JsonFormatter
 from tests.paths import ROOT
 from tests.serve.serving import CHAT, PICTURES, data_url, question

@@ -20,6 +20,7 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.serve.access import parse_origin
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.model.facts import ModelFacts
 from omnilmm_lite.serve.request_checker import RequestChecker
 from tests.serve.serving import CHAT, client, question
 from tests.systems import PYTHON
@@ -43,6 +44,7 @@ def picture(url: Any, **more: Any) -> str:
     return asked(messages=[{"role": "user", "content": [part, {"type": "text", "text": "hi"}]}])
 
 
+TOOL = {"type": "function", "function": {"name": "f"}}
 DEEP: dict[str, Any] = {}
 for _ in range(900):  # which JSON's own reader takes
     DEEP = {"items": DEEP}
@@ -54,35 +56,48 @@ MALFORMED = {  # body, and a part of what is said
     "[" * 100_000: "not JSON", '{"model": NaN}': "NaN", "{}": "model", '{"model": "tiny"}': "messages",
     asked(model=3): "model", asked(model="gpt-4o"): "gpt-4o", asked(messages=[]): "messages",
     asked(messages={}): "messages",
-    asked(messages=["hi"]): "messages[0]", asked(messages=[{"role": "user"}]): "content",
+    asked(messages=["hi"]): "messages[0]", asked(messages=[{"role": "user"}]): "messages[0]: the prompt is empty",
     asked(messages=[{"role": "robot", "content": "hi"}]): "robot", asked(messages=[{"content": "hi"}]): "role",
     asked(messages=[{"role": "user", "content": ""}]): "empty",
     asked(messages=[{"role": "user", "content": 3}]): "content",
-    asked(messages=[{"role": "user", "content": "\ud800"}]): "surrogate", asked(messages=[TURN, TURN]): "messages[1]",
+    asked(messages=[{"role": "user", "content": "\ud800"}]): "surrogate",
+    asked(messages=[{"role": "assistant", "content": "hi"}, TURN]): "begin with one",
     asked(messages=[TURN, {"role": "assistant", "content": "hi"}]): "last",
-    asked(messages=[{**TURN, "name": "x"}]): "name",
+    asked(messages=[{**TURN, "function_call": {}}]): "function_call",
+    asked(messages=[{"role": "system", "content": "hi"}]): "begin with one",
     asked(messages=[{"role": "user", "content": [{"type": "audio"}]}]): "audio",
     asked(messages=[{"role": "user", "content": ["hi"]}]): "content[0]",
     asked(messages=[{"role": "user", "content": "word " * 100_000}]): "context",
     asked(messages=[{"role": "user", "content": "word " * 3_000}]): "context",
-    asked(temperature="warm"): "temperature", asked(temperature=-1): "temperature", asked(top_p=0): "top_p",
+    asked(temperature="warm"): "temperature", asked(temperature=-1): "temperature", asked(top_p=-1): "top_p",
     asked(temperature=True): "temperature", asked(temperature=10**400): "temperature", asked(top_k=1.5): "top_k",
-    asked(max_tokens=0): "max_tokens", asked(max_completion_tokens=4): "max_tokens", asked(seed=-1): "seed",
+    asked(max_tokens=0): "max_tokens", asked(max_completion_tokens=4): "max_tokens", asked(seed=-2): "seed",
+    asked(repeat_penalty=0): "repeat_penalty: 0", asked(max_tokens=-3): "max_tokens: -3",
     asked(presence_penalty=3): "presence_penalty", asked(frequency_penalty=-3): "frequency_penalty",
     asked(stop=[""]): "stop", asked(stop=3): "stop", asked(stop=["x"] * 17): "stop", asked(stream="yes"): "stream",
-    asked(stream_options={"include_usage": True}): "stream_options", asked(n=2): "n:",
-    asked(n=True): "n:", asked(logprobs=True): "logprobs",
-    asked(tools=[{"type": "function"}]): "tools", asked(audio={}): "audio", asked(logit_bias={"1": 2}): "logit_bias",
+    asked(stream_options={"include_usage": 1}): "stream_options.include_usage", asked(n=0): "n:", asked(n=33): "n:",
+    asked(n=True): "n:", asked(logprobs=3): "logprobs", asked(top_logprobs=3): "logprobs: true",
+    asked(logprobs=True, top_logprobs=21): "top_logprobs",
+    asked(tools=[{"type": "function"}]): "tools[0].name", asked(tools=[{"type": "web_search"}]): "web_search",
+    asked(tools=[{"type": "function", "function": {}}]): "tools[0].function.name", asked(tools="all"): "tools",
+    asked(tool_choice="required"): "tool_choice", asked(tools=[TOOL], tool_choice="some"): "tool_choice",
+    asked(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "g"}}): "'g'",
+    asked(tools=[TOOL, TOOL]): "'f'", asked(tools=[{"type": "function", "name": "f g"}]): "'f g'",
+    asked(tools=[{"type": "function", "name": "f", "parameters": {"type": "nonsense"}}]): "tools: schema",
+    **{asked(tools=[{"type": "function", "name": "f", "parameters": each}]): "tools" for each in SCHEMAS[:-1]},
+    asked(audio={}): "audio", asked(functions=[{}]): "functions", asked(mirostat=2): "mirostat",
+    asked(logit_bias={"x": 2}): "logit_bias.x", asked(logit_bias={"99999": 2}): "logit_bias.99999",
+    asked(logit_bias={"1": 101}): "logit_bias.1", asked(logit_bias={"1": "2"}): "logit_bias.1",
+    asked(logit_bias=[1]): "logit_bias",
     asked(response_format={"type": "xml"}): "xml", asked(response_format="json"): "response_format",
     asked(response_format={"type": "json_schema"}): "schema",
     asked(response_format={"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}): "nonsense",
     **{asked(response_format={"type": "json_schema", "json_schema": {"schema": each}}): "schema" for each in SCHEMAS},
-    asked(unheard_of=1): "unheard_of",
-    asked(store=True): "store", picture(""): "url", picture(3): "url", picture("file:///etc/passwd"): "data:",
+    picture(""): "url", picture(3): "url", picture("file:///etc/passwd"): "data:",
     picture("/etc/passwd"): "data:", picture("http://127.0.0.1/cat.png"): "fetch",
     picture("data:image/png,xx"): "base64",
     picture(IMAGE): "no bytes", picture(IMAGE + "!!!!"): "base64", picture(IMAGE + "AAAA"): "picture",
-    picture(IMAGE + "AAAA", detail="high"): "detail", picture("data:text/html;base64,AAAA"): "base64",
+    picture("data:text/html;base64,AAAA"): "base64",
 }  # fmt: skip
 
 
@@ -211,7 +226,7 @@ def test_a_picture_for_which_memory_is_short_is_the_servers_failure(monkeypatch:
 
     monkeypatch.setattr(DecodingProcess, "prepare", fail)
     with pytest.raises(ApiError) as raised:
-        RequestChecker(load(), "tiny", None).prepare(b"")
+        RequestChecker(ModelFacts.of(load()), "tiny", None).prepare(b"")
     assert (raised.value.status, raised.value.message) == (500, "picture: the memory is not enough")
 
 
@@ -225,6 +240,7 @@ def test_the_log_is_json_without_words_or_tracebacks() -> None:
             httpx.post(address + CHAT, content=body.encode("utf-8", errors="surrogatepass"), trust_env=False,
                        headers={"Content-Type": "application/json"})  # fmt: skip
         httpx.post(address + CHAT, json=question("a very private question"), trust_env=False)
+        known = httpx.post(address + CHAT, json=question("hi", unheard_of="private", stream=True), trust_env=False)
         process.terminate()
         _, log = process.communicate(timeout=30)
     lines = [json.loads(line) for line in log.splitlines()]
@@ -232,3 +248,6 @@ def test_the_log_is_json_without_words_or_tracebacks() -> None:
     assert sum(400 <= line.get("status", 0) < 500 for line in lines) == len(MALFORMED)
     assert not any("mistake" in line or line["level"] != "info" for line in lines)
     assert "private" not in log
+    warning = "unheard_of: this server doesn't know it, and has passed it over"
+    assert [line["warning"] for line in lines if "warning" in line] == [warning]
+    assert json.loads(re.findall(r"data: (.*)", known.text)[0])["warning"] == warning

@@ -25,6 +25,7 @@ from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.serve.access import Access
 from omnilmm_lite.serve.app import Server
 from omnilmm_lite.serve.engine import Engine
+from omnilmm_lite.serve.model.facts import ModelFacts
 from omnilmm_lite.serve.request_checker import RequestChecker
 from tests.serve.serving import CHAT, PICTURES, chunks, client, data_url, question
 
@@ -157,7 +158,7 @@ def test_health_says_which_card() -> None:
     model.device = DeviceChoice(Placement.on(DeviceId(Device.CUDA, 1)), "asked for")
     engine = Engine(model, 1)
     try:
-        server = Server(engine, RequestChecker(model, "tiny", None), Access())
+        server = Server(engine, RequestChecker(ModelFacts.of(model), "tiny", None), Access())
         answer = asyncio.run(server.health(Request({"type": "http"})))
     finally:
         engine.close(0)

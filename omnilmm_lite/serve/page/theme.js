@@ -27,5 +27,11 @@ export function wireTheme() {
   });
 }
 
+/** The system's choice again. */
+export function forgetTheme() {
+  kept.write(KEPT, null);
+  apply();
+}
+
 apply(); // before the first paint: index.html loads this file as render-blocking
 system.addEventListener("change", apply);

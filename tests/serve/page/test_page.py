@@ -15,14 +15,13 @@ import pytest
 from PIL import Image
 
 from tests.paths import ROOT
-from tests.serve.browser import Watch, answered, ask, bodies, facts, serving, until, upload
+from tests.serve.browser import GREEDY, Watch, agree, answered, ask, bodies, facts, serving, until, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 CAT = ROOT / "examples/pictures/cat.png"
 SIDES = "448 \N{MULTIPLICATION SIGN} 448"
-GREEDY = """if (location.protocol === "http:") localStorage["omnilmm-lite.settings"] ??= '{ "greedy": true }';"""
 CIRCLE = ROOT / "examples/pictures/easy-vqa-teal-circle.png"
 
 
@@ -34,7 +33,6 @@ def address(browser: Browser) -> Iterator[str]:  # the browser first: without on
 
 @pytest.fixture
 def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
-    """Someone who has chosen greedy answers: those that the page draws by default differ now and then."""
     profile[0].add_init_script(GREEDY)
     return profile[0]
 
@@ -146,6 +144,7 @@ def test_a_wrong_file_is_refused_and_the_picture_stays(
     assert page.locator("#picture-facts").text_content() == f"cat.png · {SIDES} · {kilobytes(CAT)}"
     assert page.locator(".turn").count() == 1
     upload(page, CIRCLE)
+    agree(page)
     page.wait_for_selector("#picture-line", state="hidden")
 
 
@@ -195,11 +194,13 @@ def test_another_picture_and_none_begin_a_new_conversation(page: Page) -> None:
     upload(page, CAT)
     ask(page, "What is this?")
     upload(page, CIRCLE)
+    agree(page)
     page.wait_for_selector(".note >> text=New picture, new conversation")
     assert page.locator(".turn").count() == 0
     asked = bodies(page)
     assert ask(page, "What color is the shape?") == "The shape is teal."
     page.click("#remove")
+    agree(page)
     page.wait_for_selector(".note >> text=No picture, new conversation")
     ask(page, "What can you do?")
     assert [len(body["messages"]) for body in asked] == [1, 1]

@@ -17,10 +17,10 @@ from tests.paths import ROOT
 
 PAGE = ROOT / "omnilmm_lite/serve/page"
 PICTURES = ROOT / "examples/pictures"
-CODE = sorted(path for path in PAGE.iterdir() if path.suffix in (".html", ".css", ".js", ".svg"))
+CODE = sorted(path for path in PAGE.rglob("*") if path.suffix in (".html", ".css", ".js", ".svg"))
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(PAGE).as_posix())
 def test_no_address_of_another_machine(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace('xmlns="http://www.w3.org/2000/svg"', "")
     if path.suffix == ".js":
@@ -28,7 +28,7 @@ def test_no_address_of_another_machine(path: Path) -> None:
     assert not re.search(r"(?<![:\w])//[\w\[]|\w+://|@import|url\(", text)
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(PAGE).as_posix())
 def test_nothing_that_runs_or_styles_in_line(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text)
@@ -37,7 +37,7 @@ def test_nothing_that_runs_or_styles_in_line(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("main.js", "text/javascript"), ("style.css", "text/css"), ("icon.svg", "image/svg+xml")]
+    ("name", "kind"), [("main.js", "text/javascript"), ("style/base.css", "text/css"), ("icon.svg", "image/svg+xml")]
 )
 def test_types_are_the_browsers_whatever_the_system_says(name: str, kind: str) -> None:
     """Some programs for Windows register scripts as plain text, which no browser runs that is told "nosniff"."""
@@ -63,4 +63,4 @@ def test_the_examples_are_those_of_the_project() -> None:
     assert len(examples) == 4
     for path in examples:
         assert path.read_bytes() == (PICTURES / path.name).read_bytes()
-        assert f'file: "{path.name}"' in (PAGE / "examples.js").read_text(encoding="utf-8")
+        assert f'file: "{path.name}"' in (PAGE / "picture/examples.js").read_text(encoding="utf-8")

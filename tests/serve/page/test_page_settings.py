@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from tests.paths import ROOT
-from tests.serve.browser import Watch, answered, ask, bodies, serving, until, upload, watched
+from tests.serve.browser import GREEDY, Watch, answered, ask, bodies, serving, until, upload, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -125,6 +125,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_alone(browser: Browser, tmp_path
         watched(browser, address) as (context, watch),
     ):
         watch.expected.append("401")  # the browser's own line about a refused request
+        context.add_init_script(GREEDY)
         page = context.new_page()
         page.goto(address)
         page.wait_for_selector("#key-line >> text=This server answers only those who have its key")
@@ -140,6 +141,8 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_alone(browser: Browser, tmp_path
         assert answered(page).startswith("I can name things")
         page.wait_for_selector("#status[data-state=ready]")
         page.reload()
+        page.wait_for_selector(".turn")
+        page.click("#clear")
         assert ask(page, "What can you do?").startswith("I can name things")
         assert "secret" in page.evaluate("JSON.stringify(sessionStorage)")
         assert "secret" not in page.evaluate("JSON.stringify(localStorage)")
@@ -218,7 +221,15 @@ def test_every_text_can_be_read(page: Page, theme: str, tmp_path: Path) -> None:
     page.click(".open-settings >> nth=0")
     page.fill("#top-p", "7")
     texts += page.evaluate(COLOURS)
-    assert len(texts) > 80
+    page.click("#settings-close")
+    page.click("#compare")
+    page.click(".edit")
+    page.click("#open-history")
+    page.wait_for_selector(".entry")
+    texts += page.evaluate(COLOURS)
+    page.click("#forget")
+    texts += page.evaluate(COLOURS)
+    assert len(texts) > 120
     assert [(text, colour, ground) for text, colour, ground in texts if contrast(colour, ground) < 4.5] == []
 
 
@@ -272,7 +283,7 @@ def test_events_are_read_however_the_bytes_are_cut(page: Page) -> None:
     text += "data: [DONE]\n\ndata: cut"
     read = page.evaluate(
         """async (text) => {
-            const { events } = await import(new URL("page/sse.js", document.baseURI));
+            const { events } = await import(new URL("page/server/sse.js", document.baseURI));
             const bytes = new TextEncoder().encode(text);
             const results = new Set();
             for (let size = 1; size <= bytes.length; size++) {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.paths import ROOT
-from tests.serve.browser import Watch, answered, ask, bodies, facts, serving, until, upload
+from tests.serve.browser import Watch, agree, answered, ask, bodies, facts, serving, until, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -117,8 +117,26 @@ def test_another_picture_ends_the_answer_that_was_running(page: Page) -> None:
     long_answers(page)
     send(page, "What can you do?")
     until(page, "document.querySelector('.answer-text').textContent.length > 0")
-    upload(page, PICTURES / "cat.png")
+    page.set_input_files("#file", PICTURES / "cat.png")
+    agree(page)
     page.wait_for_selector(".note >> text=New picture, new conversation")
     until(page, "fetch('health').then((r) => r.json()).then((h) => h.queue.running === 0)")
     assert page.locator(".turn").count() == 0
     assert page.locator("#send").is_visible()
+
+
+def test_a_reload_keeps_what_was_said_so_far(page: Page) -> None:
+    long_answers(page)
+    send(page, "What can you do?")
+    until(page, "document.querySelector('.answer-text')?.textContent.length > 10")
+    page.wait_for_timeout(1200)  # it is written once a second
+    page.reload()
+    page.wait_for_selector(".turn[data-state=done]")
+    assert len(page.locator(".answer-text").text_content() or "") > 10
+    assert facts(page) == "not finished"
+    until(page, "fetch('health').then((r) => r.json()).then((h) => h.queue.running === 0)")
+    page.click(".open-settings >> nth=0")
+    page.click("#settings-reset")
+    page.press("#settings", "Escape")
+    page.click(".again")
+    until(page, "document.querySelector('.answer-facts').textContent.includes('tokens/s')")

@@ -1,0 +1,1 @@
+"""What `serve --idle-unload` gives back of memory."""
