@@ -21,6 +21,8 @@ ASKING = (
     "bench/test_bench",
     "terminal/test_session",
     "terminal/test_paths",
+    "terminal/test_typed_lines",
+    "terminal/test_kept_chats",
 )
 WRITING = (
     "bundle/test_folder",

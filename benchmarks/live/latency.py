@@ -24,9 +24,10 @@ from tests.live.media.spoken import conversation
 
 SCENE_S = 5.0
 FPS = 10
-GOALS = {  # seconds at most
+GOALS: dict[Stage, tuple[str, float | None]] = {  # seconds at most; None: a part of what comes next
     Stage.CAPTURE: ("camera frame to status", 0.1),
     Stage.DESCRIBE: ("description of a changed frame", 0.5),
+    Stage.ANSWER: ("question's end to the answer's first piece", None),
     Stage.SPEAK: ("question's end to first spoken sound", 1.2),
 }
 DESCRIPTION_TOKENS = 40  # of the full model's answer to its short prompt
@@ -86,7 +87,7 @@ def show(seen: Seen) -> None:
         values = seen.seconds.get(stage, [])
         if values:
             found = " | ".join(f"{quantile(values, part):.3f} s" for part in (0.5, 0.95, 1.0))
-            print(f"| {what} | {goal:g} s | {found} | {len(values)} |")
+            print(f"| {what} | {'' if goal is None else f'{goal:g} s'} | {found} | {len(values)} |")
     for trouble in seen.troubles:
         print(f"trouble: {trouble}")
 

@@ -1,0 +1,1 @@
+"""The real-time assistant: watches, describes, answers, and says the answer; offline."""

@@ -8,6 +8,7 @@ from typing import Protocol
 import anyio
 
 from omnilmm_lite.live.broadcast import Subscription
+from omnilmm_lite.live.events import Stage, Trouble
 from omnilmm_lite.live.session import LiveSession
 
 
@@ -16,6 +17,19 @@ class Listener(Protocol):
         """Takes `events` until they end. May ask, interrupt and close the session, and tell it of its own troubles
         (`LiveSession.trouble`); what it raises ends the session."""
         ...
+
+
+class SourceFailure:
+    """Remembers why the source broke; `message` is None where it didn't."""
+
+    def __init__(self) -> None:
+        self.message: str | None = None
+
+    async def listen(self, session: LiveSession, events: Subscription) -> None:
+        """See `Listener`."""
+        async for event in events:
+            if isinstance(event, Trouble) and event.stage is Stage.CAPTURE:
+                self.message = event.message
 
 
 async def run_with(session: LiveSession, listeners: Sequence[Listener]) -> None:

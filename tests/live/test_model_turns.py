@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from omnilmm_lite.engine.interrupt import Interrupted, check_interrupt
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.live.model_turns import SharedModel, Urgency
 from omnilmm_lite.live.worker import in_worker
-from tests.live.sessions import tiny, until
+from tests.live.sessions import LONGEST_S, tiny, until
 
 
 def endless() -> Iterator[str]:
@@ -81,6 +82,27 @@ def test_one_that_stops_waiting_is_forgotten() -> None:
     anyio.run(main)
 
 
+def test_one_that_stops_waiting_as_it_gets_the_model_passes_it_on() -> None:
+    async def main() -> None:
+        shared = SharedModel(tiny())
+
+        async def wait() -> None:
+            async with shared.turn(Urgency.QUESTION):
+                raise AssertionError("it was cancelled")
+
+        async with shared.turn(Urgency.QUESTION):
+            task = asyncio.create_task(wait())
+            await anyio.sleep(0.01)
+        task.cancel()  # before it could run again
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with anyio.fail_after(LONGEST_S):
+            async with shared.turn(Urgency.DESCRIPTION):
+                pass
+
+    anyio.run(main)
+
+
 def test_who_shares_the_model_with_others_keeps_them_away() -> None:
     order: list[str] = []
 
@@ -125,6 +147,7 @@ def test_a_worker_that_is_cancelled_is_stopped_and_waited_for() -> None:
     async def main() -> None:
         with anyio.move_on_after(0.05):
             await in_worker(work, stop.set)
+        assert stop.is_set()
         assert ended.is_set()
 
     anyio.run(main)

@@ -154,6 +154,25 @@ def test_the_encoding_of_what_a_question_looks_at_is_let_finish() -> None:
     assert tower.starts == tower.ends == 1  # once for both
 
 
+def test_a_question_looks_at_a_frame_that_is_encoded_already_where_the_newest_looks_the_same() -> None:
+    tower = SlowTower()
+    tower.go.set()
+    other = shape("red")
+    other.putpixel((0, 0), (250, 250, 250))  # another picture, and the same sight
+
+    async def play(watched: Watched) -> None:
+        watched.frames.put(shape("red"))
+        await watched.until(FrameDescribed)
+        watched.frames.put(other)
+        await until(lambda: watched.session.status.unchanged == 1)
+        watched.session.ask("What is this?")
+        (answer,) = await watched.until(AnswerEnded)
+        assert (answer.text, answer.looked_at) == ("This is a red circle.", 1)
+
+    watch(play, lambda: Watched(tower.model))
+    assert tower.starts == 1
+
+
 def test_an_interrupted_frame_is_dropped_where_a_newer_one_waits() -> None:
     tower = SlowTower()
 

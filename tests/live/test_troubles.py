@@ -60,10 +60,16 @@ class FakeHearing:
         await self.breaks.wait()
         raise OmniLMMError("microphone: it was unplugged")
 
+    async def begin(self) -> None:
+        """Somebody begins to speak."""
+        assert self.tell is not None
+        await self.tell(SpeechBegan(time.monotonic()))
+
     async def hear(self, text: str) -> None:
+        """Somebody has spoken."""
         assert self.tell is not None
         now = time.monotonic()
-        await self.tell(SpeechBegan(now))
+        await self.begin()
         await self.tell(Heard(text, now, now, now, False))
 
     def speaking(self, is_speaking: bool) -> None:
@@ -112,6 +118,8 @@ def test_speech_silences_what_is_being_said() -> None:
             watched.session.ask("What is this?")
             await watched.until(SpeakingBegan)
             await watched.until(AnswerEnded)
+            await hearing.begin()
+            await until(lambda: hearing.spoke == [True, False])  # before a word of it is understood
             await hearing.hear("What do you see?")
             await watched.until(SpeakingBegan, 2)
             assert speech.holds is not None

@@ -134,12 +134,14 @@ def _code(error: Exception) -> int | None:
     return error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else None
 
 
+def _quiet() -> contextlib.AbstractContextManager[None]:
+    """A block without what ALSA writes to stderr about every kind of device that it doesn't find."""
+    return _without_stderr() if sys.platform == "linux" else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what ALSA writes to stderr about every kind of device that it doesn't find."""
-    if sys.platform != "linux":
-        yield
-        return
+def _without_stderr() -> Iterator[None]:
+    """The whole process's: what is written there meanwhile is lost."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

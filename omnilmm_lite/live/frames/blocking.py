@@ -86,3 +86,10 @@ class BlockingSource(abc.ABC):
             self.close()
         finally:
             self._busy.release()
+
+
+def ffmpeg_failures() -> tuple[type[Exception], ...]:
+    """What FFmpeg's libraries raise through PyAV; not every one of its errors is an OSError."""
+    from av.error import FFmpegError
+
+    return FFmpegError, OSError, ValueError

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.live.frames.blocking import MOST_FPS, BlockingSource
+from omnilmm_lite.live.frames.blocking import MOST_FPS, BlockingSource, ffmpeg_failures
 from omnilmm_lite.live.frames.frame import Frame
 
 NO_PICTURE_S = 5.0  # a camera that gives none for so long is gone
@@ -79,7 +79,7 @@ class Camera(BlockingSource):
         device = find_device(self._number)
         try:
             self._container = self._opener(device)
-        except (OSError, ValueError) as error:
+        except ffmpeg_failures() as error:
             raise InputError(f"{self.name}: {_reason(error, device)}") from None
         self._due = time.monotonic()
 
@@ -118,7 +118,7 @@ class Camera(BlockingSource):
         except BlockingIOError:
             self._decoded = None
             return None
-        except (OSError, ValueError) as error:
+        except ffmpeg_failures() as error:
             if getattr(error, "errno", None) == errno.EAGAIN:
                 self._decoded = None
                 return None
@@ -142,12 +142,15 @@ def _reason(error: Exception, device: Device) -> str:
 
 
 def _only(count: int) -> str:
-    return (
-        "there is no camera; plug one in" if count == 0 else f"there are {count}; name camera:0 to camera:{count - 1}"
-    )
+    if count < 2:
+        return "there is one; name camera:0" if count else "there is no camera; plug one in"
+    return f"there are {count}; name camera:0 to {count - 1}"
 
 
 def _windows_cameras() -> list[str]:
     import av
 
-    return [each.name for each in av.enumerate_input_devices("dshow") if "video" in each.media_types]
+    try:
+        return [each.name for each in av.enumerate_input_devices("dshow") if "video" in each.media_types]
+    except ffmpeg_failures():  # where there is none
+        return []

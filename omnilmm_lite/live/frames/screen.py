@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -30,34 +31,36 @@ class Screen(BlockingSource):
 
     def open(self) -> None:
         """InputError where there is no screen, or none of that number."""
-        from mss import MSS, ScreenShotError
+        from mss import MSS
 
         try:
             self._capture = MSS()
             monitors = len(self._capture.monitors) - 1
-        except (ScreenShotError, OSError):
+        except _failures():
             raise InputError(
                 f"{self.name}: no screen can be seen from here; run it in the desktop's own session (on Linux an X11 "
                 "one, with DISPLAY set)"
             ) from None
         if self._number > monitors:
-            raise InputError(f"{self.name}: there are {monitors} screens; name screen:1 to screen:{monitors}")
+            only = (
+                "there is one; name screen:1" if monitors == 1 else f"there are {monitors}; name screen:1 to {monitors}"
+            )
+            raise InputError(f"{self.name}: {only}, or screen for all")
 
     def read(self) -> Frame | None:
-        from mss import ScreenShotError
-
         if self._capture is None:
             return None
         try:
             shot = self._capture.grab(self._capture.monitors[self._number])
-        except (ScreenShotError, OSError):
+        except _failures():
             raise OmniLMMError(f"{self.name}: the screen gives no more pictures") from None
         picture = Image.frombytes("RGB", shot.size, shot.bgra, "raw", "BGRX")
         return Frame(picture, self.next_number())
 
     def close(self) -> None:
         if self._capture is not None:
-            self._capture.close()
+            with contextlib.suppress(*_failures()):  # the screen may be gone
+                self._capture.close()
             self._capture = None
 
     async def pause(self) -> None:
@@ -65,3 +68,10 @@ class Screen(BlockingSource):
         now = time.monotonic()
         self._due = max(self._due + 1 / SCREEN_FPS, now)
         await anyio.sleep(self._due - now)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What mss raises; also, where the X server is gone, the AssertionError of an answer that isn't there."""
+    from mss import ScreenShotError
+
+    return ScreenShotError, OSError, AssertionError

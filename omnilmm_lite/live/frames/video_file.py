@@ -12,7 +12,7 @@ from PIL import Image
 
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
-from omnilmm_lite.live.frames.blocking import MOST_FPS, BlockingSource
+from omnilmm_lite.live.frames.blocking import MOST_FPS, BlockingSource, ffmpeg_failures
 from omnilmm_lite.live.frames.frame import Frame
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 MAX_PIXELS = 33_177_600  # of a frame: 8K
+ROUNDING_S = 1e-6
 
 
 class VideoFile(BlockingSource):
@@ -44,7 +45,6 @@ class VideoFile(BlockingSource):
     def open(self) -> None:
         """InputError where the file isn't there, or holds no video."""
         import av
-        from av.error import FFmpegError
 
         try:
             self._container = av.open(str(self._path), metadata_errors="replace")
@@ -52,7 +52,7 @@ class VideoFile(BlockingSource):
             raise InputError(f"{self._path}: there is no such file; name a video") from None
         except PermissionError:
             raise InputError(f"{self._path}: it can't be read: permission denied") from None
-        except (OSError, FFmpegError, ValueError):
+        except ffmpeg_failures():
             raise InputError(f"{self._path}: it is no video that FFmpeg's libraries know; convert it to MP4") from None
         if not self._container.streams.video:
             raise InputError(f"{self._path}: there is no video in this file; name another one")
@@ -69,7 +69,7 @@ class VideoFile(BlockingSource):
         if self._next is None:
             return None
         picture, position = self._picture(self._next), self._position
-        self._due = position + 1 / self._fps - 1e-6
+        self._due = max(self._due, position - 1 / self._fps) + 1 / self._fps
         self._advance()
         return Frame(picture, self.next_number(), position_s=position)
 
@@ -90,15 +90,13 @@ class VideoFile(BlockingSource):
     def _advance(self) -> bool:
         """Decodes until a frame is due; False at the end."""
         while (frame := self._decode()) is not None:
-            if self._position >= self._due:
+            if self._position >= self._due - ROUNDING_S:
                 self._next = frame
                 return True
         self._next = None
         return False
 
     def _decode(self) -> VideoFrame | None:
-        from av.error import FFmpegError
-
         if self._decoded is None or self._container is None:
             return None
         try:
@@ -108,7 +106,7 @@ class VideoFile(BlockingSource):
                 self._container.seek(0)
                 self._decoded = self._frames_of(self._container)
                 frame = next(self._decoded, None)
-        except (OSError, FFmpegError, ValueError):
+        except ffmpeg_failures():
             raise OmniLMMError(f"{self.name}: the video is damaged after {self._position:.1f} s") from None
         if frame is not None:
             self._position = self._offset + (frame.time or 0.0)

@@ -1,0 +1,1 @@
+"""The stages of a session, which never wait for each other."""

@@ -91,6 +91,7 @@ class Describing:
                 meter.dropped += 1
         except OmniLMMError as error:
             meter.dropped += 1
+            self._first.set()  # who waits for a description may wait long
             self._journal.trouble(Stage.DESCRIBE, str(error))
             await anyio.sleep(AFTER_FAILURE_S)
         finally:

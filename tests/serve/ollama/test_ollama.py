@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import socket
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -22,7 +23,7 @@ from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.ollama.durations import read_keep_alive
 from omnilmm_lite.serve.ollama.form import OllamaForm, Shape
 from omnilmm_lite.serve.request.answer_request import AnswerRequest
-from tests.serve.serving import PICTURES, client
+from tests.serve.serving import PICTURES, WAIT_S, client
 
 CHAT, GENERATE = "/api/chat", "/api/generate"
 CAT = PICTURES / "cat.png"
@@ -235,8 +236,9 @@ def test_the_model_is_loaded_and_let_go_of_on_demand(http: httpx.Client) -> None
     for path, nothing in ((CHAT, {"messages": []}), (GENERATE, {"prompt": ""}), (GENERATE, {})):
         gone = http.post(path, json={"model": "tiny", **nothing, "keep_alive": 0, "stream": False}).json()
         assert gone["done_reason"] == "unload"
+        until = time.monotonic() + WAIT_S
         while state() != ("unloaded", 0):
-            pass
+            assert time.monotonic() < until
         here = http.post(path, json={"model": "tiny", **nothing, "stream": False}).json()
         assert here["done_reason"] == "load" and here["load_duration"] > 0
         assert state() == ("loaded", 1)
