@@ -83,6 +83,13 @@ fuzz: .venv/fuzz.stamp
 	$(INSTALL) 'atheris>=3,<4' || echo "without atheris: not guided by coverage"
 	touch $@
 
+# Other programs' clients, each in an environment of its own, on a server of tiny: docs/clients.md. Needs a package index,
+# node and npm, and a few minutes; CLIENTS="llm litellm" takes some.
+.PHONY: test-clients
+CLIENTS_WORK ?= benchmark-work/clients
+test-clients: .venv/dev.stamp
+	$(BIN)/python -m tests.clients --work $(CLIENTS_WORK) $(CLIENTS)
+
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

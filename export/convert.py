@@ -24,7 +24,7 @@ from export.graphs.vision import build_vision
 from export.parity.bundle_parity import ParityReport, check_parity, num_steps
 from export.torch_device import TorchDevice
 from export.weights.tower_weights import CheckpointTower, TowerWeights
-from omnilmm_lite import __version__
+from omnilmm_lite.version import __version__
 from omnilmm_lite.bundle.integrity.hashes import hash_file, sha256
 from omnilmm_lite.bundle.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.bundle.presets import Preset

@@ -142,6 +142,11 @@ class Model:
         finally:
             decoder.clear()  # the keys above don't say which picture the image tokens were
 
+    @property
+    def slots(self) -> int:
+        """Answers that may run at once."""
+        return 1 if self.parts.slots is None else len(self.parts.slots.decoders)
+
     def new_batch(self, stall_s: float) -> AnswerBatch:
         """Runs as many answers at once as the model was loaded for (`parallel`), of which none waits longer than
         `stall_s` seconds for a piece of another one's prompt. While one is running, nothing else may use the model's

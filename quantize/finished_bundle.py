@@ -14,7 +14,7 @@ from typing import Any
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
 from export.convert import hashed_files
-from omnilmm_lite import __version__
+from omnilmm_lite.version import __version__
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import Manifest
 from omnilmm_lite.errors import InputError

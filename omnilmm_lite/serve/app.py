@@ -81,6 +81,6 @@ class Server:
             "model_state": engine.residence.state.value,
             "device": {"device": str(device.placement), "reason": device.reason},
             "memory": {"rss_bytes": rss_bytes(), "peak_rss_bytes": peak_rss_bytes()},
-            "queue": {"running": int(engine.is_running), "waiting": engine.waiting, "limit": engine.limit},
+            "queue": {"running": engine.running, "waiting": engine.waiting, "limit": engine.limit},
             "context": self.checker.model.context,
         })  # fmt: skip

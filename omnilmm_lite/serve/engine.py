@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, Timings
-from omnilmm_lite.answer.grammar import Grammar
-from omnilmm_lite.answer.logprobs import SaidToken
-from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, interruptible
+from omnilmm_lite.answer.generation import FinishReason, Timings
+from omnilmm_lite.engine.interrupt import Interrupted, interruptible
 from omnilmm_lite.engine.vision import ImageFeatures, VisionEncoder
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.picture.prepared_image import PreparedImage
-from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.errors import RATE_LIMIT, SERVER_ERROR, ApiError, internal_error, invalid, shutting_down
 from omnilmm_lite.serve.fair_queue import FairQueue
+from omnilmm_lite.serve.jobs import Event, Failed, Finished, QueuedTask, RequestPhase, Started, Task
+from omnilmm_lite.serve.model.crew import Crew
 from omnilmm_lite.serve.model.residence import ModelState, Residence
 
 if TYPE_CHECKING:
@@ -32,80 +27,12 @@ LOG = logging.getLogger(__name__)
 FIRST_ESTIMATE_S = 10.0  # how long an answer takes, before there was one
 LONGEST_WAIT_S = 3600.0  # before the time that is left is looked at again: a client may say any number
 NEWEST_WEIGHT = 0.3  # of the last answer in the running mean
-
-
-class RequestPhase(Enum):
-    """What a request waits for, by the name that streams say."""
-
-    QUEUED = "queued"
-    LOAD = "load"
-    ENCODE = "encode"
-    PREFILL = "prefill"
-
-
-@dataclass(frozen=True)
-class Task:
-    """A question that was checked: nothing of it can be wrong any more. Without `ids` the model is only loaded."""
-
-    ids: list[int]
-    image: PreparedImage | None
-    params: SamplingParams
-    stop: tuple[str, ...] = ()
-    grammar: Grammar | None = None
-    keep_s: float | None = None  # how long the model stays in memory after it; None: as the server was told
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    top_logprobs: int | None = None  # None: no log-probabilities
-    continues: bool = False  # the answer goes on with a text, white space and all
-    more: tuple[Task, ...] = ()  # answers to be made after it for the same client; none of them has more
-    lend: Callable[[Model], None] | None = None  # who has the model in its place, until it returns
-
-
-@dataclass(frozen=True)
-class Started:
-    phase: RequestPhase
-
-
-@dataclass(frozen=True)
-class TextDelta:
-    """`tokens`: those that made the text certain, where their log-probabilities were asked for."""
-
-    text: str
-    tokens: tuple[SaidToken, ...] = ()
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Seconds in the queue and for the picture (0: it was remembered), then generation's own timings. `load_s`: for
-    the model (0: it was in memory)."""
-
-    reason: FinishReason
-    queue_s: float
-    vision_s: float
-    timings: Timings
-    load_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Failed:
-    error: ApiError
-
-
-Event: TypeAlias = Started | TextDelta | Finished | Failed
-
-
-@dataclass(eq=False)
-class QueuedTask:
-    """A task on its way. `listen` is called in the model's thread."""
-
-    client: str
-    task: Task
-    listen: Callable[[Event], None]
-    interrupt: Interrupt = field(default_factory=Interrupt)
-    came_at: float = field(default_factory=time.perf_counter)
+STALL_S = 2.0
 
 
 class Engine:
-    """Answers one question at a time, clients in turn. A job that was cancelled frees the model within milliseconds."""
+    """Answers as many questions at once as the model has slots for, clients in turn. A job that was cancelled frees the
+    model within milliseconds where it runs alone, its slot with the next step where others run, too."""
 
     def __init__(
         self,
@@ -115,10 +42,12 @@ class Engine:
         reload: Callable[[], Model] | None = None,
         idle_s: float = math.inf,
         observe: Callable[[Event], None] = lambda event: None,
+        stall_s: float = STALL_S,
     ) -> None:
         """`limit`: how many may wait. `idle_s`: after so long without a question the model is let go of, and `reload`
         loads it for the next one; without `reload` it stays. Nobody else may hold the model, or nothing is freed.
-        `observe` hears every job's events, before who asked."""
+        `observe` hears every job's events, before who asked. `stall_s`: how long a running answer may wait for a piece
+        of another one's prompt."""
         self.limit = limit
         self._observe = observe
         self.residence = Residence(model, reload)
@@ -126,7 +55,10 @@ class Engine:
         self._idle_since = time.perf_counter()
         self._queue: FairQueue[QueuedTask] = FairQueue()
         self._changed = threading.Condition()  # reentrant
-        self._running: QueuedTask | None = None
+        self._running: dict[QueuedTask, float] = {}  # and when each began
+        self._slots = model.slots
+        self._stall_s = stall_s
+        self._crew: Crew | None = None  # once there was a question; it holds the model
         self._closing = False
         self._expected = 0  # tasks that are being checked
         self._holders = 0  # who wants the model to stay
@@ -170,8 +102,8 @@ class Engine:
         with self._changed:
             if self._closing:
                 raise shutting_down()
-            # what waits for a thread that is free is taken at once
-            if self.waiting - (self._running is None) >= self.limit:
+            # what waits for a slot that is free is taken at once
+            if self.waiting - (self._slots - len(self._running)) >= self.limit:
                 raise ApiError(
                     429,
                     f"{self.waiting} requests wait already, the limit; try again later",
@@ -185,6 +117,7 @@ class Engine:
         with self._changed:
             if not self._queue.remove(job.client, job):
                 job.interrupt.set()
+                self._stop()
 
     def place(self, job: QueuedTask) -> int:
         """Place in the queue: 1 for the next to run, 0 for a task that doesn't wait."""
@@ -214,8 +147,9 @@ class Engine:
             return len(self._queue)
 
     @property
-    def is_running(self) -> bool:
-        return self._running is not None
+    def running(self) -> int:
+        """How many answers are being made."""
+        return len(self._running)
 
     def keep(self, keep_s: float) -> None:
         """How long the model stays in memory from now on without a question; 0 lets go of it once nobody waits. The
@@ -247,9 +181,14 @@ class Engine:
             self._changed.notify()
         self._turn_away()
         with self._changed:
-            if self._running is not None:
-                self._running.interrupt.set()
+            for job in self._running:
+                job.interrupt.set()
+            self._stop()
         self._thread.join()
+
+    def _stop(self) -> None:
+        if self._crew is not None:
+            self._crew.stop()
 
     def _turn_away(self) -> None:
         with self._changed:
@@ -260,32 +199,50 @@ class Engine:
     # ---- in the model's thread ----
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
-            started = time.perf_counter()
-            event = self._outcome(job)
-            with self._changed:
-                self._running = None
-                self._keep_s = self._idle_s if job.task.keep_s is None else job.task.keep_s
-                self._idle_since = time.perf_counter()
-                self._mean_s += NEWEST_WEIGHT * (time.perf_counter() - started - self._mean_s)
-            job.listen(event)
+        while self._waited_for_work():
+            if (job := self._taken()) is not None and (event := self._begun(job)) is not None:
+                self._end(job, event)
+            if self._crew:
+                for done, last in self._crew.step():
+                    self._end(done, last)
 
-    def _next(self) -> QueuedTask | None:
-        """Waits for it, without the model where that takes long; None when the engine is closed and nobody waits, or is
-        expected."""
+    def _waited_for_work(self) -> bool:
+        """Waits for it, without the model where that takes long; False when the engine is closed and nobody waits, or
+        is expected."""
         with self._changed:
-            while not len(self._queue) and (not self._closing or (self._awaits_them and self._expected)):
+            while not (self._running or len(self._queue)) and not (
+                self._closing and not (self._awaits_them and self._expected)
+            ):
                 left = self._kept_for()
                 if left is None or left > 0:
                     self._changed.wait(left)
                     continue
+                self._crew = None  # which holds the model
                 self._changed.release()  # who asks now only gets into the queue, and isn't kept waiting for that
                 try:
                     self.residence.unload()
                 finally:
                     self._changed.acquire()
-            self._running = self._queue.take() if len(self._queue) else None
-            return self._running
+            return bool(self._running or len(self._queue))
+
+    def _taken(self) -> QueuedTask | None:
+        """The next job, where a slot is free. Who borrows the model waits for those who run, and then has it alone."""
+        with self._changed:
+            if not len(self._queue) or len(self._running) >= self._slots:
+                return None
+            if self._running and self._queue.peek().task.lend is not None:
+                return None
+            job = self._queue.take()
+            self._running[job] = time.perf_counter()
+            return job
+
+    def _end(self, job: QueuedTask, event: Event) -> None:
+        with self._changed:
+            started = self._running.pop(job)
+            self._keep_s = self._idle_s if job.task.keep_s is None else job.task.keep_s
+            self._idle_since = time.perf_counter()
+            self._mean_s += NEWEST_WEIGHT * (time.perf_counter() - started - self._mean_s)
+        job.listen(event)
 
     def _kept_for(self) -> float | None:
         """Seconds that the model stays yet; None where it isn't there, or stays."""
@@ -294,67 +251,54 @@ class Engine:
         left = self._idle_since + self._keep_s - time.perf_counter()
         return None if math.isinf(left) else max(0.0, min(left, LONGEST_WAIT_S))
 
-    def _outcome(self, job: QueuedTask) -> Event:
-        """Runs the job; whatever happens is told to who asked, and the thread lives on."""
+    def _begun(self, job: QueuedTask) -> Event | None:
+        """Takes the job up to its place in the crew; what it is to be told last, where it has ended by then. Whatever
+        happens is told to who asked, and the thread lives on."""
         try:
             with interruptible(job.interrupt):
-                return self._answer(job)
-        except Interrupted:  # by its client, who listens no more, or by the server's end
-            return Failed(shutting_down())
-        except InputError as error:
-            return Failed(invalid(str(error)))
-        except OmniLMMError as error:
-            LOG.error("answer failed: %s", error)
-            return Failed(ApiError(500, str(error), type=SERVER_ERROR))
-        except Exception:
-            LOG.exception("answer failed")
-            return Failed(internal_error())
+                return self._seat(job)
+        except Exception as error:
+            return failure(error)
 
-    def _answer(self, job: QueuedTask) -> Finished:
-        queue_s = time.perf_counter() - job.came_at
-        if not job.task.ids and job.task.keep_s == 0:  # its client lets go of the model
+    def _seat(self, job: QueuedTask) -> Finished | None:
+        task, queue_s = job.task, time.perf_counter() - job.came_at
+        if not task.ids and task.keep_s == 0:  # its client lets go of the model
             return Finished(FinishReason.STOP, queue_s, 0.0, Timings())
         if self.residence.state is not ModelState.LOADED:
             job.listen(Started(RequestPhase.LOAD))
         model, load_s = self.residence.loaded()
         job.interrupt.check()
-        if job.task.lend is not None:
-            job.task.lend(model)
-        if not job.task.ids:
+        if task.lend is not None:
+            task.lend(model)
+        if not task.ids:
             return Finished(FinishReason.STOP, queue_s, 0.0, Timings(), load_s)
-        features, vision_s = self._features(job, model.vision)
+        features, vision_s = _features(job, model.vision)
         job.listen(Started(RequestPhase.PREFILL))
-        reason, timings = self._run(job, job.task, model, features)
-        finished = Finished(reason, queue_s, vision_s, timings, load_s)
-        for task in job.task.more:
-            job.listen(finished)
-            reason, timings = self._run(job, task, model, features)
-            finished = Finished(reason, 0.0, 0.0, timings)
-        return finished
+        if self._crew is None:
+            self._crew = Crew(model.new_batch(self._stall_s), failure)
+        self._crew.join(job, features, Finished(FinishReason.STOP, queue_s, vision_s, Timings(), load_s))
+        return None
 
-    def _run(
-        self, job: QueuedTask, task: Task, model: Model, features: ImageFeatures | None
-    ) -> tuple[FinishReason, Timings]:
-        """One answer of the job."""
-        answer = Answer(
-            model.text, Prompt(task.ids, features), task.params, task.stop, task.grammar,
-            logit_bias=task.logit_bias, top_logprobs=task.top_logprobs, continues=task.continues,
-        )  # fmt: skip
-        told = 0
-        for piece in answer:
-            job.listen(TextDelta(piece, tuple(answer.said[told:])))
-            told = len(answer.said)
-            job.interrupt.check()
-        if answer.finish_reason is None:
-            raise OmniLMMError("the answer has no end")
-        return answer.finish_reason, dataclasses.replace(answer.timings)
 
-    def _features(self, job: QueuedTask, vision: VisionEncoder) -> tuple[ImageFeatures | None, float]:
-        """The picture's features, and the seconds that they took."""
-        if (image := job.task.image) is None:
-            return None, 0.0
-        if (features := vision.remembered(image.pixel_hash)) is not None:
-            return features, 0.0
-        job.listen(Started(RequestPhase.ENCODE))
-        started = time.perf_counter()
-        return vision.encode_prepared(image), time.perf_counter() - started
+def failure(error: Exception) -> Failed:
+    """What is heard of an error."""
+    if isinstance(error, Interrupted):  # by its client, who listens no more, or by the server's end
+        return Failed(shutting_down())
+    if isinstance(error, InputError):
+        return Failed(invalid(str(error)))
+    if isinstance(error, OmniLMMError):
+        LOG.error("answer failed: %s", error)
+        return Failed(ApiError(500, str(error), type=SERVER_ERROR))
+    LOG.error("answer failed", exc_info=error)
+    return Failed(internal_error())
+
+
+def _features(job: QueuedTask, vision: VisionEncoder) -> tuple[ImageFeatures | None, float]:
+    """The picture's features, and the seconds that they took."""
+    if (image := job.task.image) is None:
+        return None, 0.0
+    if (features := vision.remembered(image.pixel_hash)) is not None:
+        return features, 0.0
+    job.listen(Started(RequestPhase.ENCODE))
+    started = time.perf_counter()
+    return vision.encode_prepared(image), time.perf_counter() - started

@@ -30,6 +30,12 @@ class FairQueue(Generic[T]):
             self._waiting[client] = items
         return item
 
+    def peek(self) -> T:
+        """The next item, which stays. IndexError where nothing waits."""
+        if not self._waiting:
+            raise IndexError("the queue is empty")
+        return next(iter(self._waiting.values()))[0]
+
     def remove(self, client: str, item: T) -> bool:
         """Takes an item out; False where it doesn't wait any more."""
         items = self._waiting.get(client)

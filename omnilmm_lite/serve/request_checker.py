@@ -15,8 +15,8 @@ from omnilmm_lite.files.printable import printable
 from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.picture.file import PictureFile
 from omnilmm_lite.picture.prepared_image import PreparedImage
-from omnilmm_lite.serve.engine import Task
 from omnilmm_lite.serve.errors import SERVER_ERROR, ApiError, invalid
+from omnilmm_lite.serve.jobs import Task
 from omnilmm_lite.serve.model.facts import ModelFacts
 from omnilmm_lite.serve.request.answer_request import AnswerRequest, Reader, ReadingRules
 from omnilmm_lite.serve.request.chat_request import read_chat

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omnilmm_lite import __version__
+from omnilmm_lite.version import __version__
 from omnilmm_lite.config import DecoderConfig, TokenIds
 from omnilmm_lite.files.durable_file import durable_folder, link_or_copy, write_json
 from quantize.folder.packing import Layout, ZeroFormat

@@ -16,18 +16,9 @@ import pytest
 from omnilmm_lite import load
 from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.sampling_params import SamplingParams
-from omnilmm_lite.serve.engine import (
-    Engine,
-    Event,
-    Failed,
-    Finished,
-    QueuedTask,
-    RequestPhase,
-    Started,
-    Task,
-    TextDelta,
-)
+from omnilmm_lite.serve.engine import Engine
 from omnilmm_lite.serve.errors import ApiError, shutting_down
+from omnilmm_lite.serve.jobs import Event, Failed, Finished, QueuedTask, RequestPhase, Started, Task, TextDelta
 from tests.serve.serving import PICTURES
 
 WAIT_S = 30.0  # for what hangs; a busy machine is no failure
@@ -225,7 +216,7 @@ def test_who_is_turned_away_hears_how_long_answers_take(endless: Task, monkeypat
         return Failed(shutting_down())
 
     monkeypatch.setattr("omnilmm_lite.serve.engine.time", SimpleNamespace(perf_counter=lambda: now))
-    monkeypatch.setattr(engine, "_outcome", outcome)
+    monkeypatch.setattr(engine, "_begun", outcome)
     for _ in range(3):
         Heard(engine, endless).events.get(timeout=WAIT_S)
     engine.close(0)

@@ -58,8 +58,8 @@ def measure(run: Run, save: Callable[[Json], None]) -> None:
 def _graphs(run: Run, folder: Path) -> dict[str, list[NodeTime]]:
     """Each graph's nodes, from runs of their own: a picture, a prompt and two tokens."""
     from omnilmm_lite.engine.binding import encode_pictures
-    from omnilmm_lite.engine.embeddings import EmbeddingTable
     from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
+    from omnilmm_lite.engine.embeddings import EmbeddingTable
     from omnilmm_lite.engine.graph_decoder import GraphDecoder
     from omnilmm_lite.picture.preprocess import preprocess
 

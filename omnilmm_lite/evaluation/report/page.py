@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from html import escape
 from importlib import resources
 
-from omnilmm_lite import __version__
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS
 from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.evaluation.report.browser import MOST_SHOWN, Browser, Given, Seen, Shelf
@@ -17,6 +16,7 @@ from omnilmm_lite.evaluation.report.texts import data_remarks, describe, remarks
 from omnilmm_lite.evaluation.running.contents import Report, Section
 from omnilmm_lite.evaluation.scoring.result import Result
 from omnilmm_lite.quality.document import document, figure
+from omnilmm_lite.version import __version__
 
 LONGEST = 2000  # characters of a question or an answer
 HEAD = ("benchmark", "figure", "value", "standard error", "95 % interval", "over", "unparsed")

@@ -14,7 +14,6 @@ from statistics import median
 
 from PIL import Image
 
-from omnilmm_lite import __version__
 from omnilmm_lite.live.events import (
     AnswerEnded,
     Event,
@@ -30,6 +29,7 @@ from omnilmm_lite.live.terminal.lines import clock
 from omnilmm_lite.live.transcript.chart import latencies, scatter
 from omnilmm_lite.live.transcript.reading import Transcript
 from omnilmm_lite.quality.document import document, figure
+from omnilmm_lite.version import __version__
 
 THUMBNAIL = (240, 240)
 MOST_PICTURES = 1500  # of 8 kB each or so

@@ -14,8 +14,9 @@ from starlette.requests import Request
 
 from omnilmm_lite.engine.interrupt import Interrupt, interruptible
 from omnilmm_lite.picture.prepared_image import PreparedImage
-from omnilmm_lite.serve.engine import Engine, Task
+from omnilmm_lite.serve.engine import Engine
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Task
 from omnilmm_lite.serve.request.answer_request import AnswerRequest
 from omnilmm_lite.serve.request_checker import RequestChecker
 

@@ -15,9 +15,9 @@ from omnilmm_lite.serve.answering.desk import Desk, whole_body
 from omnilmm_lite.serve.answering.form import AnswerForm, timings
 from omnilmm_lite.serve.answering.stream import AnswerStream, Listener, submitted, while_connected, whole_answer
 from omnilmm_lite.serve.connection import STILL_HERE
-from omnilmm_lite.serve.engine import Task
 from omnilmm_lite.serve.errors import ApiError, shutting_down
 from omnilmm_lite.serve.guard import ANSWER, ERROR_BODY
+from omnilmm_lite.serve.jobs import Task
 from omnilmm_lite.serve.request.answer_request import AnswerRequest, Reader
 from omnilmm_lite.serve.request.fields import parse_object
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from omnilmm_lite.answer.generation import Timings
 from omnilmm_lite.answer.logprobs import SaidToken
-from omnilmm_lite.serve.engine import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 

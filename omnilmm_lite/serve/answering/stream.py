@@ -12,18 +12,9 @@ from starlette.types import Receive, Send
 
 from omnilmm_lite.answer.logprobs import SaidToken
 from omnilmm_lite.serve.answering.form import AnswerForm, Choice
-from omnilmm_lite.serve.engine import (
-    Engine,
-    Event,
-    Failed,
-    Finished,
-    QueuedTask,
-    RequestPhase,
-    Started,
-    Task,
-    TextDelta,
-)
+from omnilmm_lite.serve.engine import Engine
 from omnilmm_lite.serve.errors import ApiError, ClientLeft
+from omnilmm_lite.serve.jobs import Event, Failed, Finished, QueuedTask, RequestPhase, Started, Task, TextDelta
 
 PHASE_EVERY_S = 1.0  # a client that has vanished is noticed by what is sent to it
 LOOK_EVERY_S = 0.2  # at the place in the queue

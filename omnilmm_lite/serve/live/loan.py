@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.sampling_params import SamplingParams
-from omnilmm_lite.serve.engine import Engine, Event, Failed, Task
+from omnilmm_lite.serve.engine import Engine
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Event, Failed, Task
 
 if TYPE_CHECKING:
     from omnilmm_lite.model import Model

@@ -17,7 +17,7 @@ from omnilmm_lite.serve.answering.desk import Desk, whole_body
 from omnilmm_lite.serve.answering.endpoint import NO_CACHE
 from omnilmm_lite.serve.answering.stream import while_connected
 from omnilmm_lite.serve.connection import STILL_HERE
-from omnilmm_lite.serve.errors import RATE_LIMIT, ApiError, invalid
+from omnilmm_lite.serve.errors import ApiError, invalid
 from omnilmm_lite.serve.live.frames import frame_picture
 from omnilmm_lite.serve.live.senses import Senses
 from omnilmm_lite.serve.live.tab import Tab, sse
@@ -72,7 +72,7 @@ class Live:
         wishes = read_wishes(parse_object(body), rules, self.senses)
         if len(self.tabs) >= MOST_TABS:
             message = f"{MOST_TABS} live sessions run already, the limit; stop one in another tab, and try again"
-            raise ApiError(429, message, code="too_many_sessions", type=RATE_LIMIT, headers={"Retry-After": "5"})
+            raise ApiError(409, message, code="too_many_sessions")
         return Tab(self.desk.engine, wishes, self.senses)
 
     def post(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from omnilmm_lite.machine.memory import rss_bytes
-from omnilmm_lite.serve.engine import Event, Failed, Finished
 from omnilmm_lite.serve.errors import shutting_down
+from omnilmm_lite.serve.jobs import Event, Failed, Finished
 from omnilmm_lite.serve.model.residence import ModelState
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Metrics:
 
         gauge("omnilmm_queue_waiting", "Requests that wait.").set_function(lambda: engine.waiting)
         gauge("omnilmm_queue_limit", "Requests that may wait.").set(engine.limit)
-        gauge("omnilmm_running", "1 while an answer is made.").set_function(lambda: engine.is_running)
+        gauge("omnilmm_running", "Answers that are being made.").set_function(lambda: engine.running)
         gauge("omnilmm_model_loaded", "1 while the model is in memory.").set_function(
             lambda: engine.residence.state is ModelState.LOADED
         )

@@ -11,8 +11,8 @@ from typing import Any
 from omnilmm_lite.answer.generation import FinishReason
 from omnilmm_lite.answer.logprobs import SaidToken
 from omnilmm_lite.serve.answering.form import EVENT_STREAM, Choice, timings
-from omnilmm_lite.serve.engine import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.openai.logprobs import chat_logprobs
 from omnilmm_lite.serve.openai.sse import DONE, STILL_HERE, sse_data, sse_error, sse_phase, usage
 from omnilmm_lite.serve.openai.tool_call import ToolCallText, taken_apart, tool_call_text

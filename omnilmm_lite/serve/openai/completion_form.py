@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omnilmm_lite.serve.answering.form import EVENT_STREAM, Choice, timings
-from omnilmm_lite.serve.engine import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.openai.logprobs import completion_logprobs
 from omnilmm_lite.serve.openai.sse import DONE, STILL_HERE, sse_data, sse_error, sse_phase, usage
 from omnilmm_lite.serve.request.answer_request import AnswerRequest

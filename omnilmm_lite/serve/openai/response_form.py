@@ -12,8 +12,8 @@ from typing import Any
 from omnilmm_lite.answer.generation import FinishReason
 from omnilmm_lite.answer.logprobs import SaidToken
 from omnilmm_lite.serve.answering.form import EVENT_STREAM, Choice
-from omnilmm_lite.serve.engine import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.openai.logprobs import chat_logprobs
 from omnilmm_lite.serve.openai.response_object import (
     IN_PROGRESS,

@@ -9,8 +9,8 @@ from typing import Any
 
 from omnilmm_lite.answer.generation import FinishReason
 from omnilmm_lite.serve.answering.form import timings
-from omnilmm_lite.serve.engine import Finished
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Finished
 from omnilmm_lite.serve.openai.sse import prompt_tokens
 from omnilmm_lite.serve.request.answer_request import AnswerRequest
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from omnilmm_lite.serve.engine import Finished, RequestPhase
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Finished, RequestPhase
 
 DONE = b"data: [DONE]\n\n"
 STILL_HERE = b": still here\n\n"  # a comment, which event streams' readers pass over

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from omnilmm_lite.serve.engine import Failed
 from omnilmm_lite.serve.errors import internal_error, shutting_down
+from omnilmm_lite.serve.jobs import Failed
 from omnilmm_lite.serve.metrics.metrics import Metrics
 from tests.serve.serving import CHAT, PICTURES, WAIT_S, client, data_url, question
 

@@ -17,7 +17,8 @@ from omnilmm_lite import load
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import Model
 from omnilmm_lite.sampling_params import SamplingParams
-from omnilmm_lite.serve.engine import Engine, Event, Failed, Finished, RequestPhase, Started, Task, TextDelta
+from omnilmm_lite.serve.engine import Engine
+from omnilmm_lite.serve.jobs import Event, Failed, Finished, RequestPhase, Started, Task, TextDelta
 from omnilmm_lite.serve.model.residence import ModelState, Residence
 
 WAIT_S = 30.0

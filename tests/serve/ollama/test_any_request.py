@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from omnilmm_lite import load
 from omnilmm_lite.errors import LONGEST
-from omnilmm_lite.serve.engine import Task
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Task
 from omnilmm_lite.serve.model.facts import ModelFacts
 from omnilmm_lite.serve.ollama.options import OPTIONS
 from omnilmm_lite.serve.ollama.reading import CHAT, GENERATE, read_chat_request, read_generate_request

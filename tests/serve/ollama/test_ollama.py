@@ -18,8 +18,8 @@ import pytest
 from omnilmm_lite import load
 from omnilmm_lite.answer.generation import FinishReason, Timings
 from omnilmm_lite.sampling_params import SamplingParams
-from omnilmm_lite.serve.engine import Finished
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Finished
 from omnilmm_lite.serve.ollama.durations import read_keep_alive
 from omnilmm_lite.serve.ollama.form import OllamaForm, Shape
 from omnilmm_lite.serve.request.answer_request import AnswerRequest

@@ -18,8 +18,8 @@ from omnilmm_lite.answer.logprobs import SaidToken, TokenLogprob
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.answering.endpoint import MakeForm
 from omnilmm_lite.serve.answering.form import AnswerForm, Choice
-from omnilmm_lite.serve.engine import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.errors import shutting_down
+from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.openai.chat_form import ChatForm
 from omnilmm_lite.serve.openai.completion_form import CompletionForm
 from omnilmm_lite.serve.openai.response_form import ResponseForm

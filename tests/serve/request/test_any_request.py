@@ -19,8 +19,8 @@ from omnilmm_lite.errors import LONGEST
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.answering.endpoint import MakeForm
 from omnilmm_lite.serve.answering.form import Choice
-from omnilmm_lite.serve.engine import Finished
 from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.jobs import Finished
 from omnilmm_lite.serve.model.facts import ModelFacts
 from omnilmm_lite.serve.openai.chat_form import ChatForm
 from omnilmm_lite.serve.openai.completion_form import CompletionForm

@@ -46,7 +46,7 @@ export class Api {
 
   /** The model that is served. @returns {Promise<ModelCard>} */
   async model() {
-    const response = await this.#fetch("v1/models", {}, true);
+    const response = await this.request("v1/models", {}, true);
     const card = (await response.json()).data[0];
     this.#model = card.id;
     return card;
@@ -54,7 +54,7 @@ export class Api {
 
   /** Never asks for a key: it is polled. @returns {Promise<Health>} */
   async health() {
-    return (await this.#fetch("health", {}, false)).json();
+    return (await this.request("health", {}, false)).json();
   }
 
   /**
@@ -67,7 +67,7 @@ export class Api {
     const headers = { "Content-Type": "application/json" };
     try {
       const init = { method: "POST", headers, body: JSON.stringify({ image: url }) };
-      const { width, height, image } = await (await this.#fetch("v1/preview", init, true)).json();
+      const { width, height, image } = await (await this.request("v1/preview", init, true)).json();
       const bytes = Uint8Array.from(atob(image), (character) => character.charCodeAt(0));
       return { width, height, image: new Blob([bytes], { type: "image/jpeg" }) };
     } catch (error) {
@@ -88,7 +88,7 @@ export class Api {
       body: JSON.stringify({ model, ...body, stream: true }),
       signal,
     };
-    const response = await this.#fetch("v1/chat/completions", init, true);
+    const response = await this.request("v1/chat/completions", init, true);
     if (!response.body) throw new ApiError(BROKEN_OFF);
     try {
       for await (const event of events(response.body)) {
@@ -104,11 +104,12 @@ export class Api {
   }
 
   /**
+   * A response that is a success; the key goes with the request.
    * @param {string} path @param {RequestInit} init
    * @param {boolean} mayAsk whether the user may be asked for a key
    * @returns {Promise<Response>}
    */
-  async #fetch(path, init, mayAsk) {
+  async request(path, init, mayAsk) {
     for (;;) {
       const key = this.#key.value;
       const headers = new Headers(init.headers);

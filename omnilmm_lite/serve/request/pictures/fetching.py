@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from omnilmm_lite import __version__
 from omnilmm_lite.serve.errors import ApiError, invalid
+from omnilmm_lite.version import __version__
 
 MAX_BYTES = 24 * 2**20
 MAX_HOPS = 5

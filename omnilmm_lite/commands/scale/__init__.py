@@ -1,0 +1,1 @@
+"""Captions over many machines."""

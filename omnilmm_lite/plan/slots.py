@@ -1,0 +1,40 @@
+"""How many answers at once this machine has memory for, by the plan."""
+
+from __future__ import annotations
+
+from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.onnx_file import parse_graph, read_onnx
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.placement import Placement
+from omnilmm_lite.machine.card import read_cards
+from omnilmm_lite.machine.memory import machine_bytes, memory_limit
+from omnilmm_lite.plan.card_room import missing_room
+from omnilmm_lite.plan.memory import make_plan
+from omnilmm_lite.plan.planned_model import PlannedModel
+from omnilmm_lite.plan.verdict import SYSTEM_RAM
+
+BATCHED = "seqlens_k"  # the decoder's input whose axis is free where it has slots
+
+
+def has_slots(bundle: Bundle) -> bool:
+    """Whether the bundle's decoder runs several answers at once: those made before there were slots don't."""
+    path = bundle.path(bundle.manifest.graphs.decode)
+    inputs = {each.name: each.shape for each in parse_graph(read_onnx(path), path).inputs}
+    return isinstance(inputs[BATCHED][0], str)
+
+
+def fitting_slots(bundle: Bundle, context: int, most: int) -> int:
+    """The most answers at once, `most` or fewer, that there is room for with `context` tokens each; 1 where even that
+    is too much, which loading will say. InputError for a bundle that no plan is made for."""
+    if not has_slots(bundle):
+        return 1
+    return next((slots for slots in range(most, 1, -1) if _fits(bundle, context, slots)), 1)
+
+
+def _fits(bundle: Bundle, context: int, slots: int) -> bool:
+    if bundle.manifest.target is Device.CUDA:
+        return not missing_room(bundle, context, Placement.on(Device.CUDA), read_cards(), slots)
+    sizes = [] if (machine := machine_bytes()) is None else [machine - SYSTEM_RAM]
+    sizes += [] if (limit := memory_limit()) is None else [limit.size]
+    plan = make_plan(PlannedModel.bundle(bundle.manifest.name, bundle), context, slots)
+    return not sizes or plan.needed_most <= min(sizes)
