@@ -24,7 +24,6 @@ from export.graphs.vision import build_vision
 from export.parity.bundle_parity import ParityReport, check_parity, num_steps
 from export.torch_device import TorchDevice
 from export.weights.tower_weights import CheckpointTower, TowerWeights
-from omnilmm_lite.version import __version__
 from omnilmm_lite.bundle.integrity.hashes import hash_file, sha256
 from omnilmm_lite.bundle.manifest import MANIFEST, PREFILL, FileEntry, Graphs, Manifest
 from omnilmm_lite.bundle.presets import Preset
@@ -33,6 +32,7 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.durable_file import durable_folder
 from omnilmm_lite.home.snapshot import folder_name
 from omnilmm_lite.progress import Progress
+from omnilmm_lite.version import __version__
 
 EMBEDDING_ROWS = 1024  # copied at a time
 

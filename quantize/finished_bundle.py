@@ -14,13 +14,13 @@ from typing import Any
 from export.checkpoint.checkpoint import Checkpoint
 from export.checkpoint.tokenizer import convert_tokenizer
 from export.convert import hashed_files
-from omnilmm_lite.version import __version__
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.manifest import Manifest
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.json_file import read_json
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.text.tokenizer import Tokenizer
+from omnilmm_lite.version import __version__
 from quantize.calibration.token_sequences import CalibrationLimits, read_sequences
 from quantize.folder.origin import describe
 from quantize.folder.read import read_gptq_folder

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omnilmm_lite.version import __version__
 from omnilmm_lite.config import DecoderConfig, TokenIds
 from omnilmm_lite.files.durable_file import durable_folder, link_or_copy, write_json
+from omnilmm_lite.version import __version__
 from quantize.folder.packing import Layout, ZeroFormat
 from quantize.folder.read import INDEX_FILE
 from quantize.folder.tensors import PRODUCTS, StoredTensor, stored_layouts, stored_tensors
