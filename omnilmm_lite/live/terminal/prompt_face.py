@@ -40,7 +40,8 @@ class PromptFace:
         self._talks = False
         self._status: Status | None = None
         self._answer = ""  # under way
-        self._line: PromptSession[str] = PromptSession(style=STYLE, bottom_toolbar=self._toolbar)
+        # a question is a line of the timeline once it is asked: the typed one would be there twice
+        self._line: PromptSession[str] = PromptSession(style=STYLE, bottom_toolbar=self._toolbar, erase_when_done=True)
         self.was_interrupted = False  # by Ctrl-C
 
     async def listen(self, session: LiveSession, events: Subscription) -> None:
