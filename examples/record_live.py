@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from pyte.screens import Screen
@@ -32,8 +33,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         write_video(Path(scratch) / "scenes.mp4", seconds=SCENE_S)
         (folder / "live.svg").write_text(draw(play(Path(scratch))), encoding="utf-8")
-        report = Path(scratch) / "watched.jsonl.html"
-        command = [sys.executable, "-m", "cli", "live", "--report", str(Path(scratch) / "watched.jsonl")]
+        report = Path(scratch) / "seen.jsonl.html"
+        command = [sys.executable, "-m", "cli", "live", "--report", str(Path(scratch) / "seen.jsonl")]
         subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, capture_output=True)
         with chromium() as browser:
             page = browser.new_page(viewport={"width": WIDTH, "height": 800})
@@ -51,19 +52,22 @@ def play(folder: Path) -> Screen:
     terminal = EmulatedTerminal(shell, cwd=folder, env=env, columns=COLUMNS, rows=ROWS)
     try:
         terminal.wait_for("$")
-        terminal.type("omnilmm-lite live --greedy --source scenes.mp4 --transcript watched.jsonl --keep-frames", ENTER)
+        terminal.type("omnilmm-lite live --greedy --source scenes.mp4 --transcript seen.jsonl --keep-frames", ENTER)
         for seen, question in QUESTIONS:
             terminal.wait_for(f"{seen} on a")
             terminal.type(question, ENTER)
-            terminal.wait_for(
-                lambda text, question=question: "\n" in text.rpartition(f"? {question}")[2].partition(">")[2]
-            )
+            terminal.wait_for(partial(has_answer, question))
         terminal.wait_for("no more frames")
         terminal.type(CTRL_D)
         terminal.wait_for(lambda text: text.endswith("$"))
     finally:
         terminal.kill()
     return terminal.screen
+
+
+def has_answer(question: str, text: str) -> bool:
+    """Whether the screen's text has a whole line of an answer behind the question."""
+    return "\n" in text.rpartition(f"? {question}")[2].partition(">")[2]
 
 
 if __name__ == "__main__":
