@@ -31,10 +31,10 @@ def main() -> None:
     """Writes both files into the folder that the command line names."""
     folder = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as scratch:
-        write_video(Path(scratch) / "scenes.mp4", seconds=SCENE_S)
+        write_video(Path(scratch) / "desk.mp4", seconds=SCENE_S)
         (folder / "live.svg").write_text(draw(play(Path(scratch))), encoding="utf-8")
-        report = Path(scratch) / "seen.jsonl.html"
-        command = [sys.executable, "-m", "cli", "live", "--report", str(Path(scratch) / "seen.jsonl")]
+        report = Path(scratch) / "desk.jsonl.html"
+        command = [sys.executable, "-m", "cli", "live", "--report", str(Path(scratch) / "desk.jsonl")]
         subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, capture_output=True)
         with chromium() as browser:
             page = browser.new_page(viewport={"width": WIDTH, "height": 800})
@@ -52,7 +52,7 @@ def play(folder: Path) -> Screen:
     terminal = EmulatedTerminal(shell, cwd=folder, env=env, columns=COLUMNS, rows=ROWS)
     try:
         terminal.wait_for("$")
-        terminal.type("omnilmm-lite live --greedy --source scenes.mp4 --transcript seen.jsonl --keep-frames", ENTER)
+        terminal.type("omnilmm-lite live --greedy --source desk.mp4 --transcript desk.jsonl --keep-frames", ENTER)
         for seen, question in QUESTIONS:
             terminal.wait_for(f"{seen} on a")
             terminal.type(question, ENTER)
