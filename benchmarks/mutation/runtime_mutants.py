@@ -72,9 +72,9 @@ MUTANTS = (
         "omnilmm_lite/engine/pages/paging.py",
         "for start, end in ranges) > room",
         "for start, end in ranges) < room",
-        "tests/engine/test_paging.py",
+        "tests/engine/pages/test_paging.py",
     ),
-    Mutant("omnilmm_lite/engine/pages/paging.py", "min(CHUNK, end - start)", "CHUNK", "tests/engine/test_paging.py"),
+    Mutant("omnilmm_lite/engine/pages/paging.py", "min(CHUNK, end - start)", "CHUNK", "tests/engine/pages/test_paging.py"),
     Mutant(
         "omnilmm_lite/engine/device.py",
         "    if used != where.device.provider:",
