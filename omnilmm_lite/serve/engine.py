@@ -102,8 +102,7 @@ class Engine:
         with self._changed:
             if self._closing:
                 raise shutting_down()
-            # what waits for a slot that is free is taken at once
-            if self.waiting - (self._slots - len(self._running)) >= self.limit:
+            if self.waiting - self._free_slots() >= self.limit:
                 raise ApiError(
                     429,
                     f"{self.waiting} requests wait already, the limit; try again later",
@@ -111,6 +110,13 @@ class Engine:
                     type=RATE_LIMIT,
                     headers={"Retry-After": str(max(1, round(self._mean_s)))},
                 )
+
+    def _free_slots(self) -> int:
+        """Those that who waits gets at once: none while somebody has the model alone, or is waiting to."""
+        nearest = [*self._running] + ([self._queue.peek()] if len(self._queue) else [])
+        if self._running and any(job.task.lend is not None for job in nearest):
+            return 0
+        return self._slots - len(self._running)
 
     def cancel(self, job: QueuedTask) -> None:
         """Takes it out of the queue, or ends it where it runs; nothing where it is done."""

@@ -38,9 +38,9 @@ LAUNCH = [
 
 
 @contextlib.contextmanager
-def serving(module: str, *options: str) -> Iterator[str]:
-    """A server in a process of its own, on a port of its own choice; its address."""
-    command = [*PYTHON, "-m", module, *options, "--port", "0"]
+def serving(module: str, *options: str, port: int = 0) -> Iterator[str]:
+    """A server in a process of its own, on a port of its own choice, unless `port` is given; its address."""
+    command = [*PYTHON, "-m", module, *options, "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -59,14 +59,14 @@ def serving(module: str, *options: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Headless; skips the test where there is none."""
+def chromium(*options: str) -> Iterator[Browser]:
+    """Headless, with more of Chromium's own options; skips the test where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None:
         pytest.skip("there is no Chromium: install the system's package chromium")
     with sync_api.sync_playwright() as playwright:
-        browser: Browser = playwright.chromium.launch(executable_path=executable, args=LAUNCH)
+        browser: Browser = playwright.chromium.launch(executable_path=executable, args=[*LAUNCH, *options])
         try:
             yield browser
         finally:

@@ -45,7 +45,8 @@ KEY_VARIABLE = "OMNILMM_LLM_KEY"
 def add_live(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -> None:
     parser.description = (
         "Watches a camera, a video, pictures or a screen, describes what happens, and answers questions about it, "
-        f"typed or spoken. Nothing leaves the machine, unless --llm names another one (its key: {KEY_VARIABLE})."
+        f"typed or spoken. Nothing leaves the machine, unless --llm names another one (its key: {KEY_VARIABLE}). "
+        "With a browser's camera and microphone: omnilmm-lite serve, and its page at /live."
     )
     add_watching_options(parser)
     add_answering_options(parser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -136,3 +137,4 @@ class LiveEndpoint:
             await send({"type": "http.response.body", "body": b""})
         finally:
             del live.tabs[tab.id]
+            gc.collect()  # a session's parts know each other, and hold megabytes

@@ -85,6 +85,10 @@ class Metrics:
                 self._phase_s.labels(phase).observe(seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All of it, in the format that the Accept header asks for, and that format's content type."""
-        encode, content_type = choose_encoder(accept)
+        """All of it, in the format that the Accept header asks for, and that format's content type. A header that can't
+        be read asks for nothing."""
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # of a version that is none
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type

@@ -136,3 +136,8 @@ def test_failures_are_told_from_answers_that_were_broken_off() -> None:
     found = numbers(metrics.exposition("")[0].decode())
     assert found["omnilmm_answers_total", (("reason", "failed"),)] == 2
     assert found["omnilmm_answers_total", (("reason", "cancelled"),)] == 1
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=x", "text/plain; version=x;;,", ";;,"])
+def test_a_header_that_cant_be_read_asks_for_nothing(accept: str) -> None:
+    assert Metrics().exposition(accept)[1] == Metrics().exposition("")[1]

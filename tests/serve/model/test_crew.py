@@ -12,11 +12,13 @@ import pytest
 
 from omnilmm_lite import load
 from omnilmm_lite.answer.batch import AnswerBatch
+from omnilmm_lite.answer.grammar import GrammarCompiler
 from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.model import Model
 from omnilmm_lite.picture.reading import load_image
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.engine import Engine
+from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.jobs import Event, Failed, Finished, QueuedTask, Task, TextDelta
 from tests.serve.serving import PICTURES
 
@@ -68,6 +70,12 @@ def asked(model: Model, question: str, picture: str | None, params: SamplingPara
     return Task(ids, image, params)
 
 
+def without_end(model: Model) -> Task:
+    """More than any machine says before the test is over."""
+    task = asked(model, "hi", None, ENDLESS)
+    return dataclasses.replace(task, more=(task,) * 100)
+
+
 QUESTIONS = (
     ("What is this?", "cat.png", "This is a cat."),
     ("What is this?", "easy-vqa-teal-circle.png", "This is a teal circle."),
@@ -87,7 +95,7 @@ def test_each_client_hears_its_own_answer(engine: Engine, model: Model) -> None:
 
 
 def test_a_short_answer_overtakes_a_long_one(engine: Engine, model: Model) -> None:
-    long = Heard(engine, asked(model, "hi", None, ENDLESS))
+    long = Heard(engine, without_end(model))
     long.until(TextDelta)
     for question, picture, answer in QUESTIONS:
         assert Heard(engine, asked(model, question, picture)).text() == answer
@@ -96,8 +104,7 @@ def test_a_short_answer_overtakes_a_long_one(engine: Engine, model: Model) -> No
 
 
 def test_no_more_than_there_are_slots_run_and_the_next_waits(engine: Engine, model: Model) -> None:
-    task = asked(model, "hi", None, ENDLESS)
-    running = [Heard(engine, task, client=f"client {number}") for number in range(SLOTS)]
+    running = [Heard(engine, without_end(model), client=f"client {number}") for number in range(SLOTS)]
     for each in running:
         each.until(TextDelta)
     waiting = Heard(engine, asked(model, *QUESTIONS[0][:2]), client="last")
@@ -142,10 +149,42 @@ def test_who_borrows_the_model_has_it_alone(engine: Engine, model: Model) -> Non
     assert behind.text() == QUESTIONS[0][2]
 
 
+def test_who_borrows_the_model_leaves_no_slot_free(engine: Engine, model: Model) -> None:
+    """So that as many may wait as the limit says, and no more."""
+    alone, back = threading.Event(), threading.Event()
+
+    def borrow(_: Model) -> None:
+        alone.set()
+        assert back.wait(WAIT_S)
+
+    Heard(engine, Task([], None, SamplingParams(), lend=borrow), client="live")
+    assert alone.wait(WAIT_S)
+    waiting = [Heard(engine, asked(model, *QUESTIONS[3][:2])) for _ in range(engine.limit)]
+    with pytest.raises(ApiError, match="requests wait already"):
+        engine.check_room()
+    back.set()
+    assert {each.text() for each in waiting} == {QUESTIONS[3][2]}
+
+
+def test_a_schema_that_breaks_ends_its_own_answer_alone(engine: Engine, model: Model) -> None:
+    """By its client's fault, and nobody else hears of it."""
+    config = model.config
+    compiler = GrammarCompiler(model.parts.tokenizer_file, config.decoder.vocab_size, config.tokens.eos)
+    endless = {"type": "array", "items": {"$ref": "#"}, "minItems": 2}
+    beside = Heard(engine, without_end(model), client="beside")
+    beside.until(TextDelta)
+    task = dataclasses.replace(asked(model, *QUESTIONS[3][:2]), grammar=compiler.json_schema(endless))
+    broken = Heard(engine, task)
+    while not isinstance(event := broken.next(), (Finished, Failed)):
+        pass
+    assert isinstance(event, Failed) and event.error.status == 400
+    beside.until(TextDelta)
+
+
 def test_a_run_that_fails_fails_for_all_and_the_thread_lives_on(
     engine: Engine, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running = [Heard(engine, asked(model, "hi", None, ENDLESS), client=f"client {number}") for number in range(2)]
+    running = [Heard(engine, without_end(model), client=f"client {number}") for number in range(2)]
     for each in running:
         each.until(TextDelta)
 
@@ -165,7 +204,8 @@ def test_a_run_that_fails_fails_for_all_and_the_thread_lives_on(
 def test_the_end_comes_for_all(model: Model, drain: bool) -> None:
     engine = Engine(model, limit=8)
     short = dataclasses.replace(ENDLESS, max_new_tokens=5)
-    heard = [Heard(engine, asked(model, "hi", None, short if drain else ENDLESS), str(number)) for number in range(5)]
+    task = asked(model, "hi", None, short) if drain else without_end(model)
+    heard = [Heard(engine, task, str(number)) for number in range(5)]
     heard[0].until(TextDelta)
     engine.close(WAIT_S if drain else 0.0, drain=drain)
     wanted: Callable[[Event], bool] = lambda event: isinstance(event, Finished if drain else Failed)  # noqa: E731

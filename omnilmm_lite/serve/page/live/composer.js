@@ -43,9 +43,9 @@ export class Composer {
     this.#talk.hidden = !can;
   }
 
-  /** @param {boolean} busy while an answer comes or is said */
-  set isBusy(busy) {
-    this.#hush.disabled = !busy;
+  /** @param {boolean} can while there is a session */
+  set canHush(can) {
+    this.#hush.disabled = !can;
   }
 
   #wireTalk() {

@@ -90,10 +90,10 @@ async function begin() {
   trouble("");
   if (!facts) await learn();
   if (!facts) return;
+  voice.isOn = speaks.checked && !speaks.disabled;
   show("starting");
   const source = find(document, "input[name=source]:checked", HTMLInputElement).value === "screen" ? "screen" : "camera";
   voice.open();
-  voice.isOn = speaks.checked && !speaks.disabled;
   const line = await camera.open(source);
   if (line) {
     show("idle");
@@ -170,14 +170,12 @@ function hush() {
 
 /** @param {import("./session.js").LiveEvent} event */
 function told(event) {
+  const isFirst = transcript.isEmpty;
   const moved = transcript.take(event);
   switch (event.event) {
     case "opened": return;
     case "session_began":
-      if (state() === "lost") {
-        timeline.note("The server is back. It has forgotten what it saw before.");
-        trouble("");
-      }
+      if (state() === "lost" && !isFirst) timeline.note("The server is back. It has forgotten what it saw before.");
       if (state() !== "paused") show("watching");
       save.disabled = withFrames.disabled = false;
       return;
@@ -189,11 +187,9 @@ function told(event) {
       break;
     case "answer_ended":
       if (facts?.voice === "none") voice.finish(moved.question_id, event.interrupted);
-      composer.isBusy = false;
       break;
     case "question_asked":
       if (event.spoken && facts?.voice === "none") voice.hush();
-      composer.isBusy = true;
       break;
     default:
   }
@@ -205,7 +201,6 @@ function lost(line) {
   if (state() !== "lost") timeline.note(line, true);
   timeline.breakOff();
   voice.hush();
-  composer.isBusy = false;
   show("lost");
 }
 
@@ -228,7 +223,7 @@ function show(next) {
   find(document, "#badge", HTMLElement).textContent = words[next];
   every.disabled = !isIdle;
   for (const each of document.querySelectorAll("input[name=source]")) /** @type {HTMLInputElement} */ (each).disabled = !isIdle;
-  if (isIdle) composer.isBusy = false;
+  composer.canHush = !isIdle;
   showSenses();
 }
 

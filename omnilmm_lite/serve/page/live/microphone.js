@@ -68,8 +68,9 @@ export class Microphone {
 
   /** @param {Pcm} pcm */
   #take(pcm) {
-    if (!this.#open || this.isPaused) return;
-    if (!this.#isHeld && !(this.isAlways && this.#mayHear(this.#open.cancelsEcho))) return;
+    if (!this.#open) return;
+    const hears = this.isAlways && !this.isPaused && this.#mayHear(this.#open.cancelsEcho);
+    if (!this.#isHeld && !hears) return;
     this.#waiting.push(pcm);
     if (this.#waiting.length > MOST_WAITING) this.#waiting.shift();
     this.#flush();
