@@ -27,7 +27,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from export.checkpoint_config import checkpoint_config
 from export.open_checkpoint import open_checkpoint
@@ -47,6 +47,7 @@ from omnilmm_lite.commands.plan import add_plan
 from omnilmm_lite.commands.pull import add_pull
 from omnilmm_lite.commands.push import add_push
 from omnilmm_lite.commands.run import add_run
+from omnilmm_lite.commands.scale.merge import add_merge
 from omnilmm_lite.commands.serve import add_serve
 from omnilmm_lite.commands.shell.completion import add_completion
 from omnilmm_lite.engine.pages.huge_pages import start_again_with_huge_pages
@@ -121,6 +122,17 @@ def _import_numpy() -> None:
 class _Parser(argparse.ArgumentParser):
     """Its commands' parsers are of its kind."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As ever, but where a command names its `words`, those behind an option belong to those in front of it."""
+        found, rest = super().parse_known_args(args, namespace)
+        words = self.get_default("words")
+        if words is not None and rest:
+            marked = rest.index("--") if "--" in rest else len(rest)
+            if not any(word.startswith("-") and word != "-" for word in rest[:marked]):
+                setattr(found, words, [*getattr(found, words), *rest[:marked], *rest[marked + 1 :]])
+                rest = []
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         """As ever, but the command line's own text in one line."""
         super().error(one_line(message))
@@ -135,6 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_caption(
         commands.add_parser("caption", help="describe every picture of a folder, a line of JSON each"), open_checkpoint
     )
+    add_merge(commands.add_parser("merge", help="join what several runs of caption have written"))
     add_live(commands.add_parser("live", help="watch a camera or video, and answer about it"), open_checkpoint)
     add_serve(commands.add_parser("serve", help="answer other programs, and a page in the browser"), open_checkpoint)
     add_convert(commands.add_parser("convert", help="make a bundle from a Hugging Face checkpoint"))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from omnilmm_lite.version import __version__
 
 if TYPE_CHECKING:
+    from omnilmm_lite.caption.scale.captioner import Captioner
     from omnilmm_lite.model import Model, load
 
-__all__ = ["Model", "__version__", "load"]
+__all__ = ["Captioner", "Model", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from omnilmm_lite import model
 
         return getattr(model, name)
+    if name == "Captioner":
+        from omnilmm_lite.caption.scale.captioner import Captioner
+
+        return Captioner
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,12 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--clients", type=int, default=16, metavar="N")
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="answers at once (default: 1)")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, the samples too")
     args = parser.parse_args(argv)
-    print(f"seed {args.seed}, {args.clients} clients, {args.minutes:g} minutes\n", flush=True)
+    print(f"seed {args.seed}, {args.clients} clients, {args.parallel} at once, {args.minutes:g} minutes\n", flush=True)
     tally = Tally()
-    with server() as served:
+    with server(args.parallel) as served:
         questions = good_questions(served.address)
         world = World(served.address, questions, bad_pictures(), bad_requests())
         _run(served, world, tally, args, WARM_UP_S)

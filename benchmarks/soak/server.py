@@ -41,8 +41,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[Server]:
-    command = [*COMMAND, "--queue", str(QUEUE)]
+def server(parallel: int) -> Iterator[Server]:
+    """`parallel`: answers at once."""
+    command = [*COMMAND, "--queue", str(QUEUE), "--parallel", str(parallel)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
         try:

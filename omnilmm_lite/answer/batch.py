@@ -5,6 +5,7 @@ A prompt is prefilled in pieces between the steps of the others, so that none of
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from typing import TypeAlias
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel, cache_keys
 from omnilmm_lite.answer.slots import Slots
 from omnilmm_lite.answer.steps import DraftStep, Logits, PrefillStep, Step, TokenStep
-from omnilmm_lite.engine.decoder import PREFILL_CHUNK, Decoder, SlotStep
+from omnilmm_lite.engine.decoder import PREFILL_CHUNK, SHORTEST_PREFILL, Decoder, SlotStep
+from omnilmm_lite.engine.interrupt import Interrupted
 from omnilmm_lite.errors import OmniLMMError
 
 FIRST_PIECE = 64  # tokens of a prompt between others' steps, before it is known how long they take
@@ -33,7 +35,7 @@ class Ended:
     """`seat`'s answer has its `finish_reason`, or `error` ended it. The seat is free."""
 
     seat: Seat
-    error: OmniLMMError | None = None
+    error: Exception | None = None
 
 
 Outcome: TypeAlias = Said | Ended
@@ -76,6 +78,7 @@ class AnswerBatch:
         self._seats: list[Seat] = []  # in the order of their coming
         self._left: list[Decoder] = []  # those that were used, in the order in which they were left
         self._piece = PieceLength(stall_s)
+        self._outcomes: list[Outcome] = []  # that weren't given yet
 
     def __len__(self) -> int:
         """How many answers are running."""
@@ -109,38 +112,58 @@ class AnswerBatch:
     def step(self) -> list[Outcome]:
         """Goes on by a token for each answer under way, and a piece of one prompt. What came of it.
 
-        What interrupts the step is raised; nothing is lost then, the next one runs it again.
+        An error ends the answers that it befell, and no other. What interrupts the step is raised; nothing is lost
+        then, the next one runs it again.
         """
-        outcomes = [outcome for seat in tuple(self._seats) for outcome in self._advance(seat)]
-        running = [seat for seat in self._seats if isinstance(seat.wants, TokenStep)]
-        if running:
-            self._decode(running)
-        for seat in self._seats:
+        self._advance()
+        if running := [seat for seat in self._seats if isinstance(seat.wants, TokenStep)]:
+            with self._ending(running):
+                self._decode(running)
+        for seat in tuple(self._seats):
             if isinstance(seat.wants, DraftStep):
-                seat.logits, seat.wants = seat.wants.run(seat.decoder), None
+                with self._ending([seat]):
+                    seat.logits, seat.wants = seat.wants.run(seat.decoder), None
         waiting = next((seat for seat in self._seats if isinstance(seat.wants, PrefillStep)), None)
         if waiting is not None:
-            self._prefill(waiting, alone=len(self._seats) == 1)
-        return outcomes + [outcome for seat in tuple(self._seats) for outcome in self._advance(seat)]
+            with self._ending([waiting]):
+                self._prefill(waiting, alone=len(self._seats) == 1)
+        self._advance()
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
 
-    def _advance(self, seat: Seat) -> Iterator[Outcome]:
-        """Lets the answer draw its token, up to what it wants to be run next."""
-        while seat.wants is None:
-            logits, seat.logits = seat.logits, None
-            try:
-                said = seat.steps.send(logits)
-            except StopIteration:
-                self.leave(seat)
-                yield Ended(seat)
-                return
-            except OmniLMMError as error:
-                self.leave(seat)
-                yield Ended(seat, error)
-                return
-            if isinstance(said, str):
-                yield Said(seat, said)
-            else:
-                seat.wants, seat.prefilled = said, 0
+    @contextlib.contextmanager
+    def _ending(self, seats: Sequence[Seat]) -> Iterator[None]:
+        """A block whose error ends those of `seats` that still want what it runs."""
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as error:
+            for seat in seats:
+                if seat.wants is not None:
+                    self._end(seat, error)
+
+    def _end(self, seat: Seat, error: Exception | None = None) -> None:
+        self.leave(seat)
+        self._outcomes.append(Ended(seat, error))
+
+    def _advance(self) -> None:
+        """Lets each answer draw its token, up to what it wants to be run next."""
+        for seat in tuple(self._seats):
+            while seat.wants is None:
+                logits, seat.logits = seat.logits, None
+                try:
+                    said = seat.steps.send(logits)
+                except StopIteration:
+                    self._end(seat)
+                    break
+                except Exception as error:
+                    self._end(seat, error)
+                    break
+                if isinstance(said, str):
+                    self._outcomes.append(Said(seat, said))
+                else:
+                    seat.wants, seat.prefilled = said, 0
 
     def _decode(self, running: Sequence[Seat]) -> None:
         steps = {}
@@ -156,6 +179,8 @@ class AnswerBatch:
         step = seat.wants
         assert isinstance(step, PrefillStep)
         tokens = PREFILL_CHUNK if alone else self._piece.tokens
+        if len(step.keys) - seat.prefilled - tokens < SHORTEST_PREFILL:  # or its end would take the answers' graph
+            tokens += SHORTEST_PREFILL
         piece = slice(seat.prefilled, seat.prefilled + tokens)
         started = time.perf_counter()
         logits = seat.decoder.prefill(step.keys[piece], step.embeddings[piece])

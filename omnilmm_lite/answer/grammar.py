@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.printable import printable
 from omnilmm_lite.machine.extras import Extra, missing_package
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # As models have read most JSON. Free white space would let a small model write nothing else.
 STYLE: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-
+STATE = "<state>"  # what its errors say behind this is the answer's words
 
 # In llguidance's form of Lark's; a schema follows. White space may come first, as an answer's first word has a space.
 WORDS_OR = r"""%llguidance {}
@@ -48,23 +48,34 @@ class GrammarState:
     def __init__(self, tokenizer: Any, text: str) -> None:
         from llguidance import LLMatcher
 
-        self._matcher = LLMatcher(tokenizer, text)
+        self._matcher = LLMatcher(tokenizer, text, log_level=0)  # or it writes to stderr
         self._mask = np.zeros((1, (tokenizer.vocab_size + 31) // 32), np.int32)  # a bit a token
 
     def constrain(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A copy of logits (vocab,) in which what may not come next is -inf; the end is a token like any other."""
+        """A copy of logits (vocab,) in which what may not come next is -inf; the end is a token like any other.
+        InputError where nothing may come, or the schema is too much for the library: it would let the answer end."""
         from llguidance.numpy import fill_next_token_bitmask
 
         fill_next_token_bitmask(self._matcher, self._mask)
+        self._check()
         allowed = np.unpackbits(self._mask.view(np.uint8), bitorder="little")[: logits.size].view(bool)
         constrained = np.full_like(logits, -np.inf)
         constrained[: allowed.size] = np.where(allowed, logits[: allowed.size], -np.inf)
         return constrained
 
     def accept(self, token: int) -> None:
-        """Moves the state past `token`; OmniLMMError where the grammar has no such token there."""
-        if not self._matcher.consume_token(token):
-            raise OmniLMMError(f"the grammar broke off at token {token}: {self._matcher.get_error()}")
+        """Moves the state past `token`, one that `constrain` left; InputError where the schema is too much for the
+        library from there on."""
+        self._matcher.consume_token(token)
+        self._check()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            reason = printable(" ".join(self._matcher.get_error().partition(STATE)[0].split()), 200)
+            raise InputError(
+                "schema: no answer can be held to it, as it refers to itself without an end, or is too large; "
+                f"simplify it ({reason})"
+            )
 
 
 class GrammarCompiler:
@@ -98,4 +109,6 @@ class GrammarCompiler:
             raise InputError(f"schema: it can't be read: {printable(' '.join(str(error).split()), 200)}") from None
         if wrong := LLMatcher.validate_grammar(text, self._tokenizer):
             raise InputError(f"schema: {printable(' '.join(wrong.split()), 300)}")
-        return Grammar(self._tokenizer, text)
+        grammar = Grammar(self._tokenizer, text)
+        grammar.start().constrain(np.zeros(self._tokenizer.vocab_size, np.float32))  # one that refers to itself alone
+        return grammar

@@ -9,10 +9,11 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from omnilmm_lite.caption.captioner import Captioner, skipped
+from omnilmm_lite.caption.describer import Describer, skipped
 from omnilmm_lite.caption.loading import Loaded, Need, ahead, load_picture, no_fields
 from omnilmm_lite.caption.outcome import Become, Outcome
 from omnilmm_lite.caption.output import Lines, NoLines, caption_of
+from omnilmm_lite.caption.scale.shard import Shard
 from omnilmm_lite.caption.writers.writer import Writer
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.interrupt import in_background
@@ -25,18 +26,19 @@ from omnilmm_lite.picture.prepared_image import PreparedImage
 @dataclass(frozen=True)
 class FolderRun:
     """`rounds`: paths below the folder, posix; the next round is asked for when one is done. `vision`: the config of
-    the tower that pictures are prepared for. `open_captioner` loads the model; it is called once a picture needs it.
-    `fields`: what a picture puts into the templates."""
+    the tower that pictures are prepared for. `open_describer` loads the model; it is called once a picture needs it.
+    `fields`: what a picture puts into the templates. `shard`: its pictures alone are described."""
 
     folder: Path
     rounds: Iterable[Sequence[str]]
     output: Lines
     vision: VisionConfig
-    open_captioner: Callable[[], Captioner]
+    open_describer: Callable[[], Describer]
     writers: Sequence[Writer] = ()
     fields: Callable[[str, bytes, PreparedImage], Mapping[str, str]] = no_fields
     retry_errors: bool = False
     ignore_colour_profile: bool = False
+    shard: Shard | None = None
 
     def run(self) -> Iterator[Outcome]:
         """Goes through the rounds. All of a picture is on the disk when its outcome comes, its line last; Ctrl-C is
@@ -49,15 +51,15 @@ class FolderRun:
                 yield kept
 
     def _outcomes(self) -> Iterator[Outcome]:
-        captioner: Captioner | None = None
+        describer: Describer | None = None
         for paths in self.rounds:
             with contextlib.closing(self._loaded(paths)) as pictures:
                 for first in pictures:
                     if first.is_skipped:
                         yield skipped(first)
                         continue
-                    captioner = captioner or self.open_captioner()
-                    yield from captioner.describe(chain([first], pictures))
+                    describer = describer or self.open_describer()
+                    yield from describer.describe(chain([first], pictures))
 
     def _loaded(self, paths: Sequence[str]) -> Generator[Loaded, None, None]:
         decoding = DecodingProcess(ignore_colour_profile=self.ignore_colour_profile)
@@ -76,6 +78,8 @@ class FolderRun:
 
     def _need(self, path: str, sha256: str | None, data: bytes) -> Need:
         """InputError where captions go beside the pictures alone, and this one can have none there."""
+        if self.shard is not None and not self.shard.takes(path, sha256):
+            return Need.ELSEWHERE
         if not self.retry_errors and self.output.has_error(path, sha256):
             return Need.NOTHING
         if not self.output.has_answer(path, sha256):

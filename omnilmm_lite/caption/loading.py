@@ -25,6 +25,7 @@ class Need(Enum):
     ANSWER = auto()
     WRITING = auto()  # its answer is known, and not yet where it is to go
     NOTHING = auto()  # its line is there
+    ELSEWHERE = auto()  # another shard's run describes it
     NOTHING_BESIDE = auto()  # there are no lines, and all that is to be written beside it is there
 
 

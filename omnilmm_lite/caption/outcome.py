@@ -13,6 +13,7 @@ class Become(Enum):
     DESCRIBED = auto()
     FAILED = auto()
     HAD = auto()  # it has its line already
+    ELSEWHERE = auto()  # it is another shard's
     KEPT = auto()  # it has what would be written beside it already
     WRITTEN = auto()  # beside it, from its line of an earlier run
     UNWRITTEN = auto()  # described, but not written beside it or into it

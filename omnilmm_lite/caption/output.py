@@ -81,10 +81,13 @@ def caption_of(entry: Any) -> Caption:
 
 
 class StandardOutput:
-    """For a pipe: nothing is known of what went before."""
+    """For a pipe: nothing is known of what went before, but what this run made of a picture by writing into it."""
+
+    def __init__(self) -> None:
+        self._embedded: set[tuple[str, str]] = set()
 
     def has_answer(self, path: str, sha256: str | None) -> bool:
-        return False
+        return (path, sha256) in self._embedded
 
     def has_error(self, path: str, sha256: str | None) -> bool:
         return False
@@ -93,8 +96,14 @@ class StandardOutput:
         return None
 
     def append(self, line: Mapping[str, Any]) -> None:
+        self.remember(line)
         sys.stdout.buffer.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
         sys.stdout.buffer.flush()
+
+    def remember(self, line: Mapping[str, Any]) -> None:
+        """A watch sees the picture again, and isn't to describe it once more for that."""
+        if "embedded_sha256" in line:
+            self._embedded.add((line["path"], line["embedded_sha256"]))
 
     def __enter__(self) -> Self:
         return self
@@ -109,4 +118,4 @@ class NoLines(StandardOutput):
     """Where captions go beside the pictures alone: what is there already is seen there."""
 
     def append(self, line: Mapping[str, Any]) -> None:
-        return
+        self.remember(line)

@@ -45,6 +45,8 @@ class Tally:
             f"{counts[Become.FAILED]} could not be read",
             f"{counts[Become.HAD]} had a line already",
         ]
+        if counts[Become.ELSEWHERE]:
+            parts.append(f"{counts[Become.ELSEWHERE]} are other shards'")
         if counts[Become.KEPT]:
             parts.append(f"{counts[Become.KEPT]} were kept as they are")
         if counts[Become.WRITTEN]:

@@ -14,14 +14,16 @@ from omnilmm_lite.commands.options.caption_output import TableFormat, add_output
 from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
 from omnilmm_lite.commands.options.picture import add_picture_options
 from omnilmm_lite.commands.options.sampling import add_sampling_options, sampling_options
+from omnilmm_lite.commands.scale.ray_caption import add_ray_options, ray_caption, refuse_without_ray
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
-    from omnilmm_lite.caption.captioner import Captioner
+    from omnilmm_lite.caption.describer import Describer
     from omnilmm_lite.caption.folder_run import FolderRun
     from omnilmm_lite.caption.outcome import Outcome
     from omnilmm_lite.caption.output import Lines
     from omnilmm_lite.caption.progress import CaptionProgress
+    from omnilmm_lite.caption.scale.shard import Shard
     from omnilmm_lite.caption.wording import Wording
     from omnilmm_lite.caption.writers.writer import Writer
     from omnilmm_lite.model_source import ModelSource, OpenCheckpoint
@@ -38,7 +40,7 @@ def add_caption(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint
         "timings, model; error instead of text where a file can't be read. May be stopped at any time: the same "
         "command goes on, and describes again what has changed. Hidden files and links to folders are passed over."
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder with pictures")
+    parser.add_argument("folder", metavar="FOLDER", help="folder with pictures")
     prompt = (
         f"the question (default: {DEFAULT_PROMPT}); {{name}}, {{folder}}, {{tags}} and {{exif.Model}} are filled in"
     )
@@ -52,10 +54,13 @@ def add_caption(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint
     exclude = "leave these files and folders out; may be repeated"
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help=exclude)
     parser.add_argument("--retry-errors", action="store_true", help="try files again that could not be read before")
+    shard = "describe this part alone, by what files hold: 1/4 to 4/4 on four machines, each with an OUT of its own"
+    parser.add_argument("--shard", metavar="I/N", help=shard)
     parser.add_argument("--watch", action="store_true", help="go on with pictures as they come, until Ctrl-C")
     add_picture_options(parser)
     add_sampling_options(parser)
     add_machine_options(parser, open_checkpoint)
+    add_ray_options(parser)
     parser.set_defaults(command=caption)
 
 
@@ -63,6 +68,11 @@ def caption(args: argparse.Namespace) -> None:
     """Writes the captions. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
     if args.prompt is not None and not args.prompt.strip():
         raise InputError("the prompt is empty: give a question after -p")
+    if args.ray is not None:
+        ray_caption(args, args.folder, _prompt(args))
+        return
+    refuse_without_ray(args)
+    args.folder = Path(args.folder)
     if args.output is None and not (args.txt or args.xmp or args.embed):
         raise InputError("nowhere to write: name a file after -o, or give --txt, --xmp or --embed")
     table = table_format(args)
@@ -85,13 +95,17 @@ def _owned(args: argparse.Namespace) -> Iterator[Path]:
 
 def _caption(args: argparse.Namespace, table: TableFormat) -> None:
     from omnilmm_lite.caption.progress import CaptionProgress
+    from omnilmm_lite.caption.scale.census import Census
     from omnilmm_lite.caption.tally import Tally
 
     run, listing = _job(args, table)
+    census = None if run.shard is None else Census(run.shard)
     if args.txt or args.xmp or args.embed:
         from omnilmm_lite.files.durable_file import remove_unfinished
 
         remove_unfinished(args.folder)  # of a run that was killed; this one has the folder alone
+    if census is not None:
+        census.forget(args.output)  # of an earlier run
     tally = Tally(0 if args.watch else len(listing.paths))
     if args.output == STDOUT:
         print("standard output can't be gone on in: every picture is described", file=sys.stderr)
@@ -100,6 +114,8 @@ def _caption(args: argparse.Namespace, table: TableFormat) -> None:
             _tell_listing(listing, progress, args)
             for outcome in run.run():
                 tally.count(outcome)
+                if census is not None:
+                    census.count(outcome.path, outcome.sha256 if outcome.line is None else outcome.line["sha256"])
                 _tell(outcome, progress, has_lines=args.output is not None)
                 progress.step(outcome.path)
     except KeyboardInterrupt:
@@ -107,6 +123,8 @@ def _caption(args: argparse.Namespace, table: TableFormat) -> None:
         raise
     finally:
         table.write(args.output)
+    if census is not None:
+        census.write(args.output)
     passed_over = sum(listing.passed_over.values())
     print(f"{_place(args)}: {tally}{f', {passed_over} passed over' * bool(passed_over)}", file=sys.stderr)
     tell_demonstration(args.model)
@@ -138,7 +156,7 @@ def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listi
     """Everything that can be checked before the model is loaded."""
     from functools import partial
 
-    from omnilmm_lite.caption.captioner import Captioner
+    from omnilmm_lite.caption.describer import Describer
     from omnilmm_lite.caption.folder_run import FolderRun
     from omnilmm_lite.caption.loading import no_fields
     from omnilmm_lite.caption.templates.fields import picture_fields
@@ -156,24 +174,35 @@ def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listi
     source = model_source(args)
     params = sampling_params(source.sampling, sampling_options(args))
 
-    def open_captioner() -> Captioner:
+    def open_describer() -> Describer:
         model = source.load(machine_options(args))
         if model.device.is_fallback:
             print(f"device: {model.device.placement} ({model.device.reason})", file=sys.stderr)
-        return Captioner(model, wording, params)
+        return Describer(model, wording, params)
 
     run = FolderRun(
         args.folder,
         arrivals(args.folder, chosen, leave_out=own) if args.watch else [listing.paths],
         _lines(args, table, source, params),
         source.config.vision,
-        open_captioner,
+        open_describer,
         writers=_writers(args),
         fields=partial(picture_fields, args.folder) if wording.names else no_fields,
         retry_errors=args.retry_errors,
         ignore_colour_profile=args.ignore_colour_profile,
+        shard=_shard(args),
     )
     return run, listing
+
+
+def _shard(args: argparse.Namespace) -> Shard | None:
+    from omnilmm_lite.caption.scale.shard import Shard
+
+    if args.shard is None:
+        return None
+    if args.watch or args.output in (None, STDOUT):
+        raise InputError("--shard: it needs a file after -o, for `omnilmm-lite merge`, and goes without --watch")
+    return Shard.read(args.shard)
 
 
 def _prompt(args: argparse.Namespace) -> str:
@@ -204,6 +233,8 @@ def _lines(args: argparse.Namespace, table: TableFormat, source: ModelSource, pa
         return StandardOutput()
     settings = {"model": source.identity, "prompt": _prompt(args), **dataclasses.asdict(params)}
     more = {name: getattr(args, name) for name in ("prefix", "suffix", "tags", "ignore_colour_profile")}
+    if (shard := _shard(args)) is not None:
+        more["shard"] = str(shard)
     settings |= {name: value for name, value in more.items() if value}  # files of before have none of them
     return Output(table.log(args.output), settings, keep_lines=args.txt or args.xmp or args.embed)
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LIST, ALL, NO_JUDGE = "list", "all", "none"
 NAMES, PROFILES = [each.value for each in Benchmark], [each.value for each in Profile]
-JUDGE_KEY_VARIABLE = "JUDGE_API_KEY"  # the key itself, which no command line should hold
 
 
 def add_eval(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -> None:
@@ -135,6 +134,7 @@ def _speed(run: Run) -> str:
 
 def _request(args: argparse.Namespace, benchmarks: list[Benchmark]) -> Request:
     """Everything that can be checked before a model is loaded."""
+    from omnilmm_lite.evaluation.judge.client import KEY_VARIABLE
     from omnilmm_lite.evaluation.prompts import DECODING
     from omnilmm_lite.evaluation.running.session import Part, parse_shard
     from omnilmm_lite.evaluation.running.whole import Request
@@ -156,7 +156,7 @@ def _request(args: argparse.Namespace, benchmarks: list[Benchmark]) -> Request:
         machine=machine_options(args),
         judge=args.judge,
         judge_model=args.judge_model,
-        judge_key=os.environ.get(JUDGE_KEY_VARIABLE),
+        judge_key=os.environ.get(KEY_VARIABLE),
         export=args.export_judge_requests,
         retry_errors=args.retry_errors,
     )

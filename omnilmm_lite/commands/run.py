@@ -53,7 +53,7 @@ def add_run(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) ->
     add_picture_options(parser)
     add_sampling_options(parser)
     add_machine_options(parser, open_checkpoint)
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, words="images")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -120,11 +120,12 @@ def _earlier(args: argparse.Namespace) -> Path:
 def _pictures_and_question(words: Sequence[str]) -> tuple[list[str | Path], str | None]:
     """Words that name files, and the rest, which is the question; it may hold a path itself. None: there is no rest."""
     from omnilmm_lite.terminal.paths.line import is_path, read_line
+    from omnilmm_lite.terminal.paths.readings import is_file
 
     pictures: list[str | Path] = []
     question: list[str] = []
     for word in words:
-        if word in STDIN_NAMES or is_path(word):
+        if word in STDIN_NAMES or is_file(word) or is_path(word):
             pictures.append(word)
         elif any(letter.isspace() for letter in word):
             line = read_line(word)

@@ -50,6 +50,7 @@ class DecoderSlots:
     def __init__(self, graphs: DecoderGraphs) -> None:
         self.graphs = graphs
         self.decoders = [GraphDecoder(graphs, slot) for slot in range(graphs.slots)]
+        self._places: dict[Decoder, int] = {decoder: slot for slot, decoder in enumerate(self.decoders)}
         self._costs = StepCosts()
 
     def decode(self, steps: Sequence[SlotStep]) -> Iterator[tuple[SlotStep, Array]]:
@@ -61,7 +62,7 @@ class DecoderSlots:
         """
         for step in steps:
             step.decoder.check_room(1)
-        by_slot = {self._slot(step.decoder): step for step in steps}
+        by_slot = {self._places[step.decoder]: step for step in steps}
         for span in spans(sorted(by_slot), self._costs.expected):
             chosen = [by_slot[slot] for slot in range(span.first, span.first + span.count) if slot in by_slot]
             yield from zip(chosen, self._run(span, chosen), strict=True)
@@ -72,7 +73,7 @@ class DecoderSlots:
             logits = steps[0].decoder.decode(steps[0].key, steps[0].embedding)[None]
         else:
             embeddings = np.zeros((span.count, 1, self.graphs.config.hidden_size), np.float32)
-            rows = [self._slot(step.decoder) - span.first for step in steps]
+            rows = [self._places[step.decoder] - span.first for step in steps]
             for row, step in zip(rows, steps, strict=True):
                 embeddings[row] = step.embedding
             lengths = np.asarray([self._room_before(span.first + row) for row in range(span.count)], np.int32)
@@ -82,9 +83,6 @@ class DecoderSlots:
                 step.decoder.hold(step.key)
         self._costs.note(span.count, time.perf_counter() - started)
         return logits
-
-    def _slot(self, decoder: Decoder) -> int:
-        return next(slot for slot, each in enumerate(self.decoders) if each is decoder)
 
     def _room_before(self, slot: int) -> int:
         """The slot's length. One that is full to its last row, and run along only, gives that row up."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 NEWEST_WEIGHT = 0.2  # of the last step in a running mean
 # Until there were steps: what a row more costs, in one row's time. Measured: docs/scale.md.
 FURTHER_ROW = 0.25
+FORGOTTEN_AFTER = 256  # runs: what was slow once, by chance or because it was the first, has to be tried again
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,20 @@ class SlotRange:
 
 
 class StepCosts:
-    """How long steps took, by their rows."""
+    """How long steps took of late, by their rows."""
 
     def __init__(self) -> None:
         self._seconds: dict[int, float] = {}
+        self._newest: dict[int, int] = {}  # by rows, the number of their last run
+        self._runs = 0
 
     def note(self, rows: int, seconds: float) -> None:
         mean = self._seconds.get(rows, seconds)
         self._seconds[rows] = mean + NEWEST_WEIGHT * (seconds - mean)
+        self._runs += 1
+        self._newest[rows] = self._runs
+        for known in [each for each, run in self._newest.items() if self._runs - run >= FORGOTTEN_AFTER]:
+            del self._seconds[known], self._newest[known]
 
     def expected(self, rows: int) -> float:
         """What such a step took, or would take by the nearest number of rows that there was."""
@@ -38,15 +45,20 @@ class StepCosts:
 
 def spans(slots: Sequence[int], cost: Callable[[int], float]) -> list[SlotRange]:
     """The cheapest way to step each of `slots`, which ascend: ranges that hold them all. `cost`: of a range's rows."""
-    best: list[tuple[float, list[SlotRange]]] = [(0.0, [])]  # for the first 0, 1, ... slots
+    if len(slots) == 1:
+        return [SlotRange(slots[0], 1)]
+    widest = slots[-1] - slots[0] + 1 if slots else 0
+    costs = [cost(rows) for rows in range(1, widest + 1)]
+    # for the first 0, 1, ... slots: the sum, and where its last range starts
+    best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(slots) + 1):
-        ways = []
-        for start in range(end):
-            span = SlotRange(slots[start], slots[end - 1] - slots[start] + 1)
-            before, ranges = best[start]
-            ways.append((before + cost(span.count), [*ranges, span]))
-        best.append(min(ways, key=lambda way: way[0]))
-    return best[-1][1]
+        best.append(min((best[start][0] + costs[slots[end - 1] - slots[start]], start) for start in range(end)))
+    ranges, end = list[SlotRange](), len(slots)
+    while end:
+        start = best[end][1]
+        ranges.append(SlotRange(slots[start], slots[end - 1] - slots[start] + 1))
+        end = start
+    return ranges[::-1]
 
 
 def _relative(rows: int) -> float:

@@ -27,14 +27,26 @@ def write_durably(path: Path, write: Callable[[Path], object], *, mode: int = 0o
     """
     partial = _new_file(path.parent, mode)
     try:
-        write(partial)
-        _sync(partial)
-        move_into_place(partial, path)
+        with named_in_errors(path, partial):
+            write(partial)
+            _sync(partial)
+            move_into_place(partial, path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()  # gone already where all went well
     with contextlib.suppress(PermissionError):  # a folder that may be written to, but not read
         _sync(path.parent)
+
+
+@contextmanager
+def named_in_errors(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """Errors in the block that name no file, as a full disk's don't, or `partial`, which nobody knows, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or error.filename == str(partial) or error.filename == partial:
+            error.filename = str(path)
+        raise
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:

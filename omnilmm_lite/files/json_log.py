@@ -56,9 +56,10 @@ class JsonLog(ABC):
             raise ValueError("the output is not open")
         # A file name that isn't UTF-8 holds lone surrogates; replaced like this they are JSON's own escapes.
         rest = memoryview(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        os.fsync(self._file.fileno())
+        with durable_file.named_in_errors(self.path):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         """Writes the settings, cuts off a line that a crash left half written, and opens the file."""

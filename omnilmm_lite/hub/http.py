@@ -20,7 +20,7 @@ from urllib.request import getproxies
 
 import httpx2
 
-from omnilmm_lite.errors import OmniLMMError
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.version import __version__
 
 CHUNK = 1 << 20
@@ -154,6 +154,15 @@ class HttpClient:
         raise HttpError(f"{_host(url)} sends from one address to the next without end", Trouble.FINAL)
 
 
+def bearer(key: str, source: str) -> dict[str, str]:
+    """The header that shows `key`; none where it is empty. InputError, in which the key doesn't stand, where no header
+    can hold it. `source`: what it was read from."""
+    key = key.strip()  # a line's end, as files have it
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"{source}: it holds characters that no key has; set it anew")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def retry_after(value: str | None) -> float | None:
     """Seconds, from a Retry-After header as a number or a date; None where it says nothing."""
     if value is None:
@@ -169,6 +178,8 @@ def retry_after(value: str | None) -> float | None:
 def describe_failure(error: Exception, host: str) -> HttpError:
     """One line about a failed connection to `host`, and whether another try may help."""
     causes = list(_causes(error))
+    if isinstance(error, httpx2.LocalProtocolError):  # its text holds the header, which may be a key
+        return HttpError(f"{host}: the request can't be sent: a header holds characters that none may", Trouble.FINAL)
     if isinstance(error, httpx2.ProxyError):
         return HttpError(
             f"{host}: the proxy of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY doesn't let it through "

@@ -16,6 +16,7 @@ from omnilmm_lite.hub.http import (
     HttpError,
     Retries,
     Trouble,
+    bearer,
     describe_failure,
     describe_status,
 )
@@ -46,7 +47,7 @@ class HuggingFaceRepository(HttpRepository):
         self.commit = info.sha
         self._endpoint, self._name = constants.ENDPOINT, source.name
         token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = {} if token is None else bearer(token, "HF_TOKEN")
         super().__init__(client, f"{hub_host()}/{source.name}@{info.sha}", headers)
         self._files = {each.rfilename: each for each in info.siblings or ()}
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.json_file import parse_json_object
-from omnilmm_lite.hub.http import HttpClient, HttpError
+from omnilmm_lite.hub.http import HttpClient, HttpError, bearer
 from omnilmm_lite.hub.remote_file import RemoteFile
 from omnilmm_lite.hub.repository import SMALL_FILE, HttpRepository
 from omnilmm_lite.hub.source import Source
@@ -37,8 +37,9 @@ class ModelScopeRepository(HttpRepository):
         self._base = f"{modelscope_endpoint()}/api/v1/models/{source.name}/repo"
         self._revision = source.revision or NEWEST
         host = urlsplit(self._base).netloc
-        token = os.environ.get(TOKEN_VARIABLE)
-        headers = {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"} if token else {}
+        headers = bearer(os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE)
+        if headers:
+            headers["Cookie"] = f"m_session_id={headers['Authorization'].removeprefix('Bearer ')}"
         super().__init__(client, f"{host}/{source.name}@{self._revision}", headers)
         address = f"{self._base}/files?Revision={quote(self._revision, safe='')}&Recursive=True"
         try:

@@ -85,7 +85,7 @@ class ChatLoop:
         try:
             if not text or run_command(self._session, text):
                 return
-            typed = read_line(text)
+            typed = read_line(line)
             if not typed.begins_with_picture:
                 refuse_mistyped(text)
             self._session.take(typed)

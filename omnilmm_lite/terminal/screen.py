@@ -74,8 +74,8 @@ class Screen:
         columns = None if self.plain else width_of(sys.stderr)
         indent = max(len(name) for name, _ in rows) + 2
         is_narrow = columns is not None and columns - indent < NARROWEST
-        if is_narrow:
-            indent = INDENT
+        if is_narrow and columns is not None:
+            indent = INDENT if columns > 2 * INDENT else 0
         for name, value in rows:
             lines = wrapped(shown(value), None if columns is None else columns - indent)
             self._err.print(shown(name if is_narrow else f"{name:<{indent}}"), style="cyan", end="")

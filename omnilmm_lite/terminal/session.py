@@ -231,7 +231,12 @@ class Session:
 
     def go_on_with(self, path: Path) -> None:
         """Takes up the conversation kept in a file, and says which. The sampling stays as it is."""
-        when = datetime.datetime.fromtimestamp(path.stat().st_mtime)
+        try:
+            when = datetime.datetime.fromtimestamp(path.stat().st_mtime)
+        except OSError:
+            raise InputError(
+                "--continue: the conversation was taken up by another chat meanwhile; give the command once more"
+            ) from None
         self.screen.note(f"going on with the conversation of {when:%Y-%m-%d %H:%M}")
         params = self.params
         self._load(path)
@@ -239,7 +244,7 @@ class Session:
 
     def load(self, name: str) -> None:
         """/load: a saved conversation in place of this one."""
-        self._load(_path_of(name, "/load"))
+        self._load(named_file(name) or _path_of(name, "/load"))
 
     def _transcript(self) -> Transcript:
         features, picture = self._chat.image, self.picture

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from omnilmm_lite.answer.batch import AnswerBatch, Ended, PieceLength, Said, Seat
 from omnilmm_lite.answer.generation import Answer, FinishReason, Prompt, TextModel
 from omnilmm_lite.answer.grammar import GrammarCompiler
 from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.decoder import SHORTEST_PREFILL
 from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.graph_decoder import DecoderSlots
@@ -195,18 +198,84 @@ def test_who_leaves_frees_the_slot_and_the_others_go_on(model: BundleModel) -> N
     assert seats[1].answer.finish_reason is FinishReason.LENGTH
 
 
-def test_a_broken_answer_ends_alone(model: BundleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def ends(batch: AnswerBatch) -> list[tuple[Seat, str]]:
+    """Steps until nobody is left; how each ended, in that order."""
+    ended = list[tuple[Seat, str]]()
+    while len(batch):
+        ended += [(each.seat, str(each.error)) for each in batch.step() if isinstance(each, Ended)]
+    return ended
+
+
+@pytest.mark.parametrize("error", [OmniLMMError("broken numbers"), ValueError("a mistake of ours")])
+def test_a_broken_answer_ends_alone(model: BundleModel, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     batch = batch_of(model, 2)
     good, bad = (batch.join(Prompt(ids), greedy(ids)) for ids in ([5, 6], [7, 8]))
 
     def broken(logits: object) -> int:
-        raise OmniLMMError("broken numbers")
+        raise error
 
     monkeypatch.setattr(bad.answer._sampler, "next", broken)
-    ended = []
-    while len(batch):
-        ended += [outcome for outcome in batch.step() if isinstance(outcome, Ended)]
-    assert [(each.seat, str(each.error)) for each in ended] == [(bad, "broken numbers"), (good, "None")]
+    assert ends(batch) == [(bad, str(error)), (good, "None")]
+    assert len(good.answer.tokens) == GREEDY.max_new_tokens
+
+
+def test_a_run_that_fails_ends_who_was_in_it(model: BundleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt's alone, a step's all who decode; the next one finds its slot as good as new."""
+    batch = batch_of(model, 3)
+    first = batch.join(Prompt([5, 6]), greedy([5, 6]))
+    batch.step()
+    newcomer = batch.join(Prompt([7, 8]), greedy([7, 8]))
+
+    def broken(*_: object) -> NoReturn:
+        raise OmniLMMError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(newcomer.decoder, "prefill", broken)
+        assert [each.seat for each in batch.step() if isinstance(each, Ended)] == [newcomer]
+    second = batch.join(Prompt([7, 8]), greedy([7, 8]))
+    batch.step()
+    third = batch.join(Prompt([9]), greedy([9]))
+    with monkeypatch.context() as patch:
+        patch.setattr(batch._slots, "decode", broken)
+        assert [each.seat for each in batch.step() if isinstance(each, Ended)] == [first, second]
+    assert ends(batch) == [(third, "None")]
+    again = batch.join(Prompt([7, 8]), greedy([7, 8]))
+    assert finish(batch)[again] == "".join(greedy([7, 8])(model.text))
+
+
+def test_what_came_before_an_interrupt_is_given_behind_it(model: BundleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = batch_of(model, 2)
+    going = batch.join(Prompt([5, 6]), greedy([5, 6]))
+    batch.step()
+    broken = batch.join(Prompt([7]), greedy([7]))
+    monkeypatch.setattr(broken, "steps", (step for step in ()))  # ends with the first that it is asked for
+    interrupt = Interrupt()
+    interrupt.set()
+    with interruptible(interrupt), pytest.raises(Interrupted):
+        batch.step()
+    assert [seat for seat, _ in ends(batch)] == [broken, going]
+
+
+@pytest.mark.parametrize("rest", range(6))
+def test_a_prompts_end_takes_the_graph_that_the_prompt_takes(
+    model: BundleModel, monkeypatch: pytest.MonkeyPatch, rest: int
+) -> None:
+    """A few tokens alone would go through the other one, whose numbers are others."""
+    batch = batch_of(model, 2)
+    batch.join(Prompt([5]), greedy([5]))
+    batch.step()
+    batch._piece.tokens = 16
+    seat = batch.join(Prompt([7] * (32 + rest)), greedy([7] * (32 + rest)))
+    prefill, lengths = seat.decoder.prefill, list[int]()
+
+    def noted(keys: Sequence[Hashable], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        lengths.append(len(keys))
+        return prefill(keys, embeddings)
+
+    monkeypatch.setattr(seat.decoder, "prefill", noted)
+    monkeypatch.setattr(batch._piece, "note", lambda seconds: None)
+    finish(batch)
+    assert sum(lengths) == 32 + rest and min(lengths) >= SHORTEST_PREFILL
 
 
 def test_an_interrupted_step_is_run_again(model: BundleModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -11,13 +12,13 @@ import pytest
 from PIL import Image
 
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.caption.captioner import Captioner, skipped
+from omnilmm_lite.caption.describer import Describer, skipped
 from omnilmm_lite.caption.folder_run import FolderRun
 from omnilmm_lite.caption.loading import Loaded
 from omnilmm_lite.caption.metadata.containers import packet_of
 from omnilmm_lite.caption.metadata.xmp import read_xmp
 from omnilmm_lite.caption.outcome import Become, Outcome
-from omnilmm_lite.caption.output import Lines, NoLines, Output
+from omnilmm_lite.caption.output import Lines, NoLines, Output, StandardOutput
 from omnilmm_lite.caption.writers.embedded import EmbeddedXmp
 from omnilmm_lite.caption.writers.text_file import TextFiles
 from omnilmm_lite.caption.writers.writer import Caption, Writer
@@ -59,7 +60,7 @@ def run(folder: Path, lines: Lines, *writers: Writer) -> tuple[list[str], list[O
     """Whom the model was asked about, and what became of them."""
     asked = Asked()
     paths = sorted(path.name for path in folder.glob("*.[pjg][nip]*") if not path.name.endswith("_original"))
-    job = FolderRun(folder, [paths], lines, TINY, lambda: cast(Captioner, asked), writers)
+    job = FolderRun(folder, [paths], lines, TINY, lambda: cast(Describer, asked), writers)
     return asked.paths, list(job.run())
 
 
@@ -134,3 +135,40 @@ def test_without_lines_what_cannot_be_written_is_not_asked_about(folder: Path) -
     assert asked == ["a.png", "b.jpg"] and become(outcomes)[2] == "FAILED"
     assert "nothing is written into GIF" in str(outcomes[2].error)
     assert run(folder, NoLines(), TextFiles(folder), EmbeddedXmp(folder))[0] == ["a.png", "b.jpg", "c.gif"]
+
+
+@pytest.mark.parametrize("lines", [NoLines, StandardOutput])
+def test_what_a_watch_has_written_into_a_picture_is_no_change_to_describe(
+    folder: Path, lines: type[StandardOutput], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Else it would be asked about, and written, without end."""
+    asked, is_written = Asked(), threading.Event()
+
+    def rounds() -> Iterator[list[str]]:
+        yield ["a.png"]
+        is_written.wait()
+        yield from [["a.png"]] * 2
+
+    writer = EmbeddedXmp(folder, overwrite=True)
+    job = FolderRun(folder, rounds(), lines(), TINY, lambda: cast(Describer, asked), [writer])
+    outcomes = job.run()
+    assert next(outcomes).become is Become.DESCRIBED
+    is_written.set()
+    assert become(list(outcomes)) == ["HAD"] * 2 and asked.paths == ["a.png"]
+    assert capfdbinary.readouterr().out.count(b"\n") == (lines is StandardOutput)
+
+
+def test_a_picture_that_goes_away_meanwhile_stops_nothing(folder: Path) -> None:
+    class Removing(Asked):
+        def describe(self, pictures: Iterable[Loaded]) -> Iterator[Outcome]:
+            for outcome in super().describe(pictures):
+                (folder / outcome.path).rename(folder / f"renamed {outcome.path}")
+                yield outcome
+
+    asked = Removing()
+    job = FolderRun(
+        folder, [["a.png", "b.jpg"]], NoLines(), TINY, lambda: cast(Describer, asked), [EmbeddedXmp(folder)]
+    )
+    outcomes = list(job.run())
+    assert become(outcomes) == ["UNWRITTEN"] * 2
+    assert "moved or removed meanwhile" in outcomes[0].problem

@@ -19,7 +19,7 @@ from PIL import Image
 from cli import main
 from omnilmm_lite import load
 from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.caption.captioner import Captioner
+from omnilmm_lite.caption.describer import Describer
 from omnilmm_lite.caption.folder_run import FolderRun
 from omnilmm_lite.caption.loading import Loaded, load_picture
 from omnilmm_lite.caption.output import Output
@@ -294,8 +294,8 @@ def test_a_time_shared_tower_is_opened_once_a_window(
         model = time_shared(model)
     openings = Openings(model, monkeypatch)
     count = 2 * CACHED_PICTURES + 1
-    captioner = Captioner(model, "Why?", SamplingParams.greedy(max_new_tokens=2))
-    paths = [outcome.path for outcome in captioner.describe(loaded(iter(range(count))))]
+    describer = Describer(model, "Why?", SamplingParams.greedy(max_new_tokens=2))
+    paths = [outcome.path for outcome in describer.describe(loaded(iter(range(count))))]
     assert paths == [f"{number}.png" for number in range(count)]
     assert (openings.towers, openings.pictures) == (towers, count)
 
@@ -304,7 +304,7 @@ def test_a_window_changes_no_answer() -> None:
     params = SamplingParams.greedy(max_new_tokens=8)
     texts = []
     for model in (load(threads=1), time_shared(load(threads=1))):
-        outcomes = Captioner(model, DEFAULT_PROMPT, params).describe(loaded(iter(range(5))))
+        outcomes = Describer(model, DEFAULT_PROMPT, params).describe(loaded(iter(range(5))))
         texts.append([outcome.line["text"] for outcome in outcomes if outcome.line is not None])
     assert texts[0] == texts[1]
     assert len(texts[0]) == 5
@@ -313,8 +313,8 @@ def test_a_window_changes_no_answer() -> None:
 def test_equal_pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(threads=1)
     openings = Openings(model, monkeypatch)
-    captioner = Captioner(model, "Why?", SamplingParams.greedy(max_new_tokens=2))
-    assert len(list(captioner.describe(loaded(iter([1, 2, 1, 1, 2]))))) == 5
+    describer = Describer(model, "Why?", SamplingParams.greedy(max_new_tokens=2))
+    assert len(list(describer.describe(loaded(iter([1, 2, 1, 1, 2]))))) == 5
     assert openings.pictures == 2
 
 
@@ -342,7 +342,7 @@ def test_a_run_that_is_left_ends_its_threads(folder: Path, out: Path) -> None:
         [list_pictures(folder, Filter()).paths],
         Output(out, {"prompt": "Why?"}),
         TINY,
-        lambda: Captioner(model, "Why?", SamplingParams.greedy(max_new_tokens=2)),
+        lambda: Describer(model, "Why?", SamplingParams.greedy(max_new_tokens=2)),
     )
     outcomes = job.run()
     next(outcomes)

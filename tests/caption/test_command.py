@@ -155,6 +155,18 @@ def test_a_damaged_profile_is_said(folder: Path, tmp_path: Path, capsys: pytest.
     assert caption(folder, "-o", str(tmp_path / "out.jsonl"), "--ignore-colour-profile") == 2
 
 
+def test_out_is_no_file_that_a_caption_may_go_to(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be written over by one: `a.txt` is what goes beside `a.jpg`."""
+    for option, name in (("--txt", "a.txt"), ("--xmp", "a.XMP")):
+        assert caption(folder, option, "--overwrite", "-o", str(folder / name)) == 2
+        assert "files of this ending are written beside the pictures" in capsys.readouterr().err
+    assert caption(folder, "--txt", "-o", str(folder.parent / "a.txt")) == 0
+    capsys.readouterr()
+    for name in ("", ".", ".."):
+        assert caption(folder, "-o", name) == 2
+        assert "is no file's name" in capsys.readouterr().err
+
+
 def test_two_at_once_beside_the_same_pictures_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with another_run(folder / "captions") as other:
         assert caption(folder, "--txt") == 2

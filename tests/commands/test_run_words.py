@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,12 +42,40 @@ def piped(data: bytes) -> io.TextIOWrapper:
         [f"What is this? '{CAT}'"],
         ["What is this?", "./cat.png"],
         [CAT.as_uri(), "What", "is this?"],
+        ["cat.png", "--greedy", "What", "is", "this?"],
+        ["--greedy", "cat.png", "--model", "tiny", "What", "--threads", "1", "is", "this?"],
+        ["--greedy", "What", "--model", "tiny", "is", "this?", "--threads", "1", "cat.png"],
     ],
 )
 def test_words_behind_the_picture_are_the_question(run: Run, words: list[str]) -> None:
     stdin = io.StringIO("not for you")
     assert run("run", *words, *GREEDY, stdin=stdin).out == "This is a cat.\n"
     assert stdin.tell() == 0
+
+
+def test_an_option_that_is_none_is_no_word(run: Run) -> None:
+    for words in (["--gredy", "What"], ["--greedy", "What", "-x"]):
+        with pytest.raises(SystemExit):
+            run("run", "cat.png", *words)
+    assert (
+        run("run", "cat.png", *GREEDY, "--", "What", "is", "-this?").out
+        == run("run", "cat.png", "-p", "What is -this?", *GREEDY).out
+    )
+
+
+@not_on_windows
+def test_a_name_that_the_shell_gives_is_taken_as_it_is(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(CIRCLE, "a.png")
+    assert "this file can't be read" in refused(run("run", "n" * 300 + ".png", "What", *GREEDY))
+    assert run("run", "n" * 300, "What", *GREEDY).code == 0
+    for name in ("a.png ", "two\nlines.png", "'a.png'", "a%20b.png", "file:a.png", "-"):
+        shutil.copy(CAT, name)
+        given = "./-" if name == "-" else name
+        for words in (["What", "is", "this?"], ["-p", "What is this?"]):
+            assert run("run", given, *words, *GREEDY).out == "This is a cat.\n", name
 
 
 def test_words_without_a_picture_are_a_question(run: Run) -> None:

@@ -19,7 +19,7 @@ from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.device import open_session
 from omnilmm_lite.engine.embeddings import EmbeddingTable
 from omnilmm_lite.engine.graph_decoder import DecoderSlots, GraphDecoder
-from omnilmm_lite.engine.spans import SlotRange, StepCosts, spans
+from omnilmm_lite.engine.spans import FORGOTTEN_AFTER, SlotRange, StepCosts, spans
 from omnilmm_lite.errors import ContextFullError, OmniLMMError
 
 Array = NDArray[np.float32]
@@ -147,6 +147,30 @@ def test_costs_are_what_was_measured_and_near_it_what_follows() -> None:
     for _ in range(100):
         costs.note(4, 1.0)
     assert spans([0, 3], costs.expected) == [SlotRange(0, 4)]
+
+
+def test_steps_that_were_slow_once_are_tried_again() -> None:
+    costs = StepCosts()
+    costs.note(1, 1.0)
+    costs.note(4, 100.0)  # the machine stood still
+    together = [SlotRange(0, 4)]
+    for _ in range(FORGOTTEN_AFTER - 1):
+        assert spans([0, 1, 2, 3], costs.expected) != together
+        costs.note(1, 1.0)
+    costs.note(1, 1.0)
+    assert spans([0, 1, 2, 3], costs.expected) == together
+
+
+def test_each_width_is_looked_up_once() -> None:
+    """Among 64 slots it would be asked for two thousand times a step."""
+    asked: list[int] = []
+
+    def cost(rows: int) -> float:
+        asked.append(rows)
+        return 1.0 + 0.25 * rows
+
+    assert spans([*range(2, 66)], cost) == [SlotRange(2, 64)]
+    assert asked == [*range(1, 65)]
 
 
 def test_what_a_failed_run_left_is_run_again(decoding: Decoding, monkeypatch: pytest.MonkeyPatch) -> None:

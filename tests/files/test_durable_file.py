@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -33,6 +34,25 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     write_durably(path, write)
     assert path.read_text() == "the last one's"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fails_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    def fill_the_disk(partial: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def read_another(partial: Path) -> None:
+        (tmp_path / "source").read_bytes()
+
+    (tmp_path / "folder").mkdir()
+    for write, name, named in (
+        (fill_the_disk, "a", "a"),
+        (read_another, "a", "source"),
+        (Path.touch, "folder", "folder"),
+        (Path.rmdir, "a", "a"),  # the one that is being filled
+    ):
+        with pytest.raises(OSError) as told:  # of whatever kind the system has
+            write_durably(tmp_path / name, write)
+        assert told.value.filename == str(tmp_path / named)
 
 
 def test_a_write_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:

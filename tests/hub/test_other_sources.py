@@ -96,6 +96,12 @@ def test_modelscope_s_token_goes_to_modelscope(hub: LocalHub, monkeypatch: pytes
     monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-key")
     fetch(f"ms:{NAME}")
     assert all(each.headers["Authorization"] == "Bearer ms-key" for each in hub.requests)
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-key\n")  # as a file has it
+    fetch(f"ms:{NAME}")
+    assert all(each.headers["Cookie"] == "m_session_id=ms-key" for each in hub.requests)
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms\nkey")
+    with pytest.raises(InputError, match=r"^MODELSCOPE_API_TOKEN: it holds characters that no key has; set it anew$"):
+        fetch(f"ms:{NAME}")
 
 
 WORDS = st.sampled_from(["Code", "Data", "Files", "Path", "Size", "Sha256", "Type", "Revision", "config.json"])

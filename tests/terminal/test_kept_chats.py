@@ -16,7 +16,7 @@ from omnilmm_lite.terminal.chats.kept import KEPT, KeptChat, newest_kept
 from omnilmm_lite.terminal.chats.markdown import as_markdown
 from omnilmm_lite.terminal.chats.transcript import Transcript, Turn, read_transcript
 from omnilmm_lite.terminal.picture import ChatPicture, PictureOpener
-from tests.systems import STATE_VARIABLE, not_on_windows
+from tests.systems import IS_WINDOWS, STATE_VARIABLE, not_on_windows
 from tests.terminal.played import CAT, CIRCLE, TRIANGLE, WHAT, Play, answers
 
 ONE = Transcript("tiny", None, None, SamplingParams(), (Turn("Why?", "So."),))
@@ -167,6 +167,15 @@ def test_what_is_markdown_in_a_name_is_none_in_the_export() -> None:
     ]
 
 
+def test_a_saved_one_is_loaded_however_its_path_is_written(play: Play, here: Path) -> None:
+    """As terminals write what is dropped on them."""
+    play(WHAT, "/save my chat.json")
+    path = here / "my chat.json"
+    forms = ["my chat.json", "'my chat.json'", f'"{path}"', path.as_uri()]
+    for form in forms if IS_WINDOWS else [*forms, r"my\ chat.json"]:
+        assert "loaded 1 question and its answer" in play(f"/load {form}").err, form
+
+
 # ---- kept, and gone on with ----
 
 
@@ -226,6 +235,26 @@ def test_the_newest_are_kept(chats: Path) -> None:
 
 
 @not_on_windows
+def test_what_is_no_conversation_in_their_folder_is_passed_over(chats: Path) -> None:
+    assert not KeptChat().keep(ONE)
+    newest = newest_kept()
+    (chats / "folder.json").mkdir()
+    if not IS_WINDOWS:
+        (chats / "link.json").symlink_to("nowhere")
+    assert newest_kept() == newest
+    for _ in range(KEPT + 2):
+        assert not KeptChat().keep(ONE)
+    assert sum(path.is_file() for path in chats.iterdir()) == KEPT
+
+
+def test_one_that_another_chat_has_taken_up_meanwhile_is_said(play: Play, chats: Path) -> None:
+    play(WHAT, keeps=True)
+    played, path = play(keeps=True), newest_kept()
+    path.unlink()
+    with pytest.raises(InputError, match="was taken up by another chat meanwhile"):
+        played.session.go_on_with(path)
+
+
 def test_kept_conversations_are_for_their_owner_alone(chats: Path) -> None:
     KeptChat().keep(ONE)
     assert stat.S_IMODE(chats.stat().st_mode) == 0o700

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omnilmm_lite.terminal.paths.line import TypedLine, is_path, read_line
+from omnilmm_lite.terminal.paths.readings import named_file
 from tests.systems import not_on_windows
 
 FILES = (
@@ -88,6 +89,12 @@ FOUND = [
     ("one\ntwo HERE/teal.png\nthree", "HERE/teal.png", "one\ntwo\nthree"),
     ("teal.png teal.png", "teal.png", ""),
     ("& 'HERE/my teal.png' what is this?", "HERE/my teal.png", "what is this?"),
+    ("`my teal.png` what is this?", "my teal.png", "what is this?"),
+    ("„my teal.png“ was ist das?", "my teal.png", "was ist das?"),
+    ("was ist „my teal.png”?", "my teal.png", "was ist?"),
+    ("« my teal.png », c'est quoi ?", "my teal.png", "c'est quoi ?"),
+    ("»my teal.png« was ist das?", "my teal.png", "was ist das?"),
+    ("「my teal.png」は何？", "my teal.png", "は何？"),
     # other kinds of files, of which opening them says what is wrong
     ("IMG 1.HEIC", "IMG 1.HEIC", ""),
     ("notes.txt", "notes.txt", ""),
@@ -145,6 +152,18 @@ def test_wherever_it_stands(
     assert found.begins_with_picture == (not before)
 
 
+@not_on_windows
+def test_a_name_may_end_in_a_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "a.png ", " b.png"):
+        Path(name).touch()
+    assert read_line("'a.png ' what is it?") == TypedLine((Path("a.png "),), "what is it?", begins_with_picture=True)
+    assert read_line(r"what is it? a.png\ ") == TypedLine((Path("a.png "),), "what is it?")
+    assert read_line("' b.png'").pictures == (Path(" b.png"),)
+    assert read_line("'c.png ' what is it?").pictures == ("c.png ",)
+    assert named_file("a.png ") == Path("a.png ") and named_file(" a.png") == Path("a.png")
+
+
 # ---- paths that lead nowhere ----
 
 MISSING = [
@@ -193,13 +212,20 @@ def test_an_escaped_name_that_leads_nowhere(line: str) -> None:
 
 def test_a_part_of_a_name_is_not_taken_for_it() -> None:
     """There is a teal.png, and it isn't meant."""
-    for line in ("'your teal.png' is it red?", r"your\ teal.png is it red?", "nowhere/teal.png is it red?"):
+    lines = (
+        "'your teal.png' is it red?", r"your\ teal.png is it red?", "nowhere/teal.png is it red?",
+        r"C:\teal.png is it red?", r"is it red? C:\teal.png", "/nowhere,teal.png is it red?", "./猫teal.png is it red?",
+        "https://example.org/?u=teal.png is it red?", "(//nowhere/a:teal.png)", "`your teal.png` is it red?",
+        "„your teal.png“ is it red?",
+    )  # fmt: skip
+    for line in lines:
         assert not any(isinstance(picture, Path) for picture in read_line(line).pictures)
 
 
 def test_several_are_all_named() -> None:
     assert read_line("teal.png 'my teal.png'").pictures == (Path("teal.png"), Path("my teal.png"))
     assert read_line("compare teal.png with nope.png").pictures == (Path("teal.png"), "nope.png")
+    assert read_line("/no/such.png,teal.png,nope.png?").pictures == ("/no/such.png", Path("teal.png"), "nope.png")
     assert read_line("/no/such 'and' nope.png").pictures == ("/no/such", "nope.png")
     assert read_line("teal.png\npictures/teal.png\n").pictures == (Path("teal.png"), Path("pictures/teal.png"))
 

@@ -98,6 +98,9 @@ def test_a_file_has_no_width(tmp_path: Path) -> None:
         (None, ["/set NAME  how answers are drawn", "/quit      leave"]),
         (30, ["/set NAME  how answers are", "           drawn", "/quit      leave"]),
         (20, ["/set NAME", "    how answers are", "    drawn", "/quit", "    leave"]),
+        (8, ["/set NAME", "how", "answers", "are", "drawn", "/quit", "leave"]),
+        (3, ["/set NAME", "how", "answers", "are", "drawn", "/quit", "leave"]),
+        (1, ["/set NAME", "how", "answers", "are", "drawn", "/quit", "leave"]),
     ],
 )
 def test_two_columns_stand_below_each_other_where_there_is_no_room(

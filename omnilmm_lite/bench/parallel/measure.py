@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from omnilmm_lite.answer.batch import AnswerBatch
+from omnilmm_lite.answer.batch import AnswerBatch, Ended
 from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
 from omnilmm_lite.answer.slots import Slots
 from omnilmm_lite.bench.footprint import Footprint
@@ -149,15 +149,22 @@ def _newcomer(model: BundleModel, slots: Slots, count: int, known: list[int], un
     for number in range(count - 1):
         batch.join(*_endless(model, [*known, unknown[-1 - number]]))
     while any(not seat.answer.tokens for seat in batch.seats):
-        batch.step()
+        _stepped(batch)
     joined = time.perf_counter()
     newcomer = batch.join(*_endless(model, [*known, *unknown[:NEWCOMER_TOKENS]]))
     while not newcomer.answer.tokens:
-        batch.step()
+        _stepped(batch)
     took = time.perf_counter() - joined
     for decoder in slots.decoders:
         decoder.truncate(len(known))
     return took
+
+
+def _stepped(batch: AnswerBatch) -> None:
+    """Raises what ended an answer, which would be waited for without end."""
+    for outcome in batch.step():
+        if isinstance(outcome, Ended) and outcome.error is not None:
+            raise outcome.error
 
 
 def _endless(model: BundleModel, ids: list[int]) -> tuple[Prompt, Callable[[TextModel], Answer]]:

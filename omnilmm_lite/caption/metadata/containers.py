@@ -142,6 +142,10 @@ def _in_jpeg(data: bytes, old: _Piece | None, packet: bytes) -> bytes:
         raise InputError(f"picture: a JPEG holds {JPEG_MOST} bytes of XMP, this would be {len(packet)}; take --xmp")
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(JPEG_NAME) + len(packet)) + JPEG_NAME + packet
     if old is not None:
+        if len(segment) != old.end - old.begin and _is_behind_index(data, old):
+            raise InputError(
+                "picture: its XMP lies behind the index of its further pictures, which would lead nowhere; take --xmp"
+            )
         return data[: old.begin] + segment + data[old.end :]
     at = 2
     for piece in _segments(data):
@@ -149,6 +153,14 @@ def _in_jpeg(data: bytes, old: _Piece | None, packet: bytes) -> bytes:
             break
         at = piece.end
     return data[:at] + segment + data[at:]
+
+
+def _is_behind_index(data: bytes, packet: _Piece) -> bool:
+    """CIPA DC-007: places of further pictures, counted from the index."""
+    return any(
+        piece.name == b"\xe2" and piece.begin < packet.begin and data[piece.body : piece.body + 4] == b"MPF\0"
+        for piece in _segments(data)
+    )
 
 
 def _in_png(data: bytes, old: _Piece | None, packet: bytes) -> bytes:

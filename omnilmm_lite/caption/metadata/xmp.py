@@ -20,6 +20,8 @@ LANGUAGE = "http://www.w3.org/XML/1998/namespace lang"
 DEFAULT = "x-default"
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 100
+_ATTRIBUTE = re.compile(rb"\s+([^\s=]+)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_DECLARED = re.compile(r"^(\s*<\?xml[^>]*?)\s+encoding\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 
 EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -65,8 +67,16 @@ def changed_xmp(packet: bytes | None, description: str | None, keywords: Sequenc
         places += reader.subjects
     if packet is not None and new == said:
         return packet
-    return reader.replaced(places, f"  <rdf:Description rdf:about={quoteattr(reader.about)} xmlns:rdf={quoteattr(RDF)} "
-                                   f"xmlns:dc={quoteattr(DC)}>\n{''.join(parts)}  </rdf:Description>\n")  # fmt: skip
+    node = f"rdf:about={quoteattr(reader.about)} xmlns:rdf={quoteattr(RDF)} xmlns:dc={quoteattr(DC)}"
+    changed = reader.replaced(places, f"  <rdf:Description {node}>\n{''.join(parts)}  </rdf:Description>\n")
+    if _trimmed(read_xmp(changed)) != _trimmed(new):  # a shape that nobody thought of
+        raise _unreadable()
+    return changed
+
+
+def _trimmed(said: Said) -> Said:
+    texts = {language: text.strip() for language, text in said.descriptions.items() if text.strip()}
+    return Said(texts, tuple(dict.fromkeys(word.strip() for word in said.keywords if word.strip())))
 
 
 def _descriptions(texts: dict[str, str]) -> str:
@@ -99,11 +109,13 @@ class _Reader:
         self._text: list[str] | None = None
         self._language = DEFAULT
         self._end_of_rdf: int | None = None
-        self._prefixes: set[str] = set()  # that have meant Dublin Core
+        self._prefixes: dict[str, list[str]] = {}  # what each means, the innermost last
         self._is_first = True
         self._parser = expat.ParserCreate("utf-8", " ")
         self._parser.buffer_text = True
+        self._parser.XmlDeclHandler = self._declaration
         self._parser.StartNamespaceDeclHandler = self._namespace
+        self._parser.EndNamespaceDeclHandler = self._end_of_namespace
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
@@ -129,8 +141,14 @@ class _Reader:
         return b"".join([*pieces, data[at:end], new.encode(), data[end:]])
 
     def _namespace(self, prefix: str | None, uri: str) -> None:
-        if uri == DC and prefix:
-            self._prefixes.add(prefix)
+        self._prefixes.setdefault(prefix or "", []).append(uri)
+
+    def _end_of_namespace(self, prefix: str | None) -> None:
+        self._prefixes[prefix or ""].pop()
+
+    def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
+        if encoding is not None and encoding.lower() not in ("utf-8", "utf8"):
+            raise _unreadable()  # what is written into it would be read as that
 
     def _doctype(self, *arguments: object) -> None:
         raise _unreadable()  # entities: a few bytes that stand for gigabytes
@@ -140,16 +158,18 @@ class _Reader:
         self._path.append((name, at))
         if len(self._path) > MAX_DEPTH:
             raise _unreadable()
-        if name == f"{RDF} Description":
+        if self._is_node(self._path[:-1]):
             if self._is_first:
                 self.about, self._is_first = attributes.get(f"{RDF} about", ""), False
             for key, places in ((f"{DC} description", self.descriptions), (f"{DC} subject", self.subjects)):
                 if key in attributes:  # the short form of one value
                     places += self._attribute(at, key.rpartition(" ")[2])
+                    if not (text := attributes[key].strip()):
+                        continue
                     if places is self.descriptions:
-                        self._texts.setdefault(DEFAULT, attributes[key])
+                        self._texts.setdefault(DEFAULT, text)
                     else:
-                        self._words.append(attributes[key])
+                        self._words.append(text)
         if name == f"{RDF} li" or name in (f"{DC} description", f"{DC} subject"):
             self._language, self._text = attributes.get(LANGUAGE, DEFAULT), []
 
@@ -161,22 +181,35 @@ class _Reader:
             self._text = None
         if name in (f"{DC} description", f"{DC} subject"):
             places = self.descriptions if name.endswith("description") else self.subjects
-            places.append((began, self._tag_end(at)))
+            if self._is_node(self._path[:-1]):
+                places.append((began, self._tag_end(began if self._is_empty(began) else at)))
         if name == f"{RDF} RDF":
-            if at == began:
+            if self._is_empty(began):
                 raise _unreadable()  # <rdf:RDF/>, which nothing writes
             self._end_of_rdf = at
 
+    @staticmethod
+    def _is_node(around: Sequence[tuple[str, int]]) -> bool:
+        """Whether what stands in these elements speaks of the picture itself: others are about its ingredients."""
+        return bool(around) and around[-1][0] == f"{RDF} RDF"
+
     def _take(self, name: str, text: str) -> None:
-        around = [each for each, _ in self._path] + ([name] if name.startswith(DC) else [])
-        if f"{DC} description" in around and text:
+        around = [*self._path, (name, 0)]
+        index = next((at for at, (each, _) in enumerate(around) if each.startswith(f"{DC} ")), 0)
+        if not text or not self._is_node(around[: max(index - 1, 0)]):
+            return
+        if around[index][0] == f"{DC} description":
             self._texts[self._language] = text
-        elif f"{DC} subject" in around and text:
+        elif around[index][0] == f"{DC} subject":
             self._words.append(text)
 
     def _characters(self, text: str) -> None:
         if self._text is not None:
             self._text.append(text)
+
+    def _is_empty(self, at: int) -> bool:
+        """Whether the tag that begins there ends its element, too, as `<dc:subject/>` does."""
+        return self._data[self._tag_end(at) - 2] == ord("/")
 
     def _tag_end(self, at: int) -> int:
         """Behind the tag that begins there; a `>` in an attribute doesn't end it."""
@@ -193,10 +226,9 @@ class _Reader:
 
     def _attribute(self, at: int, name: str) -> list[tuple[int, int]]:
         end = self._tag_end(at)
-        names = "|".join(re.escape(f"{prefix}:{name}") for prefix in self._prefixes)
-        pattern = rf"\s(?:{names})\s*=\s*(?:\"[^\"]*\"|'[^']*')".encode()
-        found = re.finditer(pattern, self._data[at:end])
-        return [(at + each.start(), at + each.end()) for each in found]
+        names = {f"{prefix}:{name}".encode() for prefix, means in self._prefixes.items() if means[-1:] == [DC]}
+        found = _ATTRIBUTE.finditer(self._data, at, end)  # one after the other: a value may look like an attribute
+        return [each.span() for each in found if each[1] in names]
 
 
 def _as_utf8(packet: bytes) -> bytes:
@@ -205,7 +237,7 @@ def _as_utf8(packet: bytes) -> bytes:
     for mark, code in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
         if packet.startswith(mark):
             try:
-                return packet[2:].decode(code).encode()
+                return _DECLARED.sub(r"\1", packet[2:].decode(code), count=1).encode()
             except UnicodeError:
                 raise _unreadable() from None
     return packet.rstrip(b"\0")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from omnilmm_lite.caption.metadata.containers import packet_of
-from omnilmm_lite.caption.metadata.xmp import read_xmp
+from omnilmm_lite.caption.metadata.xmp import MAX_BYTES, read_xmp
 from omnilmm_lite.caption.tags import clean_tags
 from omnilmm_lite.caption.templates.template import EXIF
 from omnilmm_lite.caption.writers.places import text_path, xmp_path
@@ -29,18 +29,22 @@ def picture_fields(folder: Path, path: str, data: bytes, picture: PreparedImage)
 
 def _tags(folder: Path, path: str, data: bytes) -> tuple[str, ...]:
     """Keywords that somebody gave the picture: in the XMP beside it, else in its own, else in a text beside it."""
-    sidecar = xmp_path(folder, path)
-    for packet in (sidecar.read_bytes() if sidecar.is_file() else None, packet_of(data)):
+    for packet in (_read(xmp_path(folder, path), MAX_BYTES), packet_of(data)):
         if packet is not None:
             try:
                 if keywords := read_xmp(packet).keywords:
                     return keywords
             except InputError:
                 continue
-    text = text_path(folder, path)
     try:
-        if text.is_file() and text.stat().st_size <= MAX_TEXT_BYTES:
-            return clean_tags(text.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        pass
-    return ()
+        return clean_tags((_read(text_path(folder, path), MAX_TEXT_BYTES) or b"").decode())
+    except UnicodeDecodeError:
+        return ()
+
+
+def _read(path: Path, most: int) -> bytes | None:
+    """None where there is no file, or it can't be read, or has more than `most` bytes."""
+    try:
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= most else None
+    except OSError:
+        return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from omnilmm_lite.caption.metadata.containers import check_kind, packet_of, with_packet
 from omnilmm_lite.caption.metadata.xmp import changed_xmp, read_xmp
 from omnilmm_lite.caption.writers.places import BACKUP_ENDING
+from omnilmm_lite.caption.writers.refusals import told
 from omnilmm_lite.caption.writers.writer import Caption
 from omnilmm_lite.caption.writers.xmp_file import lacks, parts
 from omnilmm_lite.errors import InputError
@@ -26,6 +27,8 @@ class EmbeddedXmp:
 
     def wants(self, path: str, data: bytes) -> bool:
         check_kind(data)
+        if path.endswith(BACKUP_ENDING) and (self.folder / path.removesuffix(BACKUP_ENDING)).exists():
+            raise InputError("picture: it is the copy of what another was, and stays so; leave it out by --exclude")
         if (self.folder / path).is_symlink():
             raise InputError(
                 "picture: it is a link, and what it leads to is left alone; take --xmp, or name its folder"
@@ -35,7 +38,7 @@ class EmbeddedXmp:
 
     def write(self, path: str, sha256: str, caption: Caption) -> str | None:
         target = self.folder / path
-        try:
+        with told("picture"):
             data = target.read_bytes()
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise InputError("picture: it has changed since it was looked at; run this again")
@@ -54,8 +57,6 @@ class EmbeddedXmp:
                 partial.chmod(mode)
 
             write_durably(target, fill)
-        except PermissionError as error:
-            raise InputError(f"picture: it can't be written ({error.strerror}); change its rights") from None
         return hashlib.sha256(new).hexdigest()
 
     @staticmethod

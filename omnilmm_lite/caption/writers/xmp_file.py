@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from omnilmm_lite.caption.metadata.xmp import MAX_BYTES, Said, changed_xmp, read_xmp
-from omnilmm_lite.caption.writers.places import xmp_path
+from omnilmm_lite.caption.writers.places import Owners, xmp_path
+from omnilmm_lite.caption.writers.refusals import told
 from omnilmm_lite.caption.writers.writer import Caption
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.durable_file import write_durably
@@ -20,8 +21,10 @@ class XmpFiles:
     folder: Path
     of_tags: bool = False
     overwrite: bool = False
+    owners: Owners = field(default_factory=Owners)
 
     def wants(self, path: str, data: bytes) -> bool:
+        self.owners.check(self.folder, path)
         packet = self._packet(path)
         return self.overwrite or packet is None or lacks(read_xmp(packet), self.of_tags)
 
@@ -30,11 +33,9 @@ class XmpFiles:
         if not self.wants(path, b""):
             return None
         changed = changed_xmp(packet, *parts(caption))
-        try:
+        with told(target.name):
             if changed != packet:
                 write_durably(target, lambda partial: partial.write_bytes(changed))
-        except PermissionError as error:
-            raise InputError(f"{target.name}: it can't be written ({error.strerror}); change its rights") from None
         return None
 
     def _packet(self, path: str) -> bytes | None:

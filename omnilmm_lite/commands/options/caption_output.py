@@ -61,6 +61,7 @@ class TableFormat:
 def table_format(args: argparse.Namespace) -> TableFormat:
     """InputError where the format needs a package that isn't there, or a file that isn't named."""
     output: Path | None = args.output
+    _check_place(output, args)
     if output is None or str(output) == "-":
         if args.format not in (None, Form.JSONL.value):
             raise InputError(f"--format {args.format}: it is written as a whole, so it needs a file; name it after -o")
@@ -70,6 +71,19 @@ def table_format(args: argparse.Namespace) -> TableFormat:
     if form is not Form.JSONL:
         _check_table(output, form)
     return TableFormat(form)
+
+
+def _check_place(output: Path | None, args: argparse.Namespace) -> None:
+    """InputError where OUT is no file's name, or may be that of what is written beside a picture."""
+    if output is None:
+        return
+    if output.name in ("", ".."):
+        raise InputError(f"-o: {str(output)!r} is no file's name; give one, or - for standard output")
+    beside = [ending for ending, is_wanted in ((".txt", args.txt), (".xmp", args.xmp)) if is_wanted]
+    if output.suffix.lower() in beside and output.resolve().is_relative_to(args.folder.resolve()):
+        raise InputError(
+            f"{output}: files of this ending are written beside the pictures; name a file of another after -o"
+        )
 
 
 def _check_table(output: Path, form: Form) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.evaluation.judge.request import ENDPOINT, JudgeRequest
 from omnilmm_lite.files.json_log import JsonLog
 from omnilmm_lite.files.printable import printable
-from omnilmm_lite.hub.http import HttpError, Retries, Trouble, describe_failure, describe_status
+from omnilmm_lite.hub.http import HttpError, Retries, Trouble, bearer, describe_failure, describe_status
 from omnilmm_lite.version import __version__
 
 TIMEOUT = httpx2.Timeout(600.0, connect=15.0)  # seconds; a model on a CPU takes its time
 
+KEY_VARIABLE = "JUDGE_API_KEY"  # the key itself, which no command line should hold
 LONGEST_REASON = 120  # characters of what a server says
+LONGEST_REPLY = 2**24  # bytes
+LONGEST_S = 600  # seconds from its beginning to its end
+MOST_TOKENS = 2**48  # what a server may say that it has counted
 
 
 @dataclass(frozen=True)
@@ -60,15 +65,14 @@ class JudgeClient:
     def __init__(self, url: str, model: str, file: Path, key: str | None, note: Callable[[str], None]) -> None:
         """`url`: with or without /v1 and what follows; `key`: for a server that wants one; `note` hears of retries.
 
-        InputError where `url` is none of http or https.
+        InputError where `url` is none of http or https, or where `key` can be none.
         """
         self.address = chat_address(url)
         self.name = f"{model} at {urlsplit(self.address).netloc}"
         self._model, self._note = model, note
         self._file = ReplyFile(file, {"judge": self.address, "model": model})
-        self._headers = {"User-Agent": f"omnilmm-lite/{__version__}"}
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
+        own = {"User-Agent": f"omnilmm-lite/{__version__}", "Accept-Encoding": "identity"}
+        self._headers = own | bearer(key or "", KEY_VARIABLE)
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
@@ -101,52 +105,88 @@ class JudgeClient:
                 retries.wait(error)
 
     def _try(self, body: Mapping[str, Any], host: str) -> JudgeReply:
+        data = json.dumps(body).encode()  # in ASCII: half a surrogate pair has no UTF-8
+        headers = {"Content-Type": "application/json"}
         try:
-            response = self._client.post(self.address, json=dict(body))
+            with self._client.stream("POST", self.address, content=data, headers=headers) as response:
+                content = _content(response, host)
+        except httpx2.TimeoutException:
+            raise HttpError(f"{host}: no answer for {TIMEOUT.read:.0f} s", Trouble.TRANSIENT) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise describe_failure(error, host) from error
         if response.status_code != 200:
             failure = describe_status(host, response.status_code, response.headers.get("Retry-After"))
             if failure.trouble is Trouble.FINAL:
                 raise HttpError(
-                    f"--judge: {failure}{_reason(response)}; does it serve {ENDPOINT} and this --judge-model?",
+                    f"--judge: {failure}{_reason(content)}; does it serve {ENDPOINT} and this --judge-model?",
                     Trouble.FINAL,
                 )
             raise failure
-        try:
-            return _reply(response.json())
-        except ValueError:
-            raise OmniLMMError(f"--judge: {host} answers something else than {ENDPOINT} does; check the URL") from None
+        if (reply := _reply(content)) is None:
+            raise OmniLMMError(
+                f"--judge: {host} answers something else than {ENDPOINT} does{_reason(content)}; check the URL"
+            )
+        return reply
 
 
 def chat_address(url: str) -> str:
     """The chat API's address. InputError where `url` is no address of a server."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    try:
+        parts = urlsplit(url)
+        labels = httpx2.URL(url).host.rstrip(".").split(".")
+        is_host = all(0 < len(label) < 64 for label in labels) and url.isprintable() and " " not in url
+        is_one = parts.scheme in ("http", "https") and is_host and parts.port != 0
+    except (ValueError, httpx2.InvalidURL):
+        is_one = False
+    if not is_one:
         raise InputError(f"--judge: {url!r} is no URL, nor a file; give one like http://localhost:8000, or none")
+    if "@" in parts.netloc:
+        raise InputError(f"--judge: a password in the URL would stand in the report; give the key as {KEY_VARIABLE}")
     path = parts.path.rstrip("/")
     if not path.endswith("/chat/completions"):
         path += "/chat/completions" if path.endswith("/v1") else ENDPOINT
     return parts._replace(path=path, query="", fragment="").geturl()
 
 
-def _reason(response: httpx2.Response) -> str:
-    """What the server says in the form of OpenAI's errors; empty where it says nothing of the kind."""
+def _content(response: httpx2.Response, host: str) -> bytes:
+    """All of it, which a judge has said by then: it has only so much room and time."""
+    content, began = bytearray(), time.monotonic()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > LONGEST_REPLY:
+            raise HttpError(f"--judge: {host} answers with more than {LONGEST_REPLY:,} bytes", Trouble.FINAL)
+        if time.monotonic() - began > LONGEST_S:
+            raise HttpError(f"--judge: {host} has not ended its answer after {LONGEST_S} s", Trouble.FINAL)
+    return bytes(content)
+
+
+def _json(content: bytes) -> Any:
     try:
-        match response.json():
-            case {"error": {"message": str(text)}} if text.strip():
-                return f": {printable(text)[:LONGEST_REASON]}"
-    except ValueError:
-        pass
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _reason(content: bytes) -> str:
+    """What the server says in the form of OpenAI's errors; empty where it says nothing of the kind."""
+    match _json(content):
+        case {"error": {"message": str(text)}} if text.strip():
+            return f": {printable(text)[:LONGEST_REASON]}"
     return ""
 
 
-def _reply(body: Any) -> JudgeReply:
-    """ValueError where it is no completion."""
-    match body:
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+
+
+def _reply(content: bytes) -> JudgeReply | None:
+    """None where it is no completion."""
+    match body := _json(content):
         case {"choices": [{"message": {"content": str(text)}}, *_]}:
             match body:
-                case {"usage": {"prompt_tokens": int(asked), "completion_tokens": int(told)}}:
+                case {"usage": {"prompt_tokens": asked, "completion_tokens": told}} if _is_count(asked) and _is_count(
+                    told
+                ):
                     return JudgeReply(text, (asked, told))
             return JudgeReply(text, None)
-    raise ValueError("no completion")
+    return None

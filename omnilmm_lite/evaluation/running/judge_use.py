@@ -47,6 +47,8 @@ class JudgeUse:
             self._make_client()  # the URL is a good one
         if export is not None and self._replies is not None and export.resolve() == self._replies.resolve():
             raise InputError(f"--export-judge-requests: {export} holds the replies of --judge; name another file")
+        if export is not None and export.is_dir():
+            raise InputError(f"--export-judge-requests: {export} is a folder; name a file")
         if export is not None and not export.absolute().parent.is_dir():
             raise InputError(f"--export-judge-requests: {export.parent} doesn't exist; make it, or name another place")
 

@@ -13,6 +13,7 @@ import httpx2
 
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
+from omnilmm_lite.hub.http import bearer
 from omnilmm_lite.live.answering.text_model import Message
 from omnilmm_lite.live.model_turns import Urgency
 
@@ -30,7 +31,9 @@ def check_address(address: str) -> str:
     """The endpoint's base address without a slash at its end. InputError where it can't be one."""
     try:
         parts = urlsplit(address)
-        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        labels = (parts.hostname or "").rstrip(".").split(".")
+        is_host = all(0 < len(label) < 64 for label in labels)
+        is_one = parts.scheme in ("http", "https") and is_host and parts.port != 0
     except ValueError:
         is_one = False
     if not is_one or not address.isascii() or not address.isprintable() or " " in address:
@@ -46,7 +49,7 @@ class Endpoint:
     def __init__(self, address: str, model: str | None = None, key: str | None = None) -> None:
         """`model`: None takes the first that the endpoint lists. `key`: sent as its API key."""
         self._address, self._model = check_address(address), model
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = bearer(key or "", "the key for --llm")
         self._client = httpx2.AsyncClient(timeout=TIMEOUT, headers=headers)
 
     @property

@@ -31,7 +31,7 @@ class KeptChat:
     @property
     def is_there(self) -> bool:
         """Whether there is a file to go on with."""
-        return self._written is not None and bool(self._written.turns)
+        return self._written is not None and bool(self._written.turns) and not self._has_failed
 
     def keep(self, transcript: Transcript) -> str:
         """Writes the conversation; why it can't be, else an empty text."""
@@ -80,5 +80,9 @@ def _folder() -> Path:
 
 def _newest_first() -> list[Path]:
     """Names tell those apart that a file system's clock doesn't."""
-    paths = [path for path in _folder().iterdir() if path.suffix == SUFFIX and not path.name.startswith(".")]
-    return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+    found = []
+    for path in _folder().iterdir():
+        with contextlib.suppress(OSError):  # another chat has just removed it
+            if path.suffix == SUFFIX and not path.name.startswith(".") and path.is_file():
+                found.append((path.stat().st_mtime_ns, path.name, path))
+    return [path for *_, path in sorted(found, reverse=True)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,11 +30,12 @@ _NAME = re.compile(r"[./\\]")  # what no name that is looked for is without
 _ANY_SUFFIX = re.compile(r"[^\s/\\.]\.[A-Za-z0-9]{1,5}$")
 _QUOTED = re.compile(
     r"'[^'\n]*'(?:(?:\\'|\"'\")'[^'\n]*')*"  # the second part is how shells write an apostrophe
-    r'|"[^"\n]*"|“[^”\n]*”|‘[^’\n]*’'  # noqa: RUF001  # as some keyboards type them
+    + "".join(f"|{opening}[^{closing}\n]*[{closing}]" for opening, closing in QUOTES.items() if opening != "'")
 )
+_END = re.compile(r"(?<!\\)\s+$")  # a space behind a backslash is a name's
 _WORD = re.compile(r"(?:\\[^\n]|[^\s\\]|\\)+")
 _OPENING = "([{<«「『《（【@=:,;，：；、。！？"  # noqa: RUF001  # a path may begin behind them  # fmt: skip
-_BEHIND = ".,;:!?)]}>»」』》）】，：；、。！？…'\"”’"  # noqa: RUF001  # what may follow a path without being part of it
+_BEHIND = ".,;:!?)]}>»«›‹」』》）】，：；、。！？…'\"”’“‘`"  # noqa: RUF001  # what may follow a path without being part of it
 _ADDRESS = re.compile(r"(?<![A-Za-z])(?!file:)[A-Za-z][A-Za-z0-9+.-]*://\S", re.IGNORECASE)
 _BEGINS_LIKE_A_PATH = re.compile(
     r"file:/"
@@ -65,7 +66,7 @@ class _Word:
 
 def read_line(line: str) -> TypedLine:
     """What a line names and asks."""
-    text = line.strip()
+    text = _END.sub("", line.lstrip())
     if text.startswith("& ") and text[2:3] in ("'", '"'):  # PowerShell's call, which some terminals put in front
         text = text[2:]
     if not text or len(text) > LONGEST:
@@ -104,7 +105,7 @@ def _leads_to_file(text: str) -> Path | None:
     """The file, if the text has more of a path than a word that happens to be a file's name has."""
     path = named_file(text)
     plain = unquoted(text)
-    is_more = path is not None and (_ANY_SUFFIX.search(path.name) or "/" in plain or "\\" in plain)
+    is_more = path is not None and (_ANY_SUFFIX.search(path.name.strip()) or "/" in plain or "\\" in plain)
     return path if is_more else None
 
 
@@ -117,7 +118,7 @@ def _spans(text: str, words: list[_Word]) -> Iterator[tuple[int, int]]:
             yield word.start, word.end
             continue
         ends = [end for later in _reach(text, words, index) for end in _suffix_ends(text, later)]
-        for start in _starts(text, word):
+        for start in _own_starts(text, word):
             alone = [word.end, word.start + len(text[word.start : word.end].rstrip(_BEHIND))]
             is_amid = start > word.start and _is_wide(text[start - 1]) and _is_wide(text[start])
             for end in sorted({*ends, *alone}, reverse=True):
@@ -147,6 +148,17 @@ def _starts(text: str, word: _Word) -> Iterator[int]:
     for index in range(word.start + 1, word.end):
         if text[index - 1] in _OPENING or _is_wide(text[index - 1]):
             yield index
+
+
+def _own_starts(text: str, word: _Word) -> Iterator[int]:
+    r"""Those that aren't amid another path: `C:\cat.png` isn't the cat.png that lies here."""
+    outer: int | None = None  # where that one begins
+    for start in _starts(text, word):
+        if outer is not None and not any(end <= start for end in _suffix_ends(text, _Word(outer, word.end, False))):
+            continue
+        yield start
+        is_path = _BEGINS_LIKE_A_PATH.match(text, start, word.end) or _ADDRESS.match(text, start, word.end)
+        outer = start if is_path or text[start] in "/\\" else None
 
 
 def _is_wide(letter: str) -> bool:
@@ -181,15 +193,32 @@ def _ends_a_word(following: str) -> bool:
 
 def _dead_ends(text: str, taken: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, str]]:
     """Where paths stand that lead nowhere, to a folder, or to a picture on the network."""
-    words, after = _words(text), 0
+    words, after = list(_left_of(text, list(taken))), 0
     for index, word in enumerate(words):
-        if word.start < after or any(start < word.end and word.start < end for start, end in taken):
+        if word.start < after:
             continue
         for start in [word.start] if word.is_quoted else _likely_starts(text, word):
             if (end := _dead_end(text, words, index, start)) is not None:
                 yield start, end, unquoted(text[start:end])
                 after = end
                 break
+
+
+def _left_of(text: str, taken: Sequence[tuple[int, int]]) -> Iterator[_Word]:
+    """The words without what is taken, of which several names in one word may be parts."""
+    for word in _words(text):
+        inside = sorted(span for span in taken if span[0] < word.end and word.start < span[1])
+        if word.is_quoted and inside:
+            continue
+        at = word.start
+        for start, end in inside:
+            if at < start:
+                yield _Word(at, start, is_quoted=False)
+            at = max(at, end)
+            while at < word.end and text[at] in _OPENING:
+                at += 1
+        if at < word.end:
+            yield _Word(at, word.end, word.is_quoted)
 
 
 def _likely_starts(text: str, word: _Word) -> list[int]:
@@ -236,14 +265,14 @@ def _looks_like_a_path(text: str) -> bool:
         return False
     if _BEGINS_LIKE_A_PATH.match(text):
         return True
-    name = re.split(r"[/\\]", text)[-1]
+    name = re.split(r"[/\\]", text)[-1].strip()
     stem, dot, suffix = name.rpartition(".")
     if not dot or not stem.strip(". "):
         return text.startswith("/") and text.strip("/") != "" and _leads_to_folder(text)
     if f".{suffix.lower()}" in SUFFIXES:
         return True
     is_mistyped = bool(difflib.get_close_matches(suffix.lower(), [each[1:] for each in SUFFIXES], 1, 0.75))
-    return is_mistyped and name != text
+    return is_mistyped and name != text.strip()
 
 
 def _leads_to_folder(text: str) -> bool:

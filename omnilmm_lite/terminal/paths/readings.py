@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -12,7 +13,11 @@ from urllib.parse import unquote_to_bytes
 
 LONGEST = 4096  # characters; what is longer is text
 WINDOWS_DRIVES = Path("/mnt")  # where Windows' drives are in its Linux subsystem
-QUOTES = {"'": "'", '"': '"', "“": "”", "‘": "’"}  # noqa: RUF001  # as some keyboards type them
+# What opens a quotation, and what may close it, on the keyboards of several languages and in Markdown.
+QUOTES = {
+    "'": "'", '"': '"', "`": "`", "“": "”", "‘": "’", "„": "“”", "‚": "‘’", "«": "»", "»": "«", "‹": "›", "›": "‹",  # noqa: RUF001
+    "「": "」", "『": "』",
+}  # fmt: skip
 
 _DRIVE = re.compile(r"/?([A-Za-z]):[\\/](.*)", re.DOTALL)
 _POSIX_DRIVE = re.compile(r"/(?:cygdrive/)?([A-Za-z])/(.*)", re.DOTALL)  # what Git's and Cygwin's terminals drop
@@ -21,15 +26,20 @@ _SUBSYSTEM = re.compile(r"[\\/]{2}(?:wsl\$|wsl\.localhost)[\\/][^\\/]+([\\/].*)"
 
 def named_file(text: str) -> Path | None:
     """The file that `text` names, of whatever kind."""
-    for reading in readings(text.strip()):
-        try:
+    for reading in dict.fromkeys([*readings(text), *readings(text.strip())]):  # a name may end in a space
+        with contextlib.suppress(RuntimeError):  # `~` of a user that doesn't exist
             path = Path(reading).expanduser()
-            found = path.is_file()
-        except (OSError, ValueError, RuntimeError):  # too long, a zero byte, `~` of a user that doesn't exist
-            continue
-        if found:
-            return path
+            if is_file(path):
+                return path
     return None
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether that very path leads to a file."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long, a zero byte
+        return False
 
 
 def readings(text: str, *, windows: bool = sys.platform == "win32") -> Iterator[str]:
@@ -57,8 +67,9 @@ def unquoted(text: str) -> str:
 
 
 def _unquoted(text: str) -> Iterator[str]:
-    if len(text) > 2 and QUOTES.get(text[0]) == text[-1]:
+    if len(text) > 2 and text[-1] in QUOTES.get(text[0], ""):
         yield text[1:-1]
+        yield text[1:-1].strip()  # « as French has it »
 
 
 def _as_shell_words(text: str) -> list[str]:

@@ -144,6 +144,23 @@ def test_other_kinds_are_refused_by_name(kind: str) -> None:
         with_packet(encoded(picture(), kind), PACKET)
 
 
+def test_further_pictures_are_still_found() -> None:
+    """An index counts from its own place, so what lies between it and them must not grow."""
+    data = FILES["JPEG of several"]
+    index = data.index(b"MPF\0") + 4
+    end = index - 8 + 2 + int.from_bytes(data[index - 6 : index - 4], "big")
+    with_old = with_packet(FILES["JPEG, bare"], PACKET)
+    old = with_old[2 : with_old.index(b"\xff\xdb")]
+    second = bytearray(data[:end] + old + data[end:])
+    place = data.index((data.rindex(b"\xff\xd8\xff") - index).to_bytes(4, "little"), index)
+    second[place : place + 4] = (data.rindex(b"\xff\xd8\xff") - index + len(old)).to_bytes(4, "little")
+    assert frames(bytes(second)) == frames(data) and packet_of(bytes(second)) == PACKET
+    same_length = PACKET.replace(b"A cat.", b"A dog.")
+    assert frames(with_packet(bytes(second), same_length)) == frames(data)
+    with pytest.raises(InputError, match=r"lies behind the index of its further pictures.*take --xmp"):
+        with_packet(bytes(second), PACKET + b" ")
+
+
 def test_a_jpeg_takes_no_more_than_a_segment() -> None:
     assert packet_of(with_packet(FILES["JPEG"], bytes(JPEG_MOST))) == bytes(JPEG_MOST)
     with pytest.raises(InputError, match=f"holds {JPEG_MOST} bytes of XMP, this would be {JPEG_MOST + 1}"):

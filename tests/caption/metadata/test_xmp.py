@@ -92,6 +92,59 @@ def test_other_encodings_become_utf8(code: str) -> None:
     assert read_xmp(packet).description == "short"
 
 
+def packet_with(node: str, more: str = "") -> bytes:
+    return f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}">
+<rdf:Description rdf:about="" xmlns:dc="{DC}" xmlns:o="urn:o"{more}>{node}</rdf:Description></rdf:RDF></x:xmpmeta>
+""".encode()
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        packet_with("<dc:description/><o:a/>"),  # what programs leave of a text that was taken out
+        packet_with("<dc:subject/><dc:description a='/>'/><o:a/>"),
+        packet_with("<dc:description><rdf:Alt/></dc:description><dc:subject><rdf:Seq/></dc:subject><o:a/>"),
+        packet_with("<o:a/>", ' dc:description="" dc:subject=""'),
+    ],
+)
+def test_empty_elements_are_replaced(packet: bytes) -> None:
+    assert read_xmp(packet) == Said()
+    changed = changed_xmp(packet, "A cat.", ["cat"])
+    assert elsewhere(changed) == ("A cat.", ["cat"])
+    assert b"<o:a/></rdf:Description>" in changed
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [  # of what the picture was put together from, as Photoshop keeps it
+        packet_with("<o:Pantry rdf:parseType='Resource'><dc:description>theirs</dc:description></o:Pantry>"),
+        packet_with("<o:Pantry><rdf:Description dc:description='theirs'/></o:Pantry>"),
+        packet_with("<o:Pantry><rdf:Bag><rdf:li><rdf:Description><dc:subject><rdf:Bag><rdf:li>theirs</rdf:li>"
+                    "</rdf:Bag></dc:subject></rdf:Description></rdf:li></rdf:Bag></o:Pantry>"),
+        packet_with("", """ o:said='"dc:description" is dc:description="theirs"' dc:description="own" """),
+        packet_with("<o:b xmlns:q='" + DC + "'/>", ' xmlns:q="urn:q" q:description="theirs" dc:description="own"'),
+    ],
+)  # fmt: skip
+def test_what_others_say_of_something_else_stays(packet: bytes) -> None:
+    assert read_xmp(packet).description in ("", "own") and not read_xmp(packet).keywords
+    changed = changed_xmp(packet, "A cat.", ["cat"])
+    assert read_xmp(changed) == Said({"x-default": "A cat."}, ("cat",))
+    assert b"theirs" in changed and b"own" not in changed
+
+
+def test_what_is_written_is_read_in_the_encoding_that_is_declared() -> None:
+    text = '<?xml version="1.0" encoding="{}"?>' + SHORT.decode()
+    utf16 = changed_xmp(text.format("UTF-16").encode("utf-16"), "Käse", None)
+    assert elsewhere(utf16) == ("Käse", [])
+    with pytest.raises(InputError, match="its XMP can't be read"):
+        changed_xmp(text.format("ISO-8859-1").encode(), "Käse", None)
+
+
+def test_a_packet_without_room_is_refused() -> None:
+    with pytest.raises(InputError, match="its XMP can't be read"):
+        changed_xmp(f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='{RDF}'/></x:xmpmeta>".encode(), "a", None)
+
+
 BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><x>&b;</x>'
 
 

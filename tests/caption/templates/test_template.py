@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omnilmm_lite.caption.metadata.containers import with_packet
-from omnilmm_lite.caption.metadata.xmp import changed_xmp
+from omnilmm_lite.caption.metadata.xmp import MAX_BYTES, changed_xmp
 from omnilmm_lite.caption.templates.fields import picture_fields
 from omnilmm_lite.caption.templates.template import read_template
 from omnilmm_lite.config import VisionConfig
@@ -90,3 +91,12 @@ def test_tags_come_from_what_is_nearest_to_the_picture(tmp_path: Path) -> None:
     assert tags() == "Own"
     (tmp_path / "a.xmp").write_bytes(changed_xmp(None, None, ["Beside", "b"]))
     assert tags() == "Beside, b"
+    (tmp_path / "a.xmp").unlink()
+    (tmp_path / "a.xmp").mkdir()
+    assert tags() == "Own"
+    (tmp_path / "a.xmp").rmdir()
+    with (tmp_path / "a.xmp").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert tags() == "Own"
+    shutil.copy(path, tmp_path / ("n" * 251 + ".png"))
+    assert picture_fields(tmp_path, "n" * 251 + ".png", path.read_bytes(), prepared)["tags"] == "Own"

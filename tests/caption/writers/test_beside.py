@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import stat
 from pathlib import Path
@@ -151,6 +152,57 @@ def test_a_folder_that_cannot_be_written_is_said(folder: Path, monkeypatch: pyte
     for writer in (TextFiles(folder), XmpFiles(folder), EmbeddedXmp(folder)):
         with pytest.raises(InputError, match=r"it can't be written \(Permission denied\)"):
             put(writer, folder, "a.png", CAT)
+
+
+def test_what_one_file_is_at_fault_for_stops_no_other(folder: Path) -> None:
+    """A name, a folder in the way, a picture that is gone: the run goes on. A full disk ends it."""
+    longest = "n" * 251 + ".png"
+    for name in (longest, "c.png"):
+        (folder / name).write_bytes((folder / "a.png").read_bytes())
+    put(XmpFiles(folder), folder, longest, CAT)  # there is no room for `.png.xmp`
+    assert read_xmp((folder / ("n" * 251 + ".xmp")).read_bytes()).description == CAT.text
+    with pytest.raises(InputError, match=r"^picture: it can't be written \(.*; give the picture a shorter name"):
+        put(EmbeddedXmp(folder), folder, longest, CAT)
+    with pytest.raises(InputError, match=r"n\.txt: it can't be written \(.*; give the picture a shorter name"):
+        TextFiles(folder).wants("n" * 252 + ".jp", b"")
+    (folder / "c.txt").mkdir()
+    with pytest.raises(InputError, match=r"^c\.txt: it can't be written \("):
+        TextFiles(folder, overwrite=True).write("c.png", "", CAT)
+    for writer in (EmbeddedXmp(folder), TextFiles(folder), XmpFiles(folder)):
+        with pytest.raises(InputError, match=r"it can't be written \(.*was moved or removed meanwhile"):
+            writer.write("gone/a.png", "", CAT)
+    assert not leftovers(folder)
+
+
+def test_a_full_disk_is_no_fault_of_the_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("omnilmm_lite.files.durable_file._new_file", refuse)
+    for writer in (TextFiles(folder), XmpFiles(folder), EmbeddedXmp(folder)):
+        with pytest.raises(OSError, match="No space left"):
+            put(writer, folder, "a.png", CAT)
+
+
+def test_the_copy_of_what_a_picture_was_stays(folder: Path) -> None:
+    put(EmbeddedXmp(folder), folder, "a.png", CAT)
+    with pytest.raises(InputError, match="the copy of what another was"):
+        put(EmbeddedXmp(folder), folder, "a.png_original", CAT)
+    (folder / "a.png").unlink()  # what stands alone is a picture like others
+    assert put(EmbeddedXmp(folder), folder, "a.png_original", CAT) is not None
+
+
+def test_the_second_of_two_that_come_with_one_name_is_refused(folder: Path) -> None:
+    """As a watch meets them, which can't look ahead."""
+    for writer in (TextFiles(folder, overwrite=True), XmpFiles(folder, overwrite=True)):
+        put(writer, folder, "in/b.jpg", CAT)
+        (folder / "in" / "B.png").write_bytes((folder / "a.png").read_bytes())
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"^picture: 'in/b.jpg' has the same file beside it; rename one"):
+                put(writer, folder, "in/B.png", TAGS)
+        put(writer, folder, "in/b.jpg", CAT)
+    (folder / "in" / "b.jpg").unlink()  # it was converted
+    put(writer, folder, "in/B.png", CAT)
 
 
 def test_pictures_of_one_name_are_refused(folder: Path) -> None:

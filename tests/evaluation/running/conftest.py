@@ -38,6 +38,7 @@ class Judge:
     def __init__(self) -> None:
         self.statuses: list[int] = []
         self.reply = "Rating: 4, fine."
+        self.raw: bytes | None = None  # in the place of all that
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         judge = self
@@ -55,6 +56,8 @@ class Judge:
                 data = json.dumps(reply).encode() if judge.reply else b"hello"
                 if status != 200:
                     data = json.dumps({"error": {"message": f"not\n{status}"}}).encode()
+                if judge.raw is not None:
+                    data = judge.raw
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

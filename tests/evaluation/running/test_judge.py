@@ -9,7 +9,7 @@ import pytest
 
 from cli import main
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.evaluation.judge.client import JudgeClient, chat_address
+from omnilmm_lite.evaluation.judge.client import JudgeClient, JudgeReply, chat_address
 from omnilmm_lite.evaluation.judge.request import JudgeRequest
 from tests.evaluation.running.conftest import OPTIONS, Judge
 from tests.evaluation.running.test_run import scores
@@ -56,6 +56,74 @@ def test_another_servers_answer_is_told(judge: Judge, tmp_path: Path) -> None:
     judge.reply = ""
     with pytest.raises(OmniLMMError, match="answers something else than /v1/chat/completions does"):
         ask(judge, tmp_path)
+
+
+COMPLETION = {"choices": [{"message": {"content": "yes"}}]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"<html>sign in</html>", "answers something else than /v1/chat/completions does; check the URL"),
+        (b'{"error": {"message": "no money\\n"}}', r"does: no money\\n; check the URL"),
+        (b"[" * 100_000, "answers something else"),
+        (b'{"choices": [{"message": {"content": null}}]}', "answers something else"),
+        (b'{"usage": ' + b"9" * 5000 + b"}", "answers something else"),
+        (b" " * (2**24 + 1), "answers with more than 16,777,216 bytes"),
+    ],
+)
+def test_a_server_that_answers_nonsense_is_told_of(raw: bytes, message: str, judge: Judge, tmp_path: Path) -> None:
+    judge.raw = raw
+    with pytest.raises(OmniLMMError, match=message):
+        ask(judge, tmp_path)
+    judge.raw, judge.statuses = raw, [400]
+    with pytest.raises(OmniLMMError, match=r"\(400\).*does it serve|more than"):
+        ask(judge, tmp_path)
+
+
+@pytest.mark.parametrize("usage", [[True, 1], [-5, 1], [10**400, 1], [1.5, 1], None])
+def test_tokens_that_cannot_be_are_not_counted(usage: list[float] | None, judge: Judge, tmp_path: Path) -> None:
+    counts = usage and {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+    judge.raw = json.dumps(COMPLETION | {"usage": counts}).encode()
+    with JudgeClient(judge.url, "m", tmp_path / "judge.jsonl", None, print) as client:
+        (reply,) = client.ask([REQUEST], lambda index: None)
+    assert reply == JudgeReply("yes", None)
+
+
+def test_half_a_surrogate_pair_is_asked_about(judge: Judge, tmp_path: Path) -> None:
+    """As a data file or a reply may hold one: JSON has it, UTF-8 hasn't."""
+    judge.raw = json.dumps({"choices": [{"message": {"content": "a\ud800"}}]}).encode()
+    for _ in range(2):
+        with JudgeClient(judge.url, "m", tmp_path / "judge.jsonl", None, print) as client:
+            assert client.ask([JudgeRequest("7", "b\udfff")], lambda index: None)[0].text == "a\ud800"
+    assert [body["messages"][0]["content"] for body in judge.bodies] == ["b\udfff"]
+
+
+@pytest.mark.parametrize("key", ["se\ncret", "se\x00cret", "secrёt"])
+def test_a_key_that_no_header_holds_is_refused_and_not_shown(key: str, judge: Judge, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^JUDGE_API_KEY: it holds characters that no key has; set it anew$"):
+        JudgeClient(judge.url, "m", tmp_path / "judge.jsonl", key, print)
+    with JudgeClient(judge.url, "m", tmp_path / "judge.jsonl", "secret\n", print) as client:
+        client.ask([REQUEST], lambda index: None)
+    assert judge.headers[0]["Authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1", "http://a:x", "http://a:99999", "http://a:0", "http:///x", "http://exa mple", "http://\n",
+        "http://" + "a" * 70 + ".com", "ftp://a",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="is no URL"):
+        chat_address(url)
+
+
+def test_a_password_in_the_address_would_stand_in_the_report() -> None:
+    with pytest.raises(InputError, match="give the key as JUDGE_API_KEY") as told:
+        chat_address("https://me:secret@example.org/v1")
+    assert "secret" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,7 @@ def test_data_is_found_by_its_published_name(mini_sets: Path, tmp_path: Path) ->
         (["mme", "--data", "{mini}", "-o", "{out}", "--against-weights", "bf16"], "there is no --against"),
         (["mmhal", "--data", "{mini}", "-o", "{out}", "--judge", "gpt"], "--judge: 'gpt' is no URL"),
         (["mmhal", "llavabench", "--data", "{mini}", "-o", "{out}", "--export-judge-requests", "x"], "one file holds"),
+        (["mmhal", "--data", "{mini}", "-o", "{out}", "--export-judge-requests", "{mini}"], "is a folder; name a file"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -205,10 +205,17 @@ def test_nobody_at_the_address_is_said_before_anything_begins() -> None:
         anyio.run(main)
 
 
-@pytest.mark.parametrize("address", ["", "abc", "ftp://x/v1", "http://", "http://[", "http://a b/v1", "http://x:0/v1"])
+@pytest.mark.parametrize("address", ["", "abc", "ftp://x/v1", "http://", "http://[", "http://a b/v1", "http://x:0/v1",
+                                     f"http://{'a' * 64}.org/v1"])  # fmt: skip
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(InputError, match="is no address"):
         Endpoint(address)
+
+
+@pytest.mark.parametrize("key", ["se\ncret", "secrёt"])
+def test_a_key_that_no_header_holds_is_not_shown(key: str) -> None:
+    with pytest.raises(InputError, match=r"^the key for --llm: it holds characters that no key has; set it anew$"):
+        Endpoint("http://127.0.0.1:1/v1", key=key)
 
 
 @pytest.mark.parametrize(

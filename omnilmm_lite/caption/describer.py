@@ -30,7 +30,7 @@ class _Encoded:
     remark: str
 
 
-class Captioner:
+class Describer:
     """One question, put to every picture by itself."""
 
     def __init__(self, model: Model, wording: Wording | str, params: SamplingParams) -> None:
@@ -112,4 +112,5 @@ def skipped(loaded: Loaded) -> Outcome:
     """A picture that is asked nothing."""
     become = Become.KEPT if loaded.need is Need.NOTHING_BESIDE else Become.HAD
     become = Become.WRITTEN if loaded.need is Need.WRITING else become
+    become = Become.ELSEWHERE if loaded.need is Need.ELSEWHERE else become
     return Outcome(loaded.path, None, sha256=loaded.sha256, become=become)

@@ -1,0 +1,124 @@
+"""`omnilmm-lite caption SOURCE --ray [ADDRESS]`: the same on a cluster, into a folder of parts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from omnilmm_lite.commands.home.in_use import tell_demonstration
+from omnilmm_lite.commands.options.sampling import sampling_options
+from omnilmm_lite.errors import InputError
+
+LINE_S = 10.0  # between two lines of progress
+OTHERS = ("txt", "xmp", "embed", "watch", "shard", "prefix", "suffix", "weights", "drafts", "cuda_graph", "overwrite")
+WAYS = ("path", "pull", "store")  # `Way`'s, whose module is not imported for --help
+
+
+def add_ray_options(parser: argparse.ArgumentParser) -> None:
+    cluster = parser.add_argument_group("on many machines (see docs/scale.md)")
+    ray = (
+        "on the Ray cluster at ADDRESS (default: one of this machine alone); FOLDER may also be a list (.txt), a table "
+        "(.parquet, .tsv), an archive (.tar) or an address such as s3://..., and OUT is a folder of parts"
+    )
+    cluster.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help=ray)
+    cluster.add_argument("--workers", type=int, metavar="N", help="models (default: one a card, or one a node)")
+    cluster.add_argument("--batch", type=int, metavar="N", help="pictures a part has, and a worker is given (64)")
+    deliver = "how the bundle comes to the nodes: it lies there under its path (default), is pulled, or Ray's store"
+    cluster.add_argument("--deliver", choices=WAYS, help=deliver)
+    cluster.add_argument("--pull", metavar="NAME", help="with --deliver pull: what the nodes pull; --model is the same")
+
+
+def refuse_without_ray(args: argparse.Namespace) -> None:
+    """InputError where an option is for a cluster, and there is none."""
+    for name in ("workers", "batch", "deliver", "pull"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name}: it is for --ray; leave it out, or add that")
+
+
+def ray_caption(args: argparse.Namespace, source: str, prompt: str) -> None:
+    """Runs it. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
+    from omnilmm_lite.caption.scale.cluster.run import ClusterRun
+    from omnilmm_lite.files.owner_lock import sole_owner
+
+    run: ClusterRun = _run(args, source, prompt)
+    with contextlib.ExitStack() as locks:
+        if "://" not in run.output:
+            place = Path(run.output)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(sole_owner(place, lambda line: print(line, file=sys.stderr)))
+        _follow(run)
+    tell_demonstration(args.model)
+
+
+def _follow(run: Any) -> None:
+    rows = errors = 0
+    last = time.monotonic()
+    parts = run.run(lambda count: print(f"files to look at: {count}", file=sys.stderr))
+    try:
+        for written in parts:
+            rows, errors = rows + written.rows, errors + written.errors
+            if time.monotonic() - last >= LINE_S:
+                last = time.monotonic()
+                print(f"{rows} pictures", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"stopped: {rows} rows are in {run.output}, and the same command goes on", file=sys.stderr)
+        raise
+    print(f"{run.output}: {rows - errors} described, {errors} could not be read", file=sys.stderr)
+
+
+def _run(args: argparse.Namespace, source: str, prompt: str) -> Any:
+    """Everything that can be checked before the cluster is asked."""
+    from omnilmm_lite.bundle.folder import Bundle
+    from omnilmm_lite.caption.scale.cluster.delivery import Way
+    from omnilmm_lite.caption.scale.cluster.run import ClusterRun
+    from omnilmm_lite.picture.listing import Filter
+    from omnilmm_lite.sampling_params import sampling_params
+
+    for name in OTHERS:
+        if getattr(args, name):
+            raise InputError(f"--{name.replace('_', '-')}: it doesn't go with --ray; leave one of them out")
+    output = str(args.output or "")
+    if output in ("", "-") or args.format == "csv":
+        raise InputError("--ray: name a folder for the parts after -o; --format is jsonl or parquet")
+    for name, least in (("workers", 1), ("batch", 1)):
+        if (value := getattr(args, name)) is not None and value < least:
+            raise InputError(f"--{name} {value}: give {least} or more")
+    way = Way(args.deliver or "path")
+    if (way is Way.PULL) != (args.pull is not None):
+        raise InputError("--deliver pull: it needs --pull NAME, as `omnilmm-lite pull` takes it, and --pull needs it")
+    bundle = Bundle.find(args.model)
+    options: Any = sampling_options(args)
+    params = sampling_params(bundle.manifest.sampling, options)
+    settings: dict[str, Any] = {"model": bundle.identity, "prompt": prompt, **dataclasses.asdict(params)}
+    for name in ("tags", "ignore_colour_profile"):
+        if getattr(args, name):
+            settings[name] = True
+    captioner = {
+        "prompt": prompt,
+        "tags": args.tags,
+        "device": args.device or "auto",
+        "context": args.context,
+        "threads": args.threads,
+        "ignore_colour_profile": args.ignore_colour_profile,
+        **options,
+    }
+    return ClusterRun(
+        source,
+        output,
+        f".{args.format or 'jsonl'}",
+        args.ray,
+        bundle,
+        args.pull if way is Way.PULL else args.model,
+        way,
+        captioner,
+        settings,
+        Filter(args.include, args.exclude, args.recursive),
+        args.workers,
+        args.batch or 64,
+        args.retry_errors,
+    )
