@@ -74,7 +74,9 @@ MUTANTS = (
         "for start, end in ranges) < room",
         "tests/engine/pages/test_paging.py",
     ),
-    Mutant("omnilmm_lite/engine/pages/paging.py", "min(CHUNK, end - start)", "CHUNK", "tests/engine/pages/test_paging.py"),
+    Mutant(
+        "omnilmm_lite/engine/pages/paging.py", "min(CHUNK, end - start)", "CHUNK", "tests/engine/pages/test_paging.py"
+    ),
     Mutant(
         "omnilmm_lite/engine/device.py",
         "    if used != where.device.provider:",
