@@ -27,7 +27,7 @@ from benchmarks.soak.questions import bad_pictures, bad_requests, good_questions
 from benchmarks.soak.samples import MIB, Sample, Trend, sample, samples_until, trend
 from benchmarks.soak.server import Server, ended, kill_helpers, server
 from benchmarks.soak.tally import Tally
-from omnilmm_lite.serve.answering.desk import FETCHED_AT_ONCE
+from omnilmm_lite.serve.answering.desk import CHECKED_AT_ONCE, FETCHED_AT_ONCE
 
 WARM_UP_S = 10.0  # until all threads are there, and the picture cache is full
 QUIET_S = 5.0  # until nobody's connection is left
@@ -110,7 +110,7 @@ def _grown(memory: Trend, before: Sample, after: Sample) -> list[str]:
         faults.append(f"the server's memory grew from {memory.first / MIB:.0f} to {memory.last / MIB:.0f} MiB")
     if after.files > before.files:
         faults.append(f"{after.files} files are open, {before.files} were before")
-    if after.threads > before.threads + FETCHED_AT_ONCE:  # which are started when they are needed
+    if after.threads > before.threads + FETCHED_AT_ONCE + CHECKED_AT_ONCE:  # which are started when they are needed
         faults.append(f"{after.threads} threads are left, {before.threads} were before")
     return faults
 

@@ -18,6 +18,7 @@ from omnilmm_lite.files.printable import printable
 from omnilmm_lite.machine.extras import Extra, missing_package
 
 if TYPE_CHECKING:
+    from llguidance import LLMatcher
     from llguidance._lib import JsonCompileOptions
 
 # As models have read most JSON. Free white space would let a small model write nothing else.
@@ -32,24 +33,23 @@ json: %json """
 
 
 class Grammar:
-    """What an answer may look like; one grammar serves many answers."""
+    """What an answer may look like; one grammar serves many answers, in any thread."""
 
-    def __init__(self, tokenizer: Any, text: str) -> None:
-        self._tokenizer, self._text = tokenizer, text
+    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
+        """`matcher`: before the first token. Making one may take seconds, a copy takes none."""
+        self._matcher, self._vocab_size = matcher, vocab_size
 
     def start(self) -> GrammarState:
         """The state before the first token of an answer."""
-        return GrammarState(self._tokenizer, self._text)
+        return GrammarState(self._matcher.deep_copy(), self._vocab_size)
 
 
 class GrammarState:
     """Where in the grammar one answer is."""
 
-    def __init__(self, tokenizer: Any, text: str) -> None:
-        from llguidance import LLMatcher
-
-        self._matcher = LLMatcher(tokenizer, text, log_level=0)  # or it writes to stderr
-        self._mask = np.zeros((1, (tokenizer.vocab_size + 31) // 32), np.int32)  # a bit a token
+    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
+        self._matcher = matcher
+        self._mask = np.zeros((1, (vocab_size + 31) // 32), np.int32)  # a bit a token
 
     def constrain(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """A copy of logits (vocab,) in which what may not come next is -inf; the end is a token like any other.
@@ -107,8 +107,10 @@ class GrammarCompiler:
             text = write()
         except (ValueError, OverflowError, RecursionError) as error:  # half a character, a number of 400 digits
             raise InputError(f"schema: it can't be read: {printable(' '.join(str(error).split()), 200)}") from None
-        if wrong := LLMatcher.validate_grammar(text, self._tokenizer):
-            raise InputError(f"schema: {printable(' '.join(wrong.split()), 300)}")
-        grammar = Grammar(self._tokenizer, text)
-        grammar.start().constrain(np.zeros(self._tokenizer.vocab_size, np.float32))  # one that refers to itself alone
+        matcher = LLMatcher(self._tokenizer, text, log_level=0)  # or it writes to stderr
+        if matcher.is_error():
+            raise InputError(f"schema: {printable(' '.join(matcher.get_error().split()), 300)}")
+        vocab_size: int = self._tokenizer.vocab_size
+        grammar = Grammar(matcher, vocab_size)
+        grammar.start().constrain(np.zeros(vocab_size, np.float32))  # one that refers to itself alone
         return grammar

@@ -248,7 +248,7 @@ def test_what_came_before_an_interrupt_is_given_behind_it(model: BundleModel, mo
     going = batch.join(Prompt([5, 6]), greedy([5, 6]))
     batch.step()
     broken = batch.join(Prompt([7]), greedy([7]))
-    monkeypatch.setattr(broken, "steps", (step for step in ()))  # ends with the first that it is asked for
+    monkeypatch.setattr(broken, "steps", (step for step in list[str]()))  # ends with the first that it is asked for
     interrupt = Interrupt()
     interrupt.set()
     with interruptible(interrupt), pytest.raises(Interrupted):

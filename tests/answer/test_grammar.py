@@ -39,6 +39,7 @@ def test_a_schema_that_is_itself_alone_is_refused(compiler: GrammarCompiler, sch
         compiler.json_schema(schema)
 
 
+EOS = 2
 ENDLESS: list[dict[str, Any]] = [
     {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]},
     {"type": "array", "items": {"$ref": "#"}, "minItems": 2},
@@ -65,3 +66,17 @@ def test_one_that_refers_to_itself_with_an_end_is_taken(compiler: GrammarCompile
     nested = {"type": "object", "properties": {"next": {"$ref": "#"}}, "additionalProperties": False}
     logits = np.zeros(compiler._tokenizer.vocab_size, np.float32)
     assert np.isfinite(compiler.json_schema(nested).start().constrain(logits)).any()
+
+
+def test_a_grammar_is_made_once_for_all_its_answers(compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making one may take seconds, for which the model's thread has no time."""
+    grammar = compiler.json_schema({"enum": ["yes", "no"]})
+    monkeypatch.delattr("llguidance.LLMatcher")
+    first, second = grammar.start(), grammar.start()
+    rng = np.random.default_rng(0)
+    for state in (first, second):  # the second one knows nothing of where the first one has come to
+        tokens = list[int]()
+        while (token := int(state.constrain(rng.random(compiler._tokenizer.vocab_size, np.float32)).argmax())) != EOS:
+            state.accept(token)
+            tokens.append(token)
+        assert compiler._tokenizer.decode_str(tokens) in ('"yes"', '"no"')

@@ -23,7 +23,7 @@ from omnilmm_lite.serve.request_checker import RequestChecker
 MAX_BODY_BYTES = 32 * 2**20
 JSON = "application/json"
 BODY_S = 60.0  # for a request to arrive
-FETCHED_AT_ONCE = 4
+FETCHED_AT_ONCE = CHECKED_AT_ONCE = 4
 
 # A request's body -> what it asks, and its task without the picture; ApiError says what is wrong with it.
 Check: TypeAlias = Callable[[bytes], tuple[AnswerRequest, Task]]
@@ -36,7 +36,8 @@ class Desk:
     engine: Engine
     checker: RequestChecker
     started_at: int = dataclasses.field(default_factory=lambda: int(time.time()))
-    _checking: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "check"))
+    # A few threads, as a schema may take seconds to read.
+    _checking: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(CHECKED_AT_ONCE, "check"))
     # One thread, as there is one process that decodes pictures, and a decoded one may fill a quarter of a gigabyte.
     _decoding: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(1, "decode"))
     _fetching: Executor = dataclasses.field(default_factory=lambda: ThreadPoolExecutor(FETCHED_AT_ONCE, "fetch"))
