@@ -83,6 +83,17 @@ fuzz: .venv/fuzz.stamp
 	$(INSTALL) 'atheris>=3,<4' || echo "without atheris: not guided by coverage"
 	touch $@
 
+# Ray isn't in CI: a cluster of two nodes on this machine, whose workers, driver and a node are killed; a few minutes.
+.PHONY: test-scale
+test-scale: .venv-scale/stamp
+	.venv-scale/bin/python -m benchmarks.scale.kills
+	for each in dask daft ray; do .venv-scale/bin/python -m examples.scale.with_$$each examples/pictures || exit 1; done
+
+.venv-scale/stamp: pyproject.toml
+	$(PYTHON) -m venv .venv-scale
+	.venv-scale/bin/python -m pip install -q --disable-pip-version-check -e '.[cpu,ray]' 'dask[dataframe]' daft
+	touch $@
+
 # Other programs' clients, each in an environment of its own, on a server of tiny: docs/clients.md. Needs a package index,
 # node and npm, and a few minutes; CLIENTS="llm litellm" takes some.
 .PHONY: test-clients

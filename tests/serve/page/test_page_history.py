@@ -83,7 +83,7 @@ def test_a_second_tab_has_it_and_both_stay_in_step(page: Page, context: BrowserC
     about_the_cat(page)
     second = opened(context, address)
     goes_on(second)
-    page.wait_for_selector(".turn >> nth=1")
+    page.wait_for_selector(".answer-text >> text=No, there is no dog.")
     assert page.locator(".answer-text").all_text_contents() == ["This is a cat.", "No, there is no dog."]
     kept(page, ("What is this?", 2))
 

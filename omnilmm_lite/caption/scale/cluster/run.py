@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
@@ -59,6 +60,8 @@ class ClusterRun:
     def run(self, on_begin: Callable[[int], None]) -> Iterator[Written]:
         """Each part as it is on the disk. `on_begin`: how many files may hold pictures without a row. InputError or
         OmniLMMError, one line, for what ends the run; what is written stays, and the next run goes on behind it."""
+        if find_spec("ray") is None:
+            raise InputError("--ray needs the package ray: run `pip install 'omnilmm-lite[ray]'`")
         parts = PartsFolder(self.output, self.ending)
         parts.begin(self.settings)
         files = [*find_files(self.source, self.chosen, parts.written(retry_errors=self.retry_errors))]
@@ -90,7 +93,9 @@ class ClusterRun:
         numbers = {"batch_format": "pyarrow", "num_cpus": 0}
         return (
             ray.data.from_items(units, override_num_blocks=len(units))
-            .map_batches(ReadUnits(self.batch).__call__, batch_size=1, concurrency=2 * workers, **numbers)
+            .map_batches(
+                ReadUnits(self.batch).__call__, batch_size=1, concurrency=min(2 * workers, len(units)), **numbers
+            )
             .map_batches(
                 CaptionWorker,
                 fn_constructor_args=(work,),
@@ -99,7 +104,12 @@ class ClusterRun:
                 compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
                 **share,
             )
-            .map_batches(WritePart(self.output, self.ending).__call__, batch_size=None, concurrency=workers, **numbers)
+            .map_batches(
+                WritePart(self.output, self.ending).__call__,
+                batch_size=None,
+                concurrency=min(workers, len(units)),
+                **numbers,
+            )
         )
 
     def _shares(self, ray: Any) -> tuple[int, dict[str, float]]:
@@ -137,11 +147,9 @@ def _grouped(files: Iterable[File], size: int) -> Iterator[list[File]]:
 def _cluster(address: str) -> Iterator[Any]:
     """Ray, connected: to a cluster of our own, or to the one at `address`. Nothing is reported to anybody."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray  # type: ignore[import-not-found,unused-ignore]
-        import ray.data  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
-    except ImportError as error:
-        raise InputError(f"--ray needs the package {error.name}: run `pip install 'omnilmm-lite[ray]'`") from None
+    import ray  # type: ignore[import-not-found,unused-ignore]
+    import ray.data  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():  # by whoever has called us
         yield ray
