@@ -14,6 +14,8 @@ from omnilmm_lite.live.journal import Journal
 from omnilmm_lite.live.stages.answering import ComingAnswer
 from omnilmm_lite.live.voices.speech import Speech
 
+LISTEN_S = 0.03  # between two looks whether somebody is still speaking
+
 
 class Speaking:
     """`hearing`, where there are ears, is told while the loudspeaker speaks."""
@@ -63,6 +65,7 @@ class Speaking:
 
         with answer.pieces, anyio.CancelScope() as self._scope:
             try:
+                await self._silence()
                 await self._speech.say(answer.pieces, began)
                 self._journal.works(Stage.SPEAK)
             except OmniLMMError as error:
@@ -71,3 +74,8 @@ class Speaking:
                 if self._hearing is not None:
                     self._hearing.speaking(False)
         self._scope = None
+
+    async def _silence(self) -> None:
+        """Waits until nobody is in the middle of a question, which deaf ears would lose."""
+        while self._hearing is not None and self._hearing.in_speech:
+            await anyio.sleep(LISTEN_S)

@@ -1,0 +1,66 @@
+"""When answers are said."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+
+from omnilmm_lite.live.journal import Journal
+from omnilmm_lite.live.stages.answering import ComingAnswer
+from omnilmm_lite.live.stages.speaking import Speaking
+
+
+def test_an_answer_waits_for_who_is_in_the_middle_of_a_question() -> None:
+    """Deaf ears would lose it."""
+    said: list[str] = []
+
+    class Voice:
+        async def say(self, pieces: Any, began: Any) -> None:
+            began()
+            said.append("".join([piece async for piece in pieces]))
+
+    class Ears:
+        in_speech = True
+
+        def speaking(self, is_speaking: bool) -> None:
+            assert not (is_speaking and self.in_speech)
+
+    async def play() -> None:
+        speech: Any = Voice()
+        ears: Any = Ears()
+        question: Any = SimpleNamespace(ended_s=0.0, question_id=1)
+        send, receive = anyio.create_memory_object_stream[str](1)
+        speaking = Speaking(speech, ears, Journal())
+        speaking.say(ComingAnswer(question, receive))
+        async with anyio.create_task_group() as group:
+            group.start_soon(speaking.run)
+            await send.send("This is a cat.")
+            send.close()
+            for _ in range(5):
+                await anyio.sleep(0.02)
+            assert said == []
+            ears.in_speech = False
+            speaking.close()
+
+    anyio.run(play)
+    assert said == ["This is a cat."]
+
+
+def test_who_interrupts_has_it_dropped_while_it_waits() -> None:
+    async def play() -> None:
+        speech: Any = SimpleNamespace()  # which has no voice: nothing may be said
+        ears: Any = SimpleNamespace(in_speech=True, speaking=lambda is_speaking: None)
+        question: Any = SimpleNamespace(ended_s=0.0, question_id=1)
+        send, receive = anyio.create_memory_object_stream[str](1)
+        speaking = Speaking(speech, ears, Journal())
+        speaking.say(ComingAnswer(question, receive))
+        async with anyio.create_task_group() as group:
+            group.start_soon(speaking.run)
+            await anyio.sleep(0.05)
+            speaking.interrupt()
+            speaking.close()
+        send.close()
+
+    anyio.run(play)
