@@ -342,7 +342,7 @@ def _path_of(name: str, command: str, example: str = "chat.json") -> Path:
     if not name:
         raise InputError(f"{command}: name a file, as in {command} {example}")
     unquoted = name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'" else name
-    with contextlib.suppress(RuntimeError):  # `~` of a user that doesn't exist
+    with contextlib.suppress(RuntimeError, ValueError):  # `~` of nobody, or before a zero byte
         return Path(unquoted).expanduser()
     return Path(unquoted)
 

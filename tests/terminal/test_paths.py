@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -60,6 +60,7 @@ def test_a_path_is_found_however_a_terminal_writes_it(name: str, padding: str) -
 
 
 @given(text=st.text(max_size=200) | st.text(alphabet="\"'\\ ./%~:C\0\n&(猫", max_size=20))
+@example("~\0")
 def test_no_text_is_an_error(text: str) -> None:
     assert isinstance(read_line(text).question, str)
     named_file(text)

@@ -27,7 +27,7 @@ _SUBSYSTEM = re.compile(r"[\\/]{2}(?:wsl\$|wsl\.localhost)[\\/][^\\/]+([\\/].*)"
 def named_file(text: str) -> Path | None:
     """The file that `text` names, of whatever kind."""
     for reading in dict.fromkeys([*readings(text), *readings(text.strip())]):  # a name may end in a space
-        with contextlib.suppress(RuntimeError):  # `~` of a user that doesn't exist
+        with contextlib.suppress(RuntimeError, ValueError):  # `~` of nobody, or before a zero byte
             path = Path(reading).expanduser()
             if is_file(path):
                 return path

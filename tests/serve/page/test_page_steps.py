@@ -9,10 +9,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.paths import ROOT
-from tests.serve.browser import GREEDY, Watch, agree, ask, bodies, serving, upload
+from tests.serve.browser import GREEDY, Watch, agree, ask, bodies, serving, until, upload
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
+
+# Which answer of the last conversation's first question the browser keeps as chosen.
+CHOSEN = """new Promise((resolve) => {
+    const opening = indexedDB.open("omnilmm-lite");
+    opening.onsuccess = () => {
+        const database = opening.result;
+        const all = database.transaction("conversations").objectStore("conversations").getAll();
+        all.onsuccess = () => {
+            database.close();
+            resolve(all.result[0]?.turns[0]?.chosen);
+        };
+    };
+})"""
 
 
 PICTURES = ROOT / "examples/pictures"
@@ -114,6 +127,7 @@ def test_two_settings_are_compared_side_by_side(page: Page) -> None:
     assert left and right and left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
     page.click(".choose >> nth=1")
     assert [each.get_attribute("aria-pressed") for each in page.locator(".choose").all()] == ["false", "true"]
+    until(page, f"{CHOSEN}.then((chosen) => chosen === 1)")  # kept
     page.reload()
     page.wait_for_selector(".choose[aria-pressed=true] >> nth=0")
     assert page.locator("#settings-summary").text_content() == summary
