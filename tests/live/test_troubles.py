@@ -50,6 +50,8 @@ class FakeSpeech:
 class FakeHearing:
     """Hears what the test tells it; remembers when the loudspeaker spoke."""
 
+    in_speech = False
+
     def __init__(self) -> None:
         self.tell: Callable[[HearingEvent], Awaitable[None]] | None = None
         self.breaks = anyio.Event()
