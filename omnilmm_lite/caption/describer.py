@@ -16,6 +16,14 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import Model
 from omnilmm_lite.sampling_params import SamplingParams
 
+_BECOME_OF_SKIPPED = {
+    Need.NOTHING: Become.HAD,
+    Need.NOTHING_BESIDE: Become.KEPT,
+    Need.WRITING: Become.WRITTEN,
+    Need.ELSEWHERE: Become.ELSEWHERE,
+    Need.UNWRITABLE: Become.UNWRITTEN,
+}
+
 
 @dataclass(frozen=True)
 class _Encoded:
@@ -110,7 +118,5 @@ class Describer:
 
 def skipped(loaded: Loaded) -> Outcome:
     """A picture that is asked nothing."""
-    become = Become.KEPT if loaded.need is Need.NOTHING_BESIDE else Become.HAD
-    become = Become.WRITTEN if loaded.need is Need.WRITING else become
-    become = Become.ELSEWHERE if loaded.need is Need.ELSEWHERE else become
-    return Outcome(loaded.path, None, sha256=loaded.sha256, become=become)
+    become = _BECOME_OF_SKIPPED[loaded.need]
+    return Outcome(loaded.path, None, sha256=loaded.sha256, become=become, problem=loaded.error or "")

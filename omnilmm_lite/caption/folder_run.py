@@ -18,7 +18,7 @@ from omnilmm_lite.caption.writers.writer import Writer
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.interrupt import in_background
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.picture.decoding_process import DecodingEnded, DecodingProcess
+from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.picture.file import PictureFile
 from omnilmm_lite.picture.prepared_image import PreparedImage
 
@@ -58,6 +58,9 @@ class FolderRun:
                     if first.is_skipped:
                         yield skipped(first)
                         continue
+                    if first.error is not None and isinstance(self.output, NoLines):  # no line names the model
+                        yield Outcome(first.path, {"error": first.error}, become=Become.FAILED)
+                        continue
                     describer = describer or self.open_describer()
                     yield from describer.describe(chain([first], pictures))
 
@@ -65,13 +68,7 @@ class FolderRun:
         decoding = DecodingProcess(ignore_colour_profile=self.ignore_colour_profile)
 
         def prepare(file: bytes) -> PreparedImage:
-            picture = PictureFile(file)
-            with contextlib.suppress(DecodingEnded):
-                return decoding.prepare(picture, self.vision)
-            try:
-                return decoding.prepare(picture, self.vision)
-            except DecodingEnded as error:  # twice: the next run would get no further either
-                raise InputError(str(error)) from None
+            return decoding.prepare_with_retry(PictureFile(file), self.vision)
 
         load = partial(load_picture, self.folder, need=self._need, prepare=prepare, fields=self.fields)
         return ahead(load, paths, decoding.close)

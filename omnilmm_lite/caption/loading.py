@@ -27,6 +27,7 @@ class Need(Enum):
     NOTHING = auto()  # its line is there
     ELSEWHERE = auto()  # another shard's run describes it
     NOTHING_BESIDE = auto()  # there are no lines, and all that is to be written beside it is there
+    UNWRITABLE = auto()  # there are no lines, and nothing can be written beside it or into it
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Loaded:
     """A file, read once, so that hash and picture are of the same bytes.
 
     `sha256` is None where it can't be read. One of `picture` and `error` is None; both are where the file is one that
-    needs no answer. `fields`: what it puts into a template.
+    needs no answer, but for `error` where that is UNWRITABLE. `fields`: what it puts into a template.
     """
 
     path: str
@@ -46,7 +47,7 @@ class Loaded:
 
     @property
     def is_skipped(self) -> bool:
-        return self.picture is None and self.error is None
+        return self.need is not Need.ANSWER
 
 
 def no_fields(path: str, data: bytes, picture: PreparedImage) -> Mapping[str, str]:
@@ -60,21 +61,27 @@ def load_picture(
     prepare: Callable[[bytes], PreparedImage],
     fields: Callable[[str, bytes, PreparedImage], Mapping[str, str]] = no_fields,
 ) -> Loaded:
-    """Reads, hashes and prepares a file; not the last where `need(path, sha256, data)` says that no answer is needed.
+    """Reads, hashes and prepares a file; not the last where `need(path, sha256, data)` says that no answer is needed,
+    or raises InputError because it could be written nowhere.
 
     OmniLMMError where the machine is at fault, not the file: an error line would stay in the output for good.
     """
-    sha256 = None
     try:
         data = _read(folder / path)
-        sha256 = hashlib.sha256(data).hexdigest()
-        if (found := need(path, sha256, data)) is not Need.ANSWER:
-            return Loaded(path, sha256, need=found)
+    except InputError as error:
+        found = need(path, None, b"")
+        return Loaded(path, None, error=str(error) if found is Need.ANSWER else None, need=found)
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        found = need(path, sha256, data)
+    except InputError as error:
+        return Loaded(path, sha256, error=str(error), need=Need.UNWRITABLE)
+    if found is not Need.ANSWER:
+        return Loaded(path, sha256, need=found)
+    try:
         picture = prepare(data)
         return Loaded(path, sha256, picture, fields=fields(path, data, picture))
     except InputError as error:
-        if sha256 is None and (found := need(path, None, b"")) is not Need.ANSWER:
-            return Loaded(path, None, need=found)
         return Loaded(path, sha256, error=str(error))
     except OmniLMMError as error:
         raise OmniLMMError(f"{path!r}: {error}") from None  # which of the folder's it was

@@ -16,7 +16,7 @@ class Become(Enum):
     ELSEWHERE = auto()  # it is another shard's
     KEPT = auto()  # it has what would be written beside it already
     WRITTEN = auto()  # beside it, from its line of an earlier run
-    UNWRITTEN = auto()  # described, but not written beside it or into it
+    UNWRITTEN = auto()  # it could not be written beside it or into it
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from omnilmm_lite.caption.writers.writer import Caption
-from omnilmm_lite.files.json_log import JsonLog, settings_path
+from omnilmm_lite.files.json_log import JsonLog, json_line, settings_path
 
 __all__ = ["Lines", "Output", "StandardOutput", "settings_path"]
 
@@ -53,6 +52,10 @@ class Output(JsonLog):
 
     def line(self, path: str, sha256: str | None) -> Mapping[str, Any] | None:
         return self._answered.get((path, sha256))
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        super().append(line)
+        self.take(line)  # a watch sees the picture again
 
     def take(self, entry: Any) -> None:
         key = entry["path"], entry["sha256"]
@@ -97,7 +100,7 @@ class StandardOutput:
 
     def append(self, line: Mapping[str, Any]) -> None:
         self.remember(line)
-        sys.stdout.buffer.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        sys.stdout.buffer.write(json_line(line))
         sys.stdout.buffer.flush()
 
     def remember(self, line: Mapping[str, Any]) -> None:

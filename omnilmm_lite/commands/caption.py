@@ -72,7 +72,7 @@ def caption(args: argparse.Namespace) -> None:
         ray_caption(args, args.folder, _prompt(args))
         return
     refuse_without_ray(args)
-    args.folder = Path(args.folder)
+    args.folder, args.output = Path(args.folder), None if args.output is None else Path(args.output)
     if args.output is None and not (args.txt or args.xmp or args.embed):
         raise InputError("nowhere to write: name a file after -o, or give --txt, --xmp or --embed")
     table = table_format(args)
@@ -144,12 +144,9 @@ def _tell_listing(listing: Listing, progress: CaptionProgress, args: argparse.Na
 
 def _tell(outcome: Outcome, progress: CaptionProgress, *, has_lines: bool) -> None:
     """What isn't in the output, or has to be known now. A name may hold anything, also a line's end."""
-    if outcome.remark:
-        progress.note(f"{outcome.path!r}: {outcome.remark}")
-    if outcome.problem:
-        progress.note(f"{outcome.path!r}: {outcome.problem}")
-    if outcome.error and not has_lines:
-        progress.note(f"{outcome.path!r}: {outcome.error.removeprefix('picture: ')}")
+    for text in (outcome.remark, outcome.problem, None if has_lines else outcome.error):
+        if text:
+            progress.note(f"{outcome.path!r}: {text.removeprefix('picture: ')}")
 
 
 def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listing]:
@@ -202,6 +199,8 @@ def _shard(args: argparse.Namespace) -> Shard | None:
         return None
     if args.watch or args.output in (None, STDOUT):
         raise InputError("--shard: it needs a file after -o, for `omnilmm-lite merge`, and goes without --watch")
+    if args.embed:
+        raise InputError("--shard: a picture that is written into is in another shard then; take --xmp, not --embed")
     return Shard.read(args.shard)
 
 

@@ -54,8 +54,7 @@ class JsonLog(ABC):
         """Writes a line; it is on the disk when this returns."""
         if self._file is None:
             raise ValueError("the output is not open")
-        # A file name that isn't UTF-8 holds lone surrogates; replaced like this they are JSON's own escapes.
-        rest = memoryview(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+        rest = memoryview(json_line(line))
         with durable_file.named_in_errors(self.path):
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -107,6 +106,12 @@ class JsonLog(ABC):
                         f"{self.path}: line {number} is none that {self._command} writes; {self._advice}"
                     ) from None
                 self._whole += len(line)
+
+
+def json_line(entry: Mapping[str, Any]) -> bytes:
+    """The entry in a line, with its end."""
+    # A file name that isn't UTF-8 holds lone surrogates; replaced like this they are JSON's own escapes.
+    return json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def settings_path(output: Path) -> Path:

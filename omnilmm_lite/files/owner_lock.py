@@ -63,6 +63,9 @@ def sole_owner(path: Path, on_unlockable: Callable[[str], None] = lambda line: N
         yield
         return
     file = lock_path(path)
+    if not file.parent.is_dir():  # where nothing can be written either; filelock would make it
+        yield
+        return
     # a lock may be asked for by one thread and given back by another
     lock = filelock.FileLock(file, timeout=0, thread_local=False, fallback_to_soft=False)
     try:
@@ -72,9 +75,6 @@ def sole_owner(path: Path, on_unlockable: Callable[[str], None] = lambda line: N
             f"{path}: another run is writing there ({Owner.read(file) or 'it has just begun'}); wait for it, stop it, "
             "or name another place"
         ) from None
-    except (FileNotFoundError, NotADirectoryError):  # no such folder, where nothing can be written either
-        yield
-        return
     except (OSError, NotImplementedError) as error:
         if isinstance(error, PermissionError):
             raise InputError(f"{path}: its lock can't be had: {error.strerror}; remove {file}, or allow it") from None

@@ -41,6 +41,8 @@ def colour_profile(image: Image.Image) -> ColourProfile:
     data = image.info.get("icc_profile")
     if not isinstance(data, bytes) or not data or image.mode in _OWN_COLOURS:
         return ColourProfile()
+    if len(data) > MAX_PROFILE_BYTES:  # before one is remembered, which would keep it for pictures to come
+        return ColourProfile(remark=DAMAGED)
     is_grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I;16")
     return _profile(data, "CMYK" if image.mode == "CMYK" else "L" if is_grey else "RGB")
 
@@ -48,8 +50,6 @@ def colour_profile(image: Image.Image) -> ColourProfile:
 @lru_cache(maxsize=4)  # a folder's pictures mostly have the same one
 def _profile(data: bytes, mode: str) -> ColourProfile:
     """`mode`: what the picture's parts can be had as."""
-    if len(data) > MAX_PROFILE_BYTES:
-        return ColourProfile(remark=DAMAGED)
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
         space = profile.profile.xcolor_space.strip()

@@ -80,6 +80,16 @@ class DecodingProcess:
             self._on_remark(f"{file.label}: {image.remark}")
         return image
 
+    def prepare_with_retry(self, file: PictureFile, config: VisionConfig) -> PreparedImage:
+        """`prepare`, once more where the process was ended from outside. Raises what that does, and InputError where it
+        is ended again: another run would get no further."""
+        with contextlib.suppress(DecodingEnded):
+            return self.prepare(file, config)
+        try:
+            return self.prepare(file, config)
+        except DecodingEnded as error:
+            raise InputError(str(error)) from None
+
     def start(self) -> None:
         """Has the process ready before the first picture comes."""
         self._running()

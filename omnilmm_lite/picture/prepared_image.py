@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from omnilmm_lite.config import VisionConfig
-from omnilmm_lite.picture.preprocess import lower, narrower, normalised
+from omnilmm_lite.picture.preprocess import lower, narrower, normalised, square_of
 from omnilmm_lite.picture.reading import ImageSource, PixelHash, opened
 
 
@@ -39,3 +39,12 @@ def prepare(source: ImageSource, config: VisionConfig, *, ignore_colour_profile:
             top += strip.height
         exif = picture.exif()
     return PreparedImage(picture.size, digest.hex(), normalised(lower(narrow, config)), picture.remark, exif)
+
+
+def in_proportion(image: PreparedImage) -> Image.Image:
+    """RGB of what the tower takes, with the picture's own aspect again: the longer side is as long as the square's, or
+    as the picture's own where that is shorter."""
+    square, (width, height) = square_of(image.pixels), image.size
+    scale = min(1.0, square.width / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return square.resize(size, Image.Resampling.BICUBIC)

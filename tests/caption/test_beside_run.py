@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -132,14 +132,25 @@ def test_a_kill_between_the_picture_and_its_line_ends_well(folder: Path, tmp_pat
 
 def test_without_lines_what_cannot_be_written_is_not_asked_about(folder: Path) -> None:
     asked, outcomes = run(folder, NoLines(), EmbeddedXmp(folder))
-    assert asked == ["a.png", "b.jpg"] and become(outcomes)[2] == "FAILED"
-    assert "nothing is written into GIF" in str(outcomes[2].error)
+    assert asked == ["a.png", "b.jpg"] and become(outcomes)[2] == "UNWRITTEN"
+    assert "nothing is written into GIF" in outcomes[2].problem
     assert run(folder, NoLines(), TextFiles(folder), EmbeddedXmp(folder))[0] == ["a.png", "b.jpg", "c.gif"]
 
 
-@pytest.mark.parametrize("lines", [NoLines, StandardOutput])
+def test_without_lines_what_cannot_be_read_loads_no_model(folder: Path) -> None:
+    run(folder, NoLines(), TextFiles(folder))
+    (folder / "b.jpg").write_bytes(b"no picture")
+    (folder / "b.txt").unlink()
+    job = FolderRun(folder, [["a.png", "b.jpg"]], NoLines(), TINY, lambda: pytest.fail("loaded"), [TextFiles(folder)])
+    outcomes = list(job.run())
+    assert become(outcomes) == ["KEPT", "FAILED"] and "this is not a JPEG" in str(outcomes[1].error)
+
+
+@pytest.mark.parametrize(
+    "lines", [lambda out: NoLines(), lambda out: StandardOutput(), lambda out: Output(out, {}, keep_lines=True)]
+)
 def test_what_a_watch_has_written_into_a_picture_is_no_change_to_describe(
-    folder: Path, lines: type[StandardOutput], capfdbinary: pytest.CaptureFixture[bytes]
+    folder: Path, lines: Callable[[Path], Lines], tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """Else it would be asked about, and written, without end."""
     asked, is_written = Asked(), threading.Event()
@@ -149,13 +160,16 @@ def test_what_a_watch_has_written_into_a_picture_is_no_change_to_describe(
         is_written.wait()
         yield from [["a.png"]] * 2
 
+    output = lines(tmp_path / "out.jsonl")
     writer = EmbeddedXmp(folder, overwrite=True)
-    job = FolderRun(folder, rounds(), lines(), TINY, lambda: cast(Describer, asked), [writer])
+    job = FolderRun(folder, rounds(), output, TINY, lambda: cast(Describer, asked), [writer])
     outcomes = job.run()
     assert next(outcomes).become is Become.DESCRIBED
     is_written.set()
-    assert become(list(outcomes)) == ["HAD"] * 2 and asked.paths == ["a.png"]
-    assert capfdbinary.readouterr().out.count(b"\n") == (lines is StandardOutput)
+    again = "WRITTEN" if isinstance(output, Output) else "HAD"  # what is known is written again, and is the same
+    assert become(list(outcomes)) == [again] * 2 and asked.paths == ["a.png"]
+    assert not isinstance(output, Output) or output.path.read_bytes().count(b"\n") == 1
+    assert capfdbinary.readouterr().out.count(b"\n") == (type(output) is StandardOutput)
 
 
 def test_a_picture_that_goes_away_meanwhile_stops_nothing(folder: Path) -> None:

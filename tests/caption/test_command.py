@@ -165,6 +165,8 @@ def test_out_is_no_file_that_a_caption_may_go_to(folder: Path, capsys: pytest.Ca
     for name in ("", ".", ".."):
         assert caption(folder, "-o", name) == 2
         assert "is no file's name" in capsys.readouterr().err
+    assert caption(folder, "-o", str(folder / "none" / "out.csv")) == 2
+    assert "its folder doesn't exist" in capsys.readouterr().err and not (folder / "none").exists()
 
 
 def test_two_at_once_beside_the_same_pictures_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

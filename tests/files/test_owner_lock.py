@@ -39,7 +39,7 @@ def test_another_name_is_the_same_place(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_the_caller_s_to_name(tmp_path: Path) -> None:
     with sole_owner(tmp_path / "none" / "out"):
-        pass
+        assert not (tmp_path / "none").exists()
     (tmp_path / "file").write_text("")
     with sole_owner(tmp_path / "file" / "out"):
         pass

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.running.asking import Asking
-from omnilmm_lite.picture import upright
+from omnilmm_lite.picture import colour_profile, upright
 from omnilmm_lite.picture.colour_profile import DAMAGED
 from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.picture.file import PictureFile
@@ -115,7 +115,7 @@ def test_inks() -> None:
     assert abs(seen(data, ignore_colour_profile=True)[3] - [0, 255, 255]).max() == 0
 
 
-def test_transparent_and_palette_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transparent_and_palette_pictures() -> None:
     expected = srgb(srgb_light([[200, 100, 50]]) @ np.asarray(P3_TO_SRGB).T)[0]
     clear = row([[200, 100, 50]] * 2, "RGBA")
     clear.putpixel((1, 0), (200, 100, 50, 51))  # a fifth of it over white
@@ -126,13 +126,12 @@ def test_transparent_and_palette_pictures(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_in_strips_it_is_what_littlecms_makes_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upright, "STRIP_PIXELS", 3 * 90)
     image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
     exif = Image.Exif()
     exif[274] = 6
     data = encoded(image, exif=exif, icc_profile=DISPLAY_P3)
-    monkeypatch.undo()
     whole = load_image(data)
+    monkeypatch.setattr(upright, "STRIP_PIXELS", 3 * 60)
     prepared = prepare(data, SMALL)
     assert prepared.pixel_hash == pixel_hash(whole) != prepare(data, SMALL, ignore_colour_profile=True).pixel_hash
     np.testing.assert_array_equal(prepared.pixels, preprocess(whole, SMALL))
@@ -147,6 +146,14 @@ def test_a_profile_that_cannot_be_used_is_ignored_and_said(profile: bytes) -> No
     assert prepare(data, SMALL).remark == DAMAGED
     assert prepare(data, SMALL, ignore_colour_profile=True).remark == ""
     assert prepare(encoded(row(COLOURS), icc_profile=DISPLAY_P3), SMALL).remark == ""
+
+
+def test_one_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of them would be all the memory that further pictures need."""
+    monkeypatch.setattr(colour_profile, "MAX_PROFILE_BYTES", len(DISPLAY_P3) - 1)
+    colour_profile._profile.cache_clear()
+    assert prepare(encoded(row(COLOURS), icc_profile=DISPLAY_P3), SMALL).remark == DAMAGED
+    assert colour_profile._profile.cache_info().currsize == 0
 
 
 def test_every_cut_and_flip_of_a_profile_is_survived() -> None:

@@ -17,9 +17,10 @@ from typing import Any
 
 from omnilmm_lite.caption.scale.part import Part
 from omnilmm_lite.caption.scale.shard import Shard, shard_number
+from omnilmm_lite.caption.writers.table import encodable
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.files import durable_file
-from omnilmm_lite.files.json_log import settings_path
+from omnilmm_lite.files.json_log import json_line, settings_path
 
 SHOWN = 5  # names of each kind in a report
 
@@ -34,13 +35,12 @@ class _Place:
 
 @dataclass
 class Report:
-    """What was found. The lists hold the first SHOWN, in words."""
+    """What was found, the lists in words: all shards with gaps; of pictures the first SHOWN."""
 
     rows: int = 0
     errors: int = 0  # of the rows
     doubles: int = 0  # rows that a further part had, too
     disagreements: int = 0  # of these, with another text
-    missing: int = 0  # pictures that are known to be, and have no row
     gaps: list[str] = field(default_factory=list)
     disputed: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
@@ -100,7 +100,7 @@ def _split(parts: Sequence[Part]) -> int:
 def _note(
     table: sqlite3.Connection, report: Report, parts: Sequence[Part], at: _Place, line: dict[str, Any], split: int
 ) -> None:
-    path, is_error = _plain(line["path"]), "text" not in line
+    path, is_error = encodable(line["path"]), "text" not in line
     key = _digest([path, line["sha256"]])
     said = _digest([line.get("error") if is_error else line["text"], line.get("tags")])
     found = table.execute("SELECT part, said, error FROM rows WHERE key = ?", (key,)).fetchone()
@@ -143,7 +143,6 @@ def _find_gaps(report: Report, parts: Sequence[Part], table: sqlite3.Connection)
             continue
         seen.append((part, census.counts))
         if (missing := census.counts[part.shard.number] - had.get(part.shard.number, 0)) > 0:
-            report.missing += missing
             report.gaps.append(f"{part.path.name}: {missing} pictures of shard {part.shard} have no row; run it again")
     for part, pictures in seen[1:]:
         if pictures != seen[0][1]:
@@ -156,9 +155,8 @@ def _find_missing(report: Report, table: sqlite3.Connection, expected: Iterable[
     missing = [
         path
         for path in expected
-        if table.execute("SELECT 1 FROM rows WHERE path = ?", (_plain(path),)).fetchone() is None
+        if table.execute("SELECT 1 FROM rows WHERE path = ?", (encodable(path),)).fetchone() is None
     ]
-    report.missing += len(missing)
     report.gaps += [f"{path!r}: it has no row" for path in missing[:SHOWN]]
     if len(missing) > SHOWN:
         report.gaps.append(f"{len(missing) - SHOWN} more pictures have no row")
@@ -171,7 +169,7 @@ def _copy(parts: Sequence[Part], table: sqlite3.Connection, partial: Path) -> No
             wanted = next(places, None)
             for place, line in enumerate(part.lines()):
                 if place == wanted:
-                    file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+                    file.write(json_line(line))
                     wanted = next(places, None)
             if wanted is not None:
                 raise InputError(f"{part.path}: it changed while it was read; merge again once no run writes there")
@@ -180,11 +178,6 @@ def _copy(parts: Sequence[Part], table: sqlite3.Connection, partial: Path) -> No
 def _places(table: sqlite3.Connection, number: int) -> Iterator[int]:
     for (place,) in table.execute("SELECT place FROM rows WHERE part = ? ORDER BY place", (number,)):
         yield place
-
-
-def _plain(path: str) -> str:
-    """SQLite takes no lone surrogates, which stand for bytes of a name that aren't UTF-8."""
-    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _digest(values: list[Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import threading
 from collections.abc import Generator, Iterable, Mapping
@@ -15,7 +14,7 @@ from PIL import Image
 from omnilmm_lite.caption.loading import ahead
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.picture.decoding_process import DecodingEnded, DecodingProcess
+from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.picture.file import picture_file
 from omnilmm_lite.picture.prepared_image import PreparedImage, prepare
 
@@ -46,10 +45,6 @@ class Preparing:
         """Each in its turn, the next one made ready meanwhile. OmniLMMError where the machine is at fault."""
         return ahead(self._ready, pictures, self._stop)
 
-    def close(self) -> None:
-        """Ends the process for good."""
-        self._decoding.close()
-
     def _stop(self) -> None:
         if self._busy.locked():
             self._decoding.kill()
@@ -68,14 +63,8 @@ class Preparing:
             return Ready(sha256, error=str(error))
 
     def _decoded(self, data: bytes) -> PreparedImage:
-        file = picture_file(data)
         with self._busy:
-            with contextlib.suppress(DecodingEnded):
-                return self._decoding.prepare(file, self._config)
-            try:
-                return self._decoding.prepare(file, self._config)
-            except DecodingEnded as error:  # twice: it would come to the same on any machine
-                raise InputError(str(error)) from None
+            return self._decoding.prepare_with_retry(picture_file(data), self._config)
 
 
 def _unwrapped(picture: Picture | None) -> bytes | bytearray | memoryview | str | Path | Image.Image:

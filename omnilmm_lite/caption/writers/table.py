@@ -53,7 +53,7 @@ def write_parquet(log: Path, table: Path) -> None:
         with pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
             rows: list[dict[str, Any]] = []
             for entry in _entries(log):
-                rows.append({name: _encodable(entry.get(name)) for name in COLUMNS})
+                rows.append({name: encodable_cell(entry.get(name)) for name in COLUMNS})
                 if len(rows) == ROWS_AT_ONCE:
                     writer.write_table(pyarrow.Table.from_pylist(rows, schema))
                     rows = []
@@ -95,6 +95,11 @@ def _guarded(cell: str) -> str:
     return GUARD + cell if cell.startswith(FORMULA_STARTS) else cell
 
 
-def _encodable(value: Any) -> Any:
-    """A name that isn't UTF-8 as JSON has it."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+def encodable(text: str) -> str:
+    """As JSON has it where it is a name that isn't UTF-8: a table takes no lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def encodable_cell(value: Any) -> Any:
+    """`encodable` where it is a text."""
+    return encodable(value) if isinstance(value, str) else value

@@ -19,7 +19,7 @@ class Form(Enum):
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("where captions go; several may be given")
     out = "file to fill, or to go on in; - is standard output"
-    output.add_argument("-o", "--output", type=Path, metavar="OUT", help=out)
+    output.add_argument("-o", "--output", metavar="OUT", help=out)  # no Path yet, which would spoil s3://
     form = "what OUT holds (default: by its ending, else jsonl)"
     output.add_argument("--format", choices=[form.value for form in Form], help=form)
     output.add_argument("--txt", action="store_true", help="a text beside each picture: cat.txt of cat.jpg")

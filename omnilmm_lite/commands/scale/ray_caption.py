@@ -8,11 +8,14 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
 from omnilmm_lite.commands.options.sampling import sampling_options
 from omnilmm_lite.errors import InputError
+
+if TYPE_CHECKING:
+    from omnilmm_lite.caption.scale.cluster.run import ClusterRun
 
 LINE_S = 10.0  # between two lines of progress
 OTHERS = ("txt", "xmp", "embed", "watch", "shard", "prefix", "suffix", "weights", "drafts", "cuda_graph", "overwrite")
@@ -42,10 +45,9 @@ def refuse_without_ray(args: argparse.Namespace) -> None:
 
 def ray_caption(args: argparse.Namespace, source: str, prompt: str) -> None:
     """Runs it. KeyboardInterrupt, after a word about how to go on, where Ctrl-C ended it."""
-    from omnilmm_lite.caption.scale.cluster.run import ClusterRun
     from omnilmm_lite.files.owner_lock import sole_owner
 
-    run: ClusterRun = _run(args, source, prompt)
+    run = _run(args, source, prompt)
     with contextlib.ExitStack() as locks:
         if "://" not in run.output:
             place = Path(run.output)
@@ -55,7 +57,7 @@ def ray_caption(args: argparse.Namespace, source: str, prompt: str) -> None:
     tell_demonstration(args.model)
 
 
-def _follow(run: Any) -> None:
+def _follow(run: ClusterRun) -> None:
     rows = errors = 0
     last = time.monotonic()
     parts = run.run(lambda count: print(f"files to look at: {count}", file=sys.stderr))
@@ -71,7 +73,7 @@ def _follow(run: Any) -> None:
     print(f"{run.output}: {rows - errors} described, {errors} could not be read", file=sys.stderr)
 
 
-def _run(args: argparse.Namespace, source: str, prompt: str) -> Any:
+def _run(args: argparse.Namespace, source: str, prompt: str) -> ClusterRun:
     """Everything that can be checked before the cluster is asked."""
     from omnilmm_lite.bundle.folder import Bundle
     from omnilmm_lite.caption.scale.cluster.delivery import Way
@@ -82,7 +84,7 @@ def _run(args: argparse.Namespace, source: str, prompt: str) -> Any:
     for name in OTHERS:
         if getattr(args, name):
             raise InputError(f"--{name.replace('_', '-')}: it doesn't go with --ray; leave one of them out")
-    output = str(args.output or "")
+    output = args.output or ""
     if output in ("", "-") or args.format == "csv":
         raise InputError("--ray: name a folder for the parts after -o; --format is jsonl or parquet")
     for name, least in (("workers", 1), ("batch", 1)):

@@ -143,3 +143,5 @@ def test_the_commands(tmp_path: Path, run: Run) -> None:
     assert run("merge", str(tmp_path / "half.csv"), parts[0]).code == 2
     assert run(*caption, parts[0]).code == 2  # begun as a shard
     assert run(*caption, "-", "--shard", "1/2").code == 2
+    embedding = run(*caption, str(tmp_path / "3.jsonl"), "--shard", "1/2", "--embed")
+    assert embedding.code == 2 and "written into is in another shard then" in embedding.err

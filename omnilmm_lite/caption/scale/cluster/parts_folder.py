@@ -12,7 +12,9 @@ from typing import Any
 from omnilmm_lite.caption.scale.cluster.source import Written
 from omnilmm_lite.caption.scale.cluster.store import Store
 from omnilmm_lite.caption.scale.part import JSONL, PARQUET, SETTINGS, TIMINGS, line_of
+from omnilmm_lite.caption.writers.table import encodable_cell
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.files.json_log import json_line
 from omnilmm_lite.files.printable import printable
 
 PREFIX = "part-"
@@ -61,7 +63,7 @@ class PartsFolder:
         are from, where they are not a worker's: another one may hold the very same."""
         keys = [origin, *sorted(json.dumps([line["path"], line["sha256"], "text" in line]) for line in lines)]
         name = f"{PREFIX}{hashlib.sha256(chr(10).join(keys).encode()).hexdigest()[:24]}{self._ending}"
-        self._store.write(name, _table(lines) if self._ending == PARQUET else _jsonl(lines))
+        self._store.write(name, _table(lines) if self._ending == PARQUET else b"".join(map(json_line, lines)))
         return name
 
     def settle(self) -> int:
@@ -107,10 +109,6 @@ def _key(line: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps([line["path"], line["sha256"]]).encode()).digest()[:16]
 
 
-def _jsonl(lines: Sequence[Mapping[str, Any]]) -> bytes:
-    return b"".join(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n" for line in lines)
-
-
 def _table(lines: Sequence[Mapping[str, Any]]) -> bytes:
     import pyarrow
     from pyarrow.parquet import write_table
@@ -120,12 +118,7 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> bytes:
     fields = [(name, pyarrow.list_(text) if name == "tags" else text) for name in names]
     fields += [(name, count if name.endswith("tokens") else number) for name in TIMINGS]
     rows = [{**line, **line.get("timings", {})} for line in lines]
-    plain = [{name: _encodable(row.get(name)) for name, _ in fields} for row in rows]
+    plain = [{name: encodable_cell(row.get(name)) for name, _ in fields} for row in rows]
     target = io.BytesIO()
     write_table(pyarrow.Table.from_pylist(plain, pyarrow.schema(fields)), target, compression="zstd")
     return target.getvalue()
-
-
-def _encodable(value: Any) -> Any:
-    """A name that isn't UTF-8 as JSON has it."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,19 @@ def test_refused(words: tuple[str, ...], said: str, run: Run, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     assert said in refused(run(*CAPTION, *words))
     assert [*tmp_path.iterdir()] == []
+
+
+def test_addresses_stay_as_they_are(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path of two slashes would have one."""
+    seen: list[tuple[str, str]] = []
+
+    def noted(self: run_module.ClusterRun, on_begin: object) -> Iterator[run_module.Written]:
+        seen.append((self.source, self.output))
+        return iter(())
+
+    monkeypatch.setattr(run_module.ClusterRun, "run", noted)
+    assert run("caption", "s3://bucket/in", "--model", "tiny", "--ray", "-o", "s3://bucket/out").code == 0
+    assert seen == [("s3://bucket/in", "s3://bucket/out")]
 
 
 def test_without_ray_it_says_what_to_install(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
