@@ -133,7 +133,7 @@ def _pictures_and_question(words: Sequence[str]) -> tuple[list[str | Path], str 
             question.append(line.question)
         else:
             question.append(word)
-    if len(words) == 1 and not pictures and words[0] and words[0].split() == [words[0]]:
+    if len(words) == 1 and not pictures and words[0].split() == [words[0]]:
         pictures, question = list(words), []  # one word alone is rather a name that is mistyped
     return pictures, " ".join(question) if question else None
 

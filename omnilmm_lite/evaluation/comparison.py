@@ -44,7 +44,10 @@ def compare(first: Result, second: Result) -> Comparison:
         )
     indices = [each.index for each in first.questions]
     if indices != [each.index for each in second.questions]:
-        raise InputError(f"{first.benchmark}: the two models weren't asked the same questions; finish both runs")
+        raise InputError(
+            f"{first.benchmark}: the two models weren't asked the same questions; finish both runs, or ask again with "
+            "--retry-errors"
+        )
     pairs = compare_pairs([each.correct for each in first.questions], [each.correct for each in second.questions])
     flips = tuple(
         Flip(before.index, before, after)

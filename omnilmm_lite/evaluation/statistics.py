@@ -15,16 +15,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from omnilmm_lite.quality.statistics import wilson_interval
 
 Floats = NDArray[np.float64]
 Bounds = tuple[float, float]
 
 RESAMPLES = 10_000
-LEVEL = 0.95
+LEVEL = 0.95  # as of `wilson_interval`
 SEED = 0
 FEW = 16  # right and wrong, or ratings
 DRAWS_AT_ONCE = 1 << 20  # random numbers: 8 MB
@@ -62,12 +63,9 @@ def interval_of_share(hits: Sequence[bool]) -> Interval | None:
     count = len(hits)
     if count < 2:
         return None
-    share, z = sum(hits) / count, NormalDist().inv_cdf((1 + LEVEL) / 2)
-    scale = 1 + z * z / count
-    middle = (share + z * z / (2 * count)) / scale
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
+    share = sum(hits) / count
     error = math.sqrt(share * (1 - share) / (count - 1)) or None
-    return Interval(error, max(0.0, middle - half) if share else 0.0, min(1.0, middle + half) if share < 1 else 1.0)
+    return Interval(error, *wilson_interval(sum(hits), count))
 
 
 def interval_of_mean(values: Sequence[float], bounds: Bounds) -> Interval | None:

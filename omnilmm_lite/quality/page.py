@@ -7,7 +7,7 @@ from html import escape
 from omnilmm_lite.quality.charts import Figure, figures
 from omnilmm_lite.quality.document import document, figure
 from omnilmm_lite.quality.measure import Measurement
-from omnilmm_lite.quality.report import ERRORS, Difference, Report, describe, number, rows
+from omnilmm_lite.quality.report import ERRORS, Difference, Report, describe, number, rows, unexpected_text
 from omnilmm_lite.quality.statistics import Summary
 from omnilmm_lite.quality.svg import dots
 from omnilmm_lite.quality.verdict import DEFINITION
@@ -78,9 +78,10 @@ def _table(report: Report) -> str:
         + "</tr>\n"
         for row in rows(report)
     )
+    note = f"{unexpected_text(report)} {ERRORS}. KLD is in nats.".lstrip()
     return (
         f'<section><h2>Figures</h2><div class="scroll"><table class="figures"><thead><tr><td></td>{head}</tr></thead>\n'
-        f'<tbody>{body}</tbody></table></div><p class="note">{escape(ERRORS)}. KLD is in nats.</p></section>'
+        f'<tbody>{body}</tbody></table></div><p class="note">{escape(note)}</p></section>'
     )
 
 

@@ -196,7 +196,8 @@ def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     centre = share + NORMAL_95**2 / (2 * count)
     half: float = NORMAL_95 * (share * (1 - share) / count + (NORMAL_95 / (2 * count)) ** 2) ** 0.5
     scale = 1 + NORMAL_95**2 / count
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    low = max(0.0, (centre - half) / scale) if hits else 0.0  # exactly, which a rounding could miss
+    return low, min(1.0, (centre + half) / scale) if hits < count else 1.0
 
 
 def _exp(estimate: Estimate) -> Estimate:

@@ -35,6 +35,7 @@ from omnilmm_lite.quality.compare import compare
 from omnilmm_lite.quality.compared_model import ComparedBundle, ComparedModel, check_comparable
 from omnilmm_lite.quality.data import EvaluationSequence, Kind, build_samples, positions
 from omnilmm_lite.quality.measure import Measurement, measure
+from omnilmm_lite.quality.page import build_page
 from omnilmm_lite.quality.report import Report, number, rows, unexpected_text
 from omnilmm_lite.quality.statistics import Estimate
 from omnilmm_lite.text.conversations import Conversation
@@ -239,8 +240,10 @@ def test_a_perplexity_that_says_nothing_is_explained() -> None:
             kind: dataclasses.replace(each, perplexity_base=Estimate(2.0, 0.1))
             for kind, each in report.summaries.items()
         }
-        text = unexpected_text(dataclasses.replace(report, summaries=others | {kinds[0]: first}))
+        changed = dataclasses.replace(report, summaries=others | {kinds[0]: first})
+        text = unexpected_text(changed)
         assert text.startswith(f"A perplexity of 1,000 or more ({kinds[0]}): ") if said else text == ""
+        assert ("A perplexity of" in build_page(dataclasses.replace(measured(), report=changed))) == bool(said)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_paths_and_questions_as_people_type_and_drop_them(start: Start, tmp_path
         terminal.wait_for(READY)
         terminal.type(line, ENTER)
         terminal.wait_for(shown)
+    terminal.wait_for(READY)
     terminal.type("bye", ENTER)
     assert terminal.exit_code() == 0
 
@@ -136,6 +137,7 @@ def test_a_conversation_is_taken_up_again(start: Start) -> None:
     assert "loaded 1 question and its answer about cat.png" in text
     again.type("/undo", ENTER)
     again.wait_for("taken back: What is this?; the conversation begins anew")
+    again.wait_for(READY)  # before it, Ctrl-D would be the system's
     again.type(CTRL_D)
     assert again.exit_code() == 0
     assert "kept:" not in again.text

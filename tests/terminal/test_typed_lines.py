@@ -240,7 +240,7 @@ QUESTIONS = [
     "C: what?", "ratio 1:2?", "a:b", "9/11?", "on 24/12/2026?", "km/h", "St. John/St. Jane?", "what? a. b. c.",
     "plain", "what about plain", "is <b>this</b> bold?", "x = y / z", "(and/or)", "这是猫/狗？", "3.5米/秒？", "和/或",
     "'quoted' or \"quoted\"?", "'", '"', "\\", "''", "~", ".", "..", "//", "a//b", "what is // here?", "U.S.A./U.K.?",
-    "me@example.org?", "#1?", "100%/50%", "pictures", "is it pictures/teal?", "\u3000", "👍/👎?",
+    "me@example.org?", "#1?", "100%/50%", "cat/猫.it's", "pictures", "is it pictures/teal?", "\u3000", "👍/👎?",
 ]  # fmt: skip
 
 

@@ -75,13 +75,12 @@ class Browser:
         base, mine, comparison = section.base, section.scored, section.comparison
         if base is None or comparison is None:
             return Shelf((), 0)
+        by_question: dict[str, list[tuple[_Row, _Row]]] = {}
+        for pair in zip(_rows(base), _rows(mine), strict=True):
+            by_question.setdefault(_question(mine.benchmark, pair[0][0]), []).append(pair)
         seen = []
         for flip in comparison.flips[:MOST_SHOWN]:
-            pairs = [
-                pair
-                for pair in zip(_rows(base), _rows(mine), strict=True)
-                if _question(mine.benchmark, pair[0][0]) == flip.index
-            ]
+            pairs = by_question[flip.index]
             chosen = next((pair for pair in pairs if pair[0][1].correct != pair[1][1].correct), pairs[0])
             seen.append(self._seen(mine, list(zip(models, chosen, strict=True))))
         return Shelf(tuple(seen), len(comparison.flips))

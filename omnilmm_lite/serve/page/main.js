@@ -91,7 +91,8 @@ async function catchUp() {
   const { id, revision } = chat.conversation;
   if (chat.isRunning || !revision) return;
   const newer = await keeper.open(id);
-  if (newer && newer.revision > revision && id === chat.conversation.id && !chat.isRunning) chat.replace(newer);
+  const { conversation } = chat; // a later look may have been quicker
+  if (newer && id === conversation.id && newer.revision > conversation.revision && !chat.isRunning) chat.replace(newer);
 }
 
 /** @param {News} news */

@@ -271,8 +271,8 @@ def _looks_like_a_path(text: str) -> bool:
         return text.startswith("/") and text.strip("/") != "" and _leads_to_folder(text)
     if f".{suffix.lower()}" in SUFFIXES:
         return True
-    is_mistyped = bool(difflib.get_close_matches(suffix.lower(), [each[1:] for each in SUFFIXES], 1, 0.75))
-    return is_mistyped and name != text.strip()
+    is_like_one = bool(difflib.get_close_matches(suffix.lower(), [each[1:] for each in SUFFIXES], 1, 0.75))
+    return is_like_one and suffix.isalnum() and name != text.strip()
 
 
 def _leads_to_folder(text: str) -> bool:

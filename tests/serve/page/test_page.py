@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,26 +14,14 @@ import pytest
 from PIL import Image
 
 from tests.paths import ROOT
-from tests.serve.browser import GREEDY, Watch, agree, answered, ask, bodies, facts, serving, until, upload
+from tests.serve.browser import Watch, agree, answered, ask, bodies, facts, until, upload
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
 
 CAT = ROOT / "examples/pictures/cat.png"
 SIDES = "448 \N{MULTIPLICATION SIGN} 448"
 CIRCLE = ROOT / "examples/pictures/easy-vqa-teal-circle.png"
-
-
-@pytest.fixture(scope="module")
-def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
-    with serving("cli", "serve") as address:
-        yield address
-
-
-@pytest.fixture
-def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
-    profile[0].add_init_script(GREEDY)
-    return profile[0]
 
 
 @pytest.fixture

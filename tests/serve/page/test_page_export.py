@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +11,14 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.paths import ROOT
-from tests.serve.browser import Watch, ask, serving, upload
+from tests.serve.browser import Watch, ask, upload
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
 
 CAT = ROOT / "examples/pictures/cat.png"
 EVIL = "<script>document.title=1</script> & \"q\" 'a' <img src=x onerror=alert(1)> **b** [l](x) `c` # h | ~~s~~ \\ !"
 LINES = "1. one\n- two\n\n    three\n> four\n=== five"
-
-
-@pytest.fixture(scope="module")
-def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
-    with serving("cli", "serve") as address:
-        yield address
 
 
 @pytest.fixture

@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.paths import ROOT
-from tests.serve.browser import GREEDY, Watch, agree, answered, ask, bodies, opened, serving, until, upload
+from tests.serve.browser import agree, answered, ask, bodies, opened, until, upload
+from tests.serve.page.kept import kept
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
 
 CAT = ROOT / "examples/pictures/cat.png"
-TALKS = """new Promise((resolve) => {
-    const opening = indexedDB.open("omnilmm-lite");
-    opening.onsuccess = () => {
-        const database = opening.result;
-        const all = database.transaction("conversations").objectStore("conversations").getAll();
-        all.onsuccess = () => {
-            database.close();
-            resolve(all.result.map(({ title, turns }) => [title, turns.length]));
-        };
-    };
-})"""
-
-
-@pytest.fixture(scope="module")
-def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
-    with serving("cli", "serve") as address:
-        yield address
-
-
-@pytest.fixture
-def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
-    profile[0].add_init_script(GREEDY)
-    return profile[0]
-
-
-def kept(page: Page, *talks: tuple[str, int]) -> None:
-    """Waits until the browser keeps these conversations, by title and number of questions."""
-    wanted = sorted(map(list, talks))
-    until(page, f"{TALKS}.then((all) => JSON.stringify(all.sort()) === JSON.stringify({wanted!r}))")
 
 
 def about_the_cat(page: Page) -> None:
@@ -95,6 +64,7 @@ def test_a_picture_that_nobody_asked_about_is_kept_too(page: Page) -> None:
     page.wait_for_selector("#picture[data-state=picture]")
     assert ask(page, "What is this?") == "This is a cat."
     page.click("#open-history")
+    page.wait_for_selector(".entry")
     assert page.locator(".entry").count() == 1
 
 
@@ -150,7 +120,7 @@ def test_the_list_is_searched_opened_renamed_and_cut(page: Page) -> None:
     page.click("[aria-label='Delete “My <b>cat</b>”']")
     agree(page)
     kept(page, ("What color is the shape?", 1))
-    assert page.locator(".turn").count() == 0  # it was the one on the page
+    page.wait_for_selector(".turn", state="detached")  # it was the one on the page
     assert page.locator("#picture[data-state=empty]").count() == 1
 
 

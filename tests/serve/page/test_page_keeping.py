@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.paths import ROOT
-from tests.serve.browser import GREEDY, Watch, agree, ask, opened, serving, upload
+from tests.serve.browser import agree, ask, opened, upload
+from tests.serve.page.kept import kept
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
 
 CAT = ROOT / "examples/pictures/cat.png"
 REFUSED = """Object.defineProperty(globalThis, "indexedDB", {
@@ -42,18 +42,6 @@ DAMAGED = """new Promise((resolve) => {
         transaction.oncomplete = () => { opening.result.close(); resolve(true); };
     };
 })"""
-
-
-@pytest.fixture(scope="module")
-def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
-    with serving("cli", "serve") as address:
-        yield address
-
-
-@pytest.fixture
-def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
-    profile[0].add_init_script(GREEDY)
-    return profile[0]
 
 
 def works_without_keeping(page: Page, line: str) -> None:
@@ -105,7 +93,7 @@ def test_a_newer_page_in_another_tab(context: BrowserContext, address: str) -> N
 def test_what_is_damaged_is_passed_over_and_said(page: Page) -> None:
     upload(page, CAT)
     ask(page, "What is this?")
-    page.wait_for_timeout(100)
+    kept(page, ("What is this?", 1))
     assert page.evaluate(DAMAGED)
     page.reload()
     page.wait_for_selector("#keeping >> text=/The picture of this conversation can.t be read any more/")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.paths import ROOT
-from tests.serve.browser import GREEDY, Watch, serving, upload
+from tests.serve.browser import upload
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Page
 
 CAT = ROOT / "examples/pictures/cat.png"
 FINGER = 44  # pixels; source: WCAG 2.2, 2.5.5 "Target Size (Enhanced)"
@@ -24,18 +24,6 @@ TARGETS = """() => [...document.querySelectorAll("button, .button, .drop, textar
 BESIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-@pytest.fixture(scope="module")
-def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
-    with serving("cli", "serve") as address:
-        yield address
-
-
-@pytest.fixture
-def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
-    profile[0].add_init_script(GREEDY)
-    return profile[0]
-
-
 def check(page: Page) -> None:
     """Nothing sticks out, and every target is large enough."""
     assert page.evaluate(BESIDE) <= 0
@@ -45,14 +33,16 @@ def check(page: Page) -> None:
 
 
 def one_line(page: Page, selector: str) -> None:
-    """All of them are side by side, none below another."""
-    boxes = [each.bounding_box() for each in page.locator(selector).all() if each.is_visible()]
-    middles = [box["y"] + box["height"] / 2 for box in boxes if box]
+    """All of them are side by side, none below or over another."""
+    boxes = [box for each in page.locator(selector).all() if each.is_visible() and (box := each.bounding_box())]
+    middles = [box["y"] + box["height"] / 2 for box in boxes]
     assert len(middles) > 1
     assert max(middles) - min(middles) < 4, selector
+    ends = sorted((box["x"], box["x"] + box["width"]) for box in boxes)
+    assert all(end <= start + 0.5 for (_, end), (start, _) in pairwise(ends)), selector
 
 
-@pytest.mark.parametrize("width", [360, 320])
+@pytest.mark.parametrize("width", [390, 360, 320])
 def test_a_conversation_on_a_phone(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 740})
     check(page)
@@ -67,14 +57,18 @@ def test_a_conversation_on_a_phone(page: Page, width: int) -> None:
     page.press("#question", "Enter")
     page.wait_for_selector("#log[data-busy=false] .turn:last-child[data-state=done]")
     check(page)
-    one_line(page, "header h1, #status, header button")
+    one_line(page, "header h1, #status, header :is(a, button)")
+    assert page.locator("header h1").evaluate("each => each.scrollWidth - each.clientWidth") <= 0
     one_line(page, "#chat-title, .chat-actions button")
     one_line(page, ".turn:last-child .answer-foot :is(.answer-facts, button)")
     one_line(page, "#composer button")
     one_line(page, "#picture :is(.actions > *, #remove)")
-    for opener, closer in (("#open-history", "#history-close"), ("header .open-settings", "#settings-close")):
+    for opener, closer, inside in (
+        ("#open-history", "#history-close", ".entry"),
+        ("header .open-settings", "#settings-close", "#temperature"),
+    ):
         page.click(opener)
-        page.wait_for_selector("dialog[open]")
+        page.wait_for_selector(f"dialog[open] {inside}")
         check(page)
         page.click(closer)
     page.click(".edit >> nth=0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,25 +11,14 @@ import pytest
 from PIL import Image
 
 from tests.paths import ROOT
-from tests.serve.browser import GREEDY, Watch, ask, bodies, serving, until, upload
+from tests.serve.browser import Watch, ask, bodies, until, upload
+from tests.serve.page.kept import kept
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
 
 CAT = ROOT / "examples/pictures/cat.png"
 NATURAL = "document.querySelector('#picture-image')"
-
-
-@pytest.fixture(scope="module")
-def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
-    with serving("cli", "serve") as address:
-        yield address
-
-
-@pytest.fixture
-def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
-    profile[0].add_init_script(GREEDY)
-    return profile[0]
 
 
 def picture(folder: Path, ending: str) -> Path:
@@ -51,7 +39,7 @@ def test_it_is_shown_as_the_server_reads_it(page: Page, tmp_path: Path, ending: 
     assert "cat" in ask(page, "What is this?")
     sent = asked[0]["messages"][0]["content"][0]["image_url"]["url"].partition(",")[2]
     assert base64.b64decode(sent) == path.read_bytes()
-    page.wait_for_timeout(100)
+    kept(page, ("What is this?", 1))
     page.reload()
     page.wait_for_selector(".turn")
     until(page, f"{NATURAL}.naturalWidth === 400")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.paths import ROOT
 from tests.serve.browser import GREEDY, Watch, answered, ask, bodies, serving, until, upload, watched
+from tests.serve.page.kept import kept
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -26,10 +26,10 @@ DEFAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
-    with serving("cli", "serve") as address:
-        yield address
+@pytest.fixture
+def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
+    """Its settings are the model's."""
+    return profile[0]
 
 
 def sampling(body: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,8 @@ def test_the_model_s_defaults_are_sent_until_they_are_changed(page: Page) -> Non
     page.click("#settings-close")
     assert page.locator("#settings-summary").text_content() == "Sampling, temperature 0.25, own system text"
     page.reload()
-    until(page, "document.querySelector('#temperature').value === '0.25'")
+    until(page, "document.querySelector('#top-p').value !== ''")  # the model's, once the server has said them
+    assert page.input_value("#temperature") == "0.25"
     ask(page, "What can you do?")
     page.click(".open-settings >> nth=1")
     page.click("#settings-reset")
@@ -64,11 +65,15 @@ def test_the_model_s_defaults_are_sent_until_they_are_changed(page: Page) -> Non
     assert systems[1]["content"] == "Be brief."
 
 
-def test_greedy_answers_repeat(page: Page) -> None:
+def choose_greedy(page: Page) -> None:
     page.click(".open-settings >> nth=0")
-    page.click("text=Greedy >> nth=0")
-    assert page.locator("#temperature").is_disabled()
+    page.click("#settings label >> text=Greedy")
     page.press("#settings", "Escape")
+
+
+def test_greedy_answers_repeat(page: Page) -> None:
+    choose_greedy(page)
+    assert page.locator("#temperature").is_disabled()
     asked = bodies(page)
     upload(page, CAT)
     first = ask(page, "Describe the picture.")
@@ -82,6 +87,7 @@ def test_greedy_answers_repeat(page: Page) -> None:
 def test_the_longest_answer_is_heard(page: Page) -> None:
     page.click(".open-settings >> nth=0")
     page.fill("#max-tokens", "2")
+    page.fill("#seed", "1")
     page.press("#settings", "Escape")
     ask(page, "What can you do?")
     page.wait_for_selector(".answer-facts >> text=cut off")
@@ -108,6 +114,7 @@ def test_a_number_out_of_range_is_said_and_not_used(page: Page, field: str, valu
 def test_a_server_that_is_gone_and_comes_back(page: Page, profile: tuple[BrowserContext, Watch]) -> None:
     context, watch = profile
     watch.expected.append("ERR_INTERNET_DISCONNECTED")
+    choose_greedy(page)
     context.set_offline(True)
     ask(page, "What can you do?")
     page.wait_for_selector(".answer-error >> text=/The server doesn.t answer/")
@@ -140,6 +147,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_alone(browser: Browser, tmp_path
         page.click("text=Use it")
         assert answered(page).startswith("I can name things")
         page.wait_for_selector("#status[data-state=ready]")
+        kept(page, ("What can you do?", 1))
         page.reload()
         page.wait_for_selector(".turn")
         page.click("#clear")

@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.paths import ROOT
-from tests.serve.browser import GREEDY, Watch, agree, ask, bodies, serving, until, upload
+from tests.serve.browser import agree, ask, bodies, until, upload
+from tests.serve.page.kept import TALKS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Route
-
-# Which answer of the last conversation's first question the browser keeps as chosen.
-CHOSEN = """new Promise((resolve) => {
-    const opening = indexedDB.open("omnilmm-lite");
-    opening.onsuccess = () => {
-        const database = opening.result;
-        const all = database.transaction("conversations").objectStore("conversations").getAll();
-        all.onsuccess = () => {
-            database.close();
-            resolve(all.result[0]?.turns[0]?.chosen);
-        };
-    };
-})"""
-
+    from playwright.sync_api import Page, Route
 
 PICTURES = ROOT / "examples/pictures"
 ENDED = "#log[data-busy=false] .turn:last-child[data-state=done]"
-
-
-@pytest.fixture(scope="module")
-def address(browser: Browser) -> Iterator[str]:  # the browser first: without one, no server is started
-    with serving("cli", "serve") as address:
-        yield address
-
-
-@pytest.fixture
-def context(profile: tuple[BrowserContext, Watch]) -> BrowserContext:
-    profile[0].add_init_script(GREEDY)
-    return profile[0]
 
 
 def said(page: Page) -> list[str]:
@@ -63,6 +35,7 @@ def test_undo_takes_back_step_by_step(page: Page) -> None:
     bodies_then = bodies(page)
     ask(page, "Is there a cat?")
     assert len(bodies_then[0]["messages"]) == 3
+    until(page, f"{TALKS}.then(([talk]) => talk?.turns[1]?.question === 'Is there a cat?')")
     page.reload()  # what was done before isn't known any more: the last question goes
     page.wait_for_selector(".turn >> nth=1")
     page.click("#undo")
@@ -127,7 +100,7 @@ def test_two_settings_are_compared_side_by_side(page: Page) -> None:
     assert left and right and left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
     page.click(".choose >> nth=1")
     assert [each.get_attribute("aria-pressed") for each in page.locator(".choose").all()] == ["false", "true"]
-    until(page, f"{CHOSEN}.then((chosen) => chosen === 1)")  # kept
+    until(page, f"{TALKS}.then(([talk]) => talk?.turns[0].chosen === 1)")
     page.reload()
     page.wait_for_selector(".choose[aria-pressed=true] >> nth=0")
     assert page.locator("#settings-summary").text_content() == summary
