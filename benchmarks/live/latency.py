@@ -17,8 +17,9 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.live.pipeline import Seen, playing, quantile, say
+from benchmarks.live.pipeline import Seen, playing, say
 from omnilmm_lite.live.events import Stage
+from omnilmm_lite.live.meter import percentile
 from tests.live.media.scenes import SCENES, write_video
 from tests.live.media.spoken import conversation
 
@@ -86,7 +87,7 @@ def show(seen: Seen) -> None:
     for stage, (what, goal) in GOALS.items():
         values = seen.seconds.get(stage, [])
         if values:
-            found = " | ".join(f"{quantile(values, part):.3f} s" for part in (0.5, 0.95, 1.0))
+            found = " | ".join(f"{percentile(values, part):.3f} s" for part in (0.5, 0.95, 1.0))
             print(f"| {what} | {'' if goal is None else f'{goal:g} s'} | {found} | {len(values)} |")
     for trouble in seen.troubles:
         print(f"trouble: {trouble}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +20,10 @@ from omnilmm_lite.live.events import (
     AnswerEnded,
     Event,
     FrameDescribed,
-    SourceEnded,
     SpeakingBegan,
     Stage,
     Status,
     StatusChanged,
-    Summarised,
     Trouble,
 )
 from omnilmm_lite.live.frames.video_file import VideoFile
@@ -78,18 +75,11 @@ class Seen:
                 self.status = event.status
             case Trouble():
                 self.troubles.append(event.message)
-            case Summarised() | SourceEnded():
-                pass
             case _:
                 pass
 
     def _took(self, stage: Stage, seconds: float) -> None:
         self.seconds.setdefault(stage, []).append(seconds)
-
-
-def quantile(values: Sequence[float], part: float) -> float:
-    """Nearest rank."""
-    return sorted(values)[max(math.ceil(part * len(values)) - 1, 0)]
 
 
 async def say(microphone: PushedMicrophone, pcm: Pcm) -> None:

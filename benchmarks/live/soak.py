@@ -19,9 +19,10 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.live.pipeline import Seen, playing, quantile, say
+from benchmarks.live.pipeline import Seen, playing, say
 from omnilmm_lite.live.ears.microphones.pushed import PushedMicrophone
 from omnilmm_lite.live.events import Stage
+from omnilmm_lite.live.meter import percentile
 from omnilmm_lite.live.session import LiveSession
 from tests.live.media.scenes import write_video
 from tests.live.media.spoken import conversation
@@ -48,7 +49,7 @@ class Quarter:
 
     def row(self, number: int) -> str:
         values = [
-            f"{quantile(found, 0.5):.3f}, {quantile(found, 0.95):.3f}, {max(found):.3f}"
+            f"{percentile(found, 0.5):.3f}, {percentile(found, 0.95):.3f}, {max(found):.3f}"
             if (found := self.seen.seconds.get(stage))
             else "-"
             for stage in STAGES

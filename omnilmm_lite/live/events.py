@@ -22,6 +22,7 @@ from PIL import Image
 from omnilmm_lite.errors import InputError
 
 NAME_KEY = "event"
+LARGEST = 9e9  # of numbers: seconds that a clock has, and beyond all counts
 
 
 class Stage(Enum):
@@ -107,7 +108,8 @@ class AnswerPiece:
 
 @dataclass(frozen=True)
 class AnswerEnded:
-    """Every question has one, also where it failed (then there is a Trouble, too) or was interrupted."""
+    """Every question has one, also where it failed (then there is a Trouble, too) or was interrupted; but those that
+    were open when the session was stopped."""
 
     time_s: float
     question_id: int
@@ -267,7 +269,9 @@ def _reader(hint: Any) -> Callable[[object, str], Any]:
     if hint is bytes:
         return _bytes
     if hint is float:
-        return lambda value, where: float(_checked(value, (int, float), where))
+        return lambda value, where: float(_number(value, (int, float), where))
+    if hint is int:
+        return lambda value, where: _number(value, int, where)
     if issubclass(hint, Enum):
         return lambda value, where: _member(hint, value, where)
     return lambda value, where: _checked(value, hint, where)
@@ -286,6 +290,12 @@ def _member(kind: Any, value: object, where: str) -> Any:
     except ValueError:
         known = ", ".join(str(each.value) for each in kind)
         raise InputError(f"{where}: {value!r} is unknown; known are {known}") from None
+
+
+def _number(value: object, kind: Any, where: str) -> Any:
+    if not -LARGEST <= (number := _checked(value, kind, where)) <= LARGEST:  # nor is what is no number
+        raise InputError(f"{where}: the number is out of range")
+    return number
 
 
 def _checked(value: object, kind: Any, where: str) -> Any:

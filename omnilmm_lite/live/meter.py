@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Collection
 
 from omnilmm_lite.live.events import Stage, StageLatency, Status
 
@@ -17,24 +17,19 @@ MOST_CAPTURES = 512  # times kept for the rate
 class Meter:
     """Changed by the stages, in the session's event loop."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self) -> None:
         self.captured = self.described = self.unchanged = self.dropped = self.waiting_questions = 0
-        self._clock = clock
         self._captures: deque[float] = deque(maxlen=MOST_CAPTURES)
         self._latencies: dict[Stage, deque[float]] = {}
 
     def count_captured(self) -> None:
         """A frame came."""
         self.captured += 1
-        self._captures.append(self._clock())
+        self._captures.append(time.monotonic())
 
     def took(self, stage: Stage, seconds: float) -> None:
         """A stage did its work once."""
         self._latencies.setdefault(stage, deque(maxlen=LATENCIES)).append(seconds)
-
-    @property
-    def latencies(self) -> Mapping[Stage, deque[float]]:
-        return self._latencies
 
     def status(self) -> Status:
         """The counts now."""
@@ -54,7 +49,7 @@ class Meter:
 
     def _fps(self) -> float:
         """Over FPS_WINDOW_S, or since the first frame."""
-        now = self._clock()
+        now = time.monotonic()
         recent = [each for each in self._captures if now - each <= FPS_WINDOW_S]
         if len(recent) < 2:
             return 0.0
@@ -63,6 +58,6 @@ class Meter:
         return len(recent) / span if span > 0 else 0.0
 
 
-def percentile(values: deque[float], part: float) -> float:
+def percentile(values: Collection[float], part: float) -> float:
     """The smallest value that `part` of all are not above (nearest rank)."""
     return sorted(values)[max(math.ceil(part * len(values)) - 1, 0)]

@@ -26,7 +26,7 @@ class SessionOptions:
     """InputError names the first value that is out of its range."""
 
     prompt: str = DESCRIPTION_PROMPT  # asked of each frame
-    every_s: float = 0.0  # least time between the beginnings of two descriptions
+    every_s: float = 0.0  # least time between the beginnings of two descriptions; the source's end cuts it short
     window: int = 8  # descriptions that an answer is made from
     threshold: float = 0.03  # a frame that differs by less from the last described one is unchanged; 0 describes all
     look: Look = Look.AUTO

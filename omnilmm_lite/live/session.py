@@ -63,12 +63,12 @@ class LiveSession:
         )
         self._hearing = hearing
         self._listening = None if hearing is None else Listening(hearing, self._ask_spoken, self._hush, self._journal)
-        self._watch = anyio.CancelScope()
+        self._running, self._watch = anyio.CancelScope(), anyio.CancelScope()
 
     async def run(self) -> None:
         """Runs all stages until the source has ended and every question is answered (and said), or until `close` where
-        the options say that it outlives its source; then the subscriptions end. Cancelling ends everything within a
-        second. A stage's trouble is an event, not an exception. Once."""
+        the options say that it outlives its source; then the subscriptions end. `stop` and cancelling end everything
+        within a second. A stage's trouble is an event, not an exception. Once."""
         journal, options = self._journal, self._options
         journal.begin()
         journal.tell(
@@ -83,16 +83,17 @@ class LiveSession:
             )
         )
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(journal.publish)
-                if self._listening is not None:
-                    group.start_soon(self._listening.run)
-                async with anyio.create_task_group() as stages:
-                    stages.start_soon(self._watch_source)
-                    stages.start_soon(self._answer)
-                    if self._speaking is not None:
-                        stages.start_soon(self._speaking.run)
-                group.cancel_scope.cancel()
+            with self._running:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(journal.publish)
+                    if self._listening is not None:
+                        group.start_soon(self._listening.run)
+                    async with anyio.create_task_group() as stages:
+                        stages.start_soon(self._watch_source)
+                        stages.start_soon(self._answer)
+                        if self._speaking is not None:
+                            stages.start_soon(self._speaking.run)
+                    group.cancel_scope.cancel()
         finally:
             self._answering.close()
             journal.end()
@@ -115,6 +116,10 @@ class LiveSession:
         """No more frames and questions are taken: `run` ends when those asked are answered."""
         self._watch.cancel()
         self._answering.close()
+
+    def stop(self) -> None:
+        """Ends `run` at once: what was asked and isn't answered yet never will be."""
+        self._running.cancel()
 
     def talk(self, is_held: bool) -> None:
         """The push-to-talk key went down or came up; nothing without ears that wait for one."""

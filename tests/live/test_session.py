@@ -58,6 +58,19 @@ def test_a_threshold_of_zero_describes_every_frame() -> None:
     assert watch(play, lambda: Watched(options=SessionOptions(threshold=0))).session.status.unchanged == 0
 
 
+def test_descriptions_keep_their_distance_until_the_source_ends() -> None:
+    async def play(watched: Watched) -> None:
+        watched.frames.put(shape("red"))
+        await watched.until(FrameDescribed)
+        watched.frames.put(shape("blue", "triangle"))
+        await until(lambda: watched.session.status.captured == 2)
+        await anyio.sleep(0.1)  # for a description that would be a mistake
+        assert len(watched.told(FrameDescribed)) == 1
+
+    watched = watch(play, lambda: Watched(options=SessionOptions(every_s=10 * LONGEST_S)))
+    assert [each.description for each in watched.told(FrameDescribed)] == [RED, BLUE]
+
+
 def test_frames_that_come_while_one_is_described_give_way_to_the_newest() -> None:
     tower = SlowTower()
 
@@ -288,7 +301,7 @@ def test_close_ends_a_source_that_goes_on() -> None:
     watch(play)
 
 
-@pytest.mark.parametrize("ends", ["cancelled", "over"])
+@pytest.mark.parametrize("ends", ["cancelled", "stopped", "over"])
 def test_no_thread_is_left_at_work(ends: str) -> None:
     tower = SlowTower()
     at_work: list[str] = []
@@ -297,7 +310,9 @@ def test_no_thread_is_left_at_work(ends: str) -> None:
         watched.frames.put(shape("red"))
         await until(lambda: tower.starts == 1)
         watched.session.ask("What is this?")
-        if ends == "over":
+        if ends == "stopped":
+            watched.session.stop()
+        elif ends == "over":
             tower.go.set()
 
     async def main() -> None:

@@ -64,3 +64,28 @@ def test_who_interrupts_has_it_dropped_while_it_waits() -> None:
         send.close()
 
     anyio.run(play)
+
+
+def test_what_was_interrupted_before_its_first_sound_makes_nobody_deaf() -> None:
+    """Who speaks into the silence before an answer is heard: the ears were never told that it is spoken."""
+    told: list[bool] = []
+
+    async def play() -> None:
+        async def say(pieces: Any, began: Any) -> None:
+            await anyio.sleep_forever()  # no sentence comes
+
+        speech: Any = SimpleNamespace(say=say)
+        ears: Any = SimpleNamespace(in_speech=False, speaking=told.append)
+        question: Any = SimpleNamespace(ended_s=0.0, question_id=1)
+        send, receive = anyio.create_memory_object_stream[str](1)
+        speaking = Speaking(speech, ears, Journal())
+        speaking.say(ComingAnswer(question, receive))
+        async with anyio.create_task_group() as group:
+            group.start_soon(speaking.run)
+            await anyio.wait_all_tasks_blocked()
+            speaking.interrupt()
+            speaking.close()
+        send.close()
+
+    anyio.run(play)
+    assert told == []

@@ -160,9 +160,9 @@ async def _hearing(args: argparse.Namespace, parts: Parts, stack: AsyncExitStack
         return None
     microphone = open_microphone(args.microphone)
     await stack.enter_async_context(microphone)
-    hears = args.headphones or args.push_to_talk
     endpointer = open_endpointer(push_to_talk=args.push_to_talk)
-    return Hearing(microphone, endpointer, parts.recogniser, WhileSpeaking.HEAR if hears else WhileSpeaking.DEAF)
+    while_speaking = WhileSpeaking.HEAR if args.headphones else WhileSpeaking.DEAF
+    return Hearing(microphone, endpointer, parts.recogniser, while_speaking)
 
 
 async def _speech(args: argparse.Namespace, parts: Parts, stack: AsyncExitStack) -> Speech | None:

@@ -13,7 +13,6 @@ from omnilmm_lite.live.model_turns import Urgency
 class Role(Enum):
     SYSTEM = "system"
     USER = "user"
-    ASSISTANT = "assistant"
 
 
 @dataclass(frozen=True)

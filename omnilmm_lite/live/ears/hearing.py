@@ -13,6 +13,7 @@ import anyio
 from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from omnilmm_lite.errors import OmniLMMError
 from omnilmm_lite.live.ears.microphone import Microphone
 from omnilmm_lite.live.ears.push_to_talk import PushToTalk
 from omnilmm_lite.live.ears.recogniser import Recogniser
@@ -40,7 +41,14 @@ class Heard:
     is_cut: bool  # the utterance was too long: this is a part of it
 
 
-HearingEvent: TypeAlias = SpeechBegan | Heard
+@dataclass(frozen=True)
+class NotHeard:
+    """The recogniser failed at what somebody said; what is said next may be heard."""
+
+    message: str  # one line
+
+
+HearingEvent: TypeAlias = SpeechBegan | Heard | NotHeard
 Tell: TypeAlias = Callable[[HearingEvent], Awaitable[None]]
 
 
@@ -65,8 +73,8 @@ class Hearing:
         """Calls `tell` with all that is heard until the sound ends and its last words are told: SpeechBegan at once,
         also while what was said before is still being recognised.
 
-        Sound is taken while words are recognised in a thread: none is lost. OmniLMMError where the microphone or the
-        recogniser fails; cancelling ends it within an utterance's recognition.
+        Sound is taken while words are recognised in a thread: none is lost. OmniLMMError where the microphone
+        fails; cancelling ends it within an utterance's recognition.
         """
         send, receive = anyio.create_memory_object_stream[SpeechPaused | Utterance](WAITING)
         try:
@@ -101,10 +109,12 @@ class Hearing:
         async with receive:
             async for event in receive:
                 utterance = event.so_far if isinstance(event, SpeechPaused) else event
-                if ahead is not None and ahead[0] == utterance.end_s:
-                    text = ahead[1]
-                else:
-                    text = await self._hear(utterance)
+                try:
+                    text = ahead[1] if ahead and ahead[0] == utterance.end_s else await self._hear(utterance)
+                except OmniLMMError as error:
+                    if event is utterance:  # else it is tried again when it is whole
+                        await tell(NotHeard(str(error)))
+                    continue
                 ahead = None
                 if isinstance(event, SpeechPaused):
                     ahead = utterance.end_s, text

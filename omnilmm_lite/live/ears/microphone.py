@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Protocol, Self
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from omnilmm_lite.live.ears.sound import Sound
 
 
-class Microphone(Protocol):
+class Microphone(AbstractAsyncContextManager["Microphone"], Protocol):
     """An async context manager, which opens and closes it, and within that an async iterator of what it hears.
 
     The iteration ends where the sound does (a file's end). InputError on entering where there is nothing to open;
@@ -20,11 +20,5 @@ class Microphone(Protocol):
     def name(self) -> str:
         """For the status line: "microphone: USB Audio", "questions.wav"."""
         ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
 
     def __aiter__(self) -> AsyncIterator[Sound]: ...

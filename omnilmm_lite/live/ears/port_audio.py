@@ -77,7 +77,7 @@ def open_stream(kind: DeviceKind, device: str | None, rate: int) -> DeviceStream
 
 def device_gone(kind: DeviceKind, name: str) -> OmniLMMError:
     """The error for a device that gives or takes no more."""
-    return OmniLMMError(f"the {kind.noun} {name} is gone: connect it again")
+    return OmniLMMError(f"the {kind.noun} {name} is gone: connect it again, and start anew")
 
 
 def _package(kind: DeviceKind) -> Any:

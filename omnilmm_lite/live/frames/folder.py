@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-
-from PIL import Image
 
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.files.printable import printable
@@ -21,10 +18,9 @@ class PictureFolder(BlockingSource):
 
     waits_for_reader = True
 
-    def __init__(self, folder: Path, read_picture: Callable[[Path], Image.Image] = load_image) -> None:
-        """`read_picture`: upright RGB from a file, with OmniLMMError where that can't be."""
+    def __init__(self, folder: Path) -> None:
         super().__init__(printable(str(folder)))
-        self._folder, self._read_picture = folder, read_picture
+        self._folder = folder
         self._paths: list[Path] = []
         self._was_read = False
 
@@ -38,7 +34,7 @@ class PictureFolder(BlockingSource):
         failure: OmniLMMError | None = None
         while self._paths:
             try:
-                picture = self._read_picture(self._paths.pop())
+                picture = load_image(self._paths.pop())
             except InputError as error:
                 failure = error
                 continue

@@ -16,7 +16,6 @@ class Frame:
     picture: Image.Image
     number: int  # from 1, counted by its source
     captured_s: float = field(default_factory=time.monotonic)  # when it was there, of `time.monotonic`
-    captured_at: float = field(default_factory=time.time)  # the same moment in Unix seconds
     position_s: float | None = None  # in a video: seconds from its beginning
 
     @property

@@ -29,6 +29,10 @@ class NewestFrame:
         self._has_ended = True
         self._tell()
 
+    async def wait_until_ended(self) -> None:
+        while not self._has_ended:
+            await self._changed.wait()
+
     async def take(self) -> Frame | None:
         """Waits for a frame; None when there will be none."""
         while self._frame is None:

@@ -10,7 +10,6 @@ from omnilmm_lite.live.frames.source import FrameSource
 from omnilmm_lite.machine.extras import Extra, missing_package
 
 CAMERA, SCREEN = "camera", "screen"
-DEFAULT_SOURCE = "camera:0"
 
 
 def open_source(name: str) -> FrameSource:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
 from omnilmm_lite.live.frames.frame import Frame
 
 
-class FrameSource(Protocol):
+class FrameSource(AbstractAsyncContextManager["FrameSource"], Protocol):
     """A camera, a video, a folder, a screen, or what somebody puts in.
 
     `async with source:` opens it, with InputError where it can't be had (one line: which camera, what is wrong); the
@@ -26,12 +26,6 @@ class FrameSource(Protocol):
         """Whether the next frame comes when the reader is ready for it, so that none needs to be dropped (a folder); a
         camera doesn't."""
         ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
     def __aiter__(self) -> Self: ...
 

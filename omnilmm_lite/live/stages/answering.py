@@ -70,7 +70,7 @@ class Answering:
         self._takes_more = True
         self._scope: anyio.CancelScope | None = None  # of the answer under way
         self._summarises: anyio.CancelScope | None = None
-        self._is_gone = False  # the text model
+        self._is_gone = self._is_looked_for = False  # the text model
 
     # ---- from outside ----
 
@@ -122,8 +122,9 @@ class Answering:
                 question = self._waiting.popleft()
                 await self._answer(question)
                 if self._is_gone:
-                    self._is_gone = False
-                    group.start_soon(self._look_whether_back)
+                    if not self._is_looked_for:
+                        self._is_looked_for = True
+                        group.start_soon(self._look_whether_back)
                 elif not self._waiting:
                     await self._summarise()
 
@@ -158,6 +159,8 @@ class Answering:
         if (frame := await self._frame_for(question.text)) is not None:
             question.looked_at = frame.frame.number
             await self._look(question, frame, on_piece)
+            if not self._is_gone:  # else that is the trouble
+                self._journal.works(Stage.ANSWER)
             return
         await self._describing.first()
         messages = self._fitting(
@@ -168,6 +171,7 @@ class Answering:
         except OmniLMMError:
             self._is_gone = True
             raise
+        self._is_gone = False
         self._journal.works(Stage.ANSWER)
 
     async def _frame_for(self, question: str) -> PreparedFrame | None:
@@ -247,4 +251,5 @@ class Answering:
 
     async def _look_whether_back(self) -> None:
         await self._text_model.wait_until_back()
+        self._is_gone = self._is_looked_for = False
         self._journal.works(Stage.ANSWER)

@@ -66,7 +66,8 @@ class Describing:
     async def _describe_all(self) -> None:
         began = -math.inf
         while True:
-            await anyio.sleep(max(began + self._options.every_s - time.monotonic(), 0))
+            with anyio.move_on_after(max(began + self._options.every_s - time.monotonic(), 0)):
+                await self._newest.wait_until_ended()  # nobody waits for the pause then
             frame = await self._newest.take()
             if frame is None:
                 return

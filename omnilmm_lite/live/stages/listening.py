@@ -7,7 +7,8 @@ from collections.abc import Callable
 import anyio
 
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.live.ears.hearing import Heard, Hearing, HearingEvent
+from omnilmm_lite.live.ears.hearing import Hearing, HearingEvent, NotHeard
+from omnilmm_lite.live.ears.utterances import SpeechBegan
 from omnilmm_lite.live.events import Stage
 from omnilmm_lite.live.journal import Journal
 
@@ -26,7 +27,7 @@ class Listening:
         self._is_pending = False  # somebody spoke, and the words aren't there yet
 
     async def run(self) -> None:
-        """Until the sound ends, or the ears fail, which is a trouble."""
+        """Until the sound ends, or the microphone fails, which is a trouble."""
         try:
             await self._hearing.run(self._tell)
         except OmniLMMError as error:
@@ -40,11 +41,13 @@ class Listening:
                 await anyio.sleep(LOOK_S)
 
     async def _tell(self, event: HearingEvent) -> None:
-        if not isinstance(event, Heard):
-            self._is_pending = True
+        self._is_pending = isinstance(event, SpeechBegan)
+        if isinstance(event, SpeechBegan):
             self._hush()
             return
-        self._is_pending = False
+        if isinstance(event, NotHeard):
+            self._journal.trouble(Stage.LISTEN, event.message)
+            return
         if not event.text:
             return
         self._journal.meter.took(Stage.LISTEN, event.text_s - event.end_s)

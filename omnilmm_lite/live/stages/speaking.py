@@ -56,7 +56,11 @@ class Speaking:
             await self._say(self._waiting.popleft())
 
     async def _say(self, answer: ComingAnswer) -> None:
+        has_begun = False
+
         def began() -> None:
+            nonlocal has_begun
+            has_begun = True
             if self._hearing is not None:
                 self._hearing.speaking(True)
             seconds = round(time.monotonic() - answer.question.ended_s, 4)
@@ -71,7 +75,7 @@ class Speaking:
             except OmniLMMError as error:
                 self._journal.trouble(Stage.SPEAK, str(error))
             finally:
-                if self._hearing is not None:
+                if self._hearing is not None and has_begun:  # else who interrupts is not to be deaf to
                     self._hearing.speaking(False)
         self._scope = None
 

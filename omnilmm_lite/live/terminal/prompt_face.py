@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 from prompt_toolkit import PromptSession
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -13,7 +14,7 @@ from prompt_toolkit.styles import Style
 
 from omnilmm_lite.errors import InputError, escaped
 from omnilmm_lite.live.broadcast import Subscription
-from omnilmm_lite.live.events import AnswerEnded, AnswerPiece, Event, QuestionAsked, Status, StatusChanged, Trouble
+from omnilmm_lite.live.events import AnswerEnded, AnswerPiece, Event, Status, StatusChanged, Trouble
 from omnilmm_lite.live.session import LiveSession
 from omnilmm_lite.live.terminal.lines import status_line, timeline_line
 
@@ -40,45 +41,45 @@ class PromptFace:
         self._talks = False
         self._status: Status | None = None
         self._answer = ""  # under way
-        # a question is a line of the timeline once it is asked: the typed one would be there twice
         self._line: PromptSession[str] = PromptSession(style=STYLE, bottom_toolbar=self._toolbar, erase_when_done=True)
+        terminal = self._line.app.input
+        # what is printed above the prompt is printed in the terminal's ordinary mode, which would lose keys, too
+        terminal.cooked_mode = terminal.raw_mode  # type: ignore[method-assign]
         self.was_interrupted = False  # by Ctrl-C
 
     async def listen(self, session: LiveSession, events: Subscription) -> None:
         """See `Listener`."""
         with patch_stdout(raw=True):
             async with anyio.create_task_group() as group:
-                group.start_soon(self._type, session, group.cancel_scope)
+                group.start_soon(self._type, session)
                 async for event in events:
                     self._show(event)
                 group.cancel_scope.cancel()
 
-    async def _type(self, session: LiveSession, scope: anyio.CancelScope) -> None:
-        keys = self._keys(session)
-        while True:
-            try:
-                text = await self._line.prompt_async([("class:mark", MARK)], key_bindings=keys)
-            except EOFError:
-                session.close()
-                return
-            except KeyboardInterrupt:
-                self.was_interrupted = True
-                session.interrupt()
-                session.close()
-                scope.cancel()
-                return
-            if text.strip():
+    async def _type(self, session: LiveSession) -> None:
+        """One prompt for the whole session: between two of them the terminal would lose keys."""
+
+        def ask(line: Buffer) -> bool:
+            if line.text.strip():
                 try:
-                    session.ask(text)
+                    session.ask(line.text)
                 except InputError as error:
                     _print(str(error), "trouble")
+            return False  # it is emptied
+
+        self._line.default_buffer.accept_handler = ask
+        try:
+            await self._line.prompt_async([("class:mark", MARK)], key_bindings=self._keys(session))
+        except EOFError:
+            session.close()
+        except KeyboardInterrupt:
+            self.was_interrupted = True
+            session.stop()
 
     def _show(self, event: Event) -> None:
         match event:
             case StatusChanged():
                 self._status = event.status
-            case QuestionAsked():
-                self._answer = ""
             case AnswerPiece():
                 self._answer += event.text
             case AnswerEnded():

@@ -151,6 +151,6 @@ def _image(path: Path | None) -> str:
                 return ""
             image.thumbnail(THUMBNAIL)
             image.save(data, "JPEG", quality=75)
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         return ""
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}">'

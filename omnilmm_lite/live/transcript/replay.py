@@ -9,6 +9,8 @@ from omnilmm_lite.live.events import StatusChanged
 from omnilmm_lite.live.terminal.lines import status_line, timeline_line
 from omnilmm_lite.live.transcript.reading import Transcript
 
+LONGEST_PAUSE_S = 86_400.0  # at next to no speed: a clock can't sleep for ever
+
 
 def replay(
     transcript: Transcript,
@@ -26,5 +28,5 @@ def replay(
             continue
         ahead = event.time_s / speed - (now() - began)
         if ahead > 0:
-            sleep(ahead)
+            sleep(min(ahead, LONGEST_PAUSE_S))
         show(line)

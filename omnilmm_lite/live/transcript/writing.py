@@ -36,12 +36,21 @@ class TranscriptWriter:
         self._length = 0  # of whole lines
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-            if self._frames is not None:
-                self._frames.mkdir(mode=0o700)
+            self._make_folder()
         except FileExistsError as error:
             raise InputError(f"transcript: {error.filename} is there already; name another file") from None
         except OSError as error:
             raise InputError(f"transcript: {error.filename} can't be made: {error.strerror}") from None
+
+    def _make_folder(self) -> None:
+        """OSError leaves no file behind, or it would be there already the next time."""
+        try:
+            if self._frames is not None:
+                self._frames.mkdir(mode=0o700)
+        except OSError:
+            os.close(self._file)
+            self.path.unlink()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Protocol, Self
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from omnilmm_lite.live.ears.sound import Pcm
 
 
-class Loudspeaker(Protocol):
+class Loudspeaker(AbstractAsyncContextManager["Loudspeaker"], Protocol):
     """An async context manager, which opens and closes it: InputError where there is nothing to open."""
 
     @property
     def name(self) -> str:
         """For the status line: "loudspeaker: USB Audio"."""
         ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
 
     async def play(self, pcm: Pcm) -> None:
         """Takes (samples,) int16 at the rate that it was opened with; returns when there is room for more, so that at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from starlette.requests import Request
@@ -14,26 +14,27 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.serve.answering.desk import Desk, whole_body
+from omnilmm_lite.serve.answering.desk import JSON, Desk, whole_body
 from omnilmm_lite.serve.answering.endpoint import NO_CACHE
+from omnilmm_lite.serve.answering.form import EVENT_STREAM
 from omnilmm_lite.serve.answering.stream import while_connected
 from omnilmm_lite.serve.connection import STILL_HERE
 from omnilmm_lite.serve.errors import ApiError, invalid
 from omnilmm_lite.serve.live.frames import frame_picture
 from omnilmm_lite.serve.live.senses import Senses
-from omnilmm_lite.serve.live.tab import Tab, sse
+from omnilmm_lite.serve.live.tab import Tab
 from omnilmm_lite.serve.live.wishes import read_wishes
-from omnilmm_lite.serve.openai.sse import STILL_HERE as STILL_HERE_COMMENT
-from omnilmm_lite.serve.request.answer_request import ReadingRules
+from omnilmm_lite.serve.openai.sse import STILL_HERE_COMMENT, sse_data
 from omnilmm_lite.serve.request.fields import RequestFields, parse_object
 
 MOST_TABS = 2
 MOST_FRAME_BYTES = 4 * 2**20
 MOST_SOUND_BYTES = 2**20  # 30 s at 16 kHz
 MOST_TEXT_BYTES = 2**16
-JPEG, PCM, JSON = "image/jpeg", "audio/l16", "application/json"
+JPEG, PCM = "image/jpeg", "audio/l16"
 
-Answer = Callable[["Tab", Request], Awaitable[dict[str, Any]]]
+# What a tab is sent -> the JSON object that is answered.
+TabRoute: TypeAlias = Callable[[Tab, Request], Awaitable[dict[str, Any]]]
 
 
 def live_routes(desk: Desk, senses: Senses) -> list[BaseRoute]:
@@ -68,15 +69,13 @@ class Live:
     def tab(self, body: bytes) -> Tab:
         """A new one. ApiError where the body is wrong, or there are too many already."""
         self.desk.engine.check_room()
-        model, strict = self.desk.checker.model, self.desk.checker.strict
-        rules = ReadingRules(model.sampling, model.context, model.config.decoder.vocab_size, strict)
-        wishes = read_wishes(parse_object(body), rules, self.senses)
+        wishes = read_wishes(parse_object(body), self.desk.checker.rules, self.senses)
         if len(self.tabs) >= MOST_TABS:
             message = f"{MOST_TABS} live sessions run already, the limit; stop one in another tab, and try again"
             raise ApiError(409, message, code="too_many_sessions")
         return Tab(self.desk.engine, wishes, self.senses)
 
-    def post(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    def post(self, answer: TabRoute) -> Callable[[Request], Awaitable[Response]]:
         async def route(request: Request) -> Response:
             tab = self.tabs.get(request.path_params["session"])
             if tab is None:
@@ -127,11 +126,11 @@ class LiveEndpoint:
         live.tabs[tab.id] = tab
         try:
             scope[STILL_HERE] = STILL_HERE_COMMENT
-            kind = (b"content-type", b"text/event-stream; charset=utf-8")
+            kind = (b"content-type", EVENT_STREAM.encode())
             await send({"type": "http.response.start", "status": 200, "headers": [kind, *NO_CACHE]})
 
             async def write(event: dict[str, Any]) -> None:
-                await send({"type": "http.response.body", "body": sse(event), "more_body": True})
+                await send({"type": "http.response.body", "body": sse_data(event), "more_body": True})
 
             await while_connected(asyncio.ensure_future(tab.run(write)), receive)
             await send({"type": "http.response.body", "body": b""})

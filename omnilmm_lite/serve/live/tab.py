@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -131,8 +130,3 @@ def _sound(played: Played, rate: int) -> dict[str, Any]:
         return {"event": "silence"}
     data = np.ascontiguousarray(played, dtype="<i2").tobytes()
     return {"event": "sound", "rate": rate, "pcm": base64.b64encode(data).decode("ascii")}
-
-
-def sse(event: dict[str, Any]) -> bytes:
-    """As the page's event stream has it."""
-    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()

@@ -54,5 +54,6 @@ def read_wishes(data: dict[str, Any], rules: ReadingRules, senses: Senses) -> Wi
             outlives_source=True,
         )
     except InputError as error:
-        raise invalid(str(error).replace("--every", "every_s").replace("--prompt", "prompt"), "every_s") from None
+        said = str(error).replace("--every", "every_s").replace("--prompt", "prompt")
+        raise invalid(said, said.partition(":")[0]) from None
     return Wishes(source, options, params, speaks)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import anyio
@@ -21,6 +20,7 @@ from omnilmm_lite.live.ears.microphones.device import DeviceMicrophone
 from omnilmm_lite.live.ears.microphones.pushed import PushedMicrophone
 from omnilmm_lite.live.ears.opening import open_microphone
 from omnilmm_lite.live.ears.sound import SAMPLE_RATE, Pcm, Sound
+from tests.live.media.port_audio import Devices, PortAudioError
 from tests.live.media.spoken import resampled, spoken, write_wav
 
 SAID = spoken("What is this?")
@@ -154,10 +154,6 @@ def test_a_rate_that_no_microphone_has_is_refused(rate: int) -> None:
         PushedMicrophone("browser").push(SAID, rate)
 
 
-class PortAudioError(Exception):
-    """As sounddevice's: a text and PortAudio's code."""
-
-
 class Stream:
     """Counts up."""
 
@@ -176,48 +172,14 @@ class Stream:
         return np.arange(self.position - count, self.position, dtype=np.int16).tobytes(), False
 
 
-class Devices(ModuleType):
-    """sounddevice's part that is used, with one microphone and one loudspeaker."""
-
-    PortAudioError = PortAudioError
-
-    def __init__(self) -> None:
-        super().__init__("sounddevice")
-        self.devices = [
-            {"name": "USB Audio", "index": 0, "max_input_channels": 1, "max_output_channels": 0},
-            {"name": "Speakers", "index": 1, "max_input_channels": 0, "max_output_channels": 2},
-        ]
-        self.rates = {SAMPLE_RATE, 44_100}
-        self.stream: Stream | None = None
-        self.refusal: Exception | None = None
-
-    def query_devices(self, device: int | str | None = None, kind: str | None = None) -> Any:
-        if kind is None:
-            return self.devices
-        for each in self.devices:
-            if each[f"max_{kind}_channels"] and (device is None or device in (each["index"], each["name"])):
-                return {**each, "default_samplerate": 44_100.0}
-        raise PortAudioError("Error querying device -1") if device is None else ValueError(f"No device {device}")
-
-    def check_input_settings(self, *, samplerate: int, **_: Any) -> None:
-        if samplerate not in self.rates:
-            raise PortAudioError("Invalid sample rate", -9997)
-
-    def RawInputStream(self, **options: Any) -> Stream:
-        if self.refusal is not None:
-            raise self.refusal
-        self.stream = Stream(options)
-        return self.stream
-
-
 @pytest.fixture
-def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
-    pretence = Devices()
+def devices(monkeypatch: pytest.MonkeyPatch) -> Devices[Stream]:
+    pretence = Devices({SAMPLE_RATE, 44_100}, Stream)
     monkeypatch.setitem(sys.modules, "sounddevice", pretence)
     return pretence
 
 
-def test_a_device_is_read_as_it_comes_and_closed(devices: Devices) -> None:
+def test_a_device_is_read_as_it_comes_and_closed(devices: Devices[Stream]) -> None:
     microphone = DeviceMicrophone()
     assert np.array_equal(heard(microphone, most=3), np.arange(3 * 512))
     assert microphone.name == "microphone: USB Audio"
@@ -225,7 +187,7 @@ def test_a_device_is_read_as_it_comes_and_closed(devices: Devices) -> None:
     assert devices.stream.options["samplerate"] == SAMPLE_RATE
 
 
-def test_a_device_with_another_rate_is_resampled(devices: Devices) -> None:
+def test_a_device_with_another_rate_is_resampled(devices: Devices[Stream]) -> None:
     devices.rates = {44_100}
     pcm = heard(DeviceMicrophone("0"), most=20)
     assert devices.stream is not None and devices.stream.options["samplerate"] == 44_100
@@ -234,15 +196,15 @@ def test_a_device_with_another_rate_is_resampled(devices: Devices) -> None:
     np.testing.assert_allclose(np.diff(middle), 44_100 / SAMPLE_RATE, atol=1.1)
 
 
-def _no_devices(devices: Devices) -> None:
+def _no_devices(devices: Devices[Stream]) -> None:
     devices.devices = []
 
 
-def _busy(devices: Devices) -> None:
+def _busy(devices: Devices[Stream]) -> None:
     devices.refusal = PortAudioError("Device unavailable", -9985)
 
 
-def _strange(devices: Devices) -> None:
+def _strange(devices: Devices[Stream]) -> None:
     devices.refusal = PortAudioError("Unanticipated host error", -9999, (8, 1, "text\nof the driver"))
 
 
@@ -259,7 +221,7 @@ def _strange(devices: Devices) -> None:
     ],
 )
 def test_a_device_that_cannot_be_opened_is_one_line(
-    device: str | None, prepare: Callable[[Devices], None] | None, line: str, devices: Devices
+    device: str | None, prepare: Callable[[Devices[Stream]], None] | None, line: str, devices: Devices[Stream]
 ) -> None:
     if prepare is not None:
         prepare(devices)
@@ -267,12 +229,12 @@ def test_a_device_that_cannot_be_opened_is_one_line(
         heard(DeviceMicrophone(device))
 
 
-def test_a_device_that_goes_away_is_one_line(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_goes_away_is_one_line(devices: Devices[Stream], monkeypatch: pytest.MonkeyPatch) -> None:
     def read(stream: Stream, count: int) -> None:
         raise PortAudioError("Stream is stopped", -9983)
 
     monkeypatch.setattr(Stream, "read", read)
-    with pytest.raises(OmniLMMError, match=r"^the microphone USB Audio is gone: connect it again$"):
+    with pytest.raises(OmniLMMError, match=r"^the microphone USB Audio is gone: connect it again, and start anew$"):
         heard(DeviceMicrophone())
 
 

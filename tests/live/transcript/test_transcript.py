@@ -112,6 +112,7 @@ def test_nothing_is_written_over(tmp_path: Path, there: str) -> None:
     with pytest.raises(InputError, match=f"{there} is there already; name another file"):
         TranscriptWriter(tmp_path / "session.jsonl", keep_frames=True)
     assert (tmp_path / there).read_text() == "mine"
+    assert [each.name for each in tmp_path.iterdir()] == [there]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

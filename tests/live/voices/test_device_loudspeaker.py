@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from types import ModuleType
 from typing import Any
 
 import anyio
@@ -15,14 +14,11 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.live.ears.sound import Pcm
 from omnilmm_lite.live.voices.device_loudspeaker import DeviceLoudspeaker
 from omnilmm_lite.live.voices.opening import open_loudspeaker
+from tests.live.media.port_audio import Devices, PortAudioError
 
 RATE = 22_050
 SAID: Pcm = np.arange(RATE // 2).astype(np.int16)  # half a second
 PATIENCE_S = 20.0
-
-
-class PortAudioError(Exception):
-    """As sounddevice's: a text and PortAudio's code."""
 
 
 class Stream:
@@ -62,42 +58,14 @@ class Stream:
         return np.concatenate(self.played)
 
 
-class Devices(ModuleType):
-    """sounddevice's part that is used, with one loudspeaker."""
-
-    PortAudioError = PortAudioError
-
-    def __init__(self) -> None:
-        super().__init__("sounddevice")
-        self.rates = {RATE, 48_000}
-        self.stream: Stream | None = None
-
-    def query_devices(self, device: int | str | None = None, kind: str | None = None) -> Any:
-        info = {"name": "Speakers", "index": 0, "max_output_channels": 2, "default_samplerate": 48_000.0}
-        if kind is None:
-            return [info]
-        assert kind == "output"
-        if device not in (None, "Speakers"):
-            raise ValueError("No output device matching")
-        return info
-
-    def check_output_settings(self, *, samplerate: int, **_: Any) -> None:
-        if samplerate not in self.rates:
-            raise PortAudioError("Invalid sample rate", -9997)
-
-    def RawOutputStream(self, **options: Any) -> Stream:
-        self.stream = Stream(options)
-        return self.stream
-
-
 @pytest.fixture
-def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
-    pretence = Devices()
+def devices(monkeypatch: pytest.MonkeyPatch) -> Devices[Stream]:
+    pretence = Devices({RATE, 48_000}, Stream)
     monkeypatch.setitem(sys.modules, "sounddevice", pretence)
     return pretence
 
 
-def test_what_is_played_is_heard_whole_and_drained(devices: Devices) -> None:
+def test_what_is_played_is_heard_whole_and_drained(devices: Devices[Stream]) -> None:
     async def play() -> None:
         async with DeviceLoudspeaker(RATE) as loudspeaker:
             assert loudspeaker.name == "loudspeaker: Speakers"
@@ -113,7 +81,7 @@ def test_what_is_played_is_heard_whole_and_drained(devices: Devices) -> None:
     assert max(map(len, devices.stream.played)) <= 0.02 * RATE  # an interruption waits for no more
 
 
-def test_a_device_with_another_rate_is_given_its_own(devices: Devices) -> None:
+def test_a_device_with_another_rate_is_given_its_own(devices: Devices[Stream]) -> None:
     devices.rates = {48_000}
 
     async def play() -> None:
@@ -127,7 +95,7 @@ def test_a_device_with_another_rate_is_given_its_own(devices: Devices) -> None:
     np.testing.assert_allclose(np.diff(heard[100:-100].astype(np.float64)), RATE / 48_000, atol=1.1)
 
 
-def test_interrupted_it_takes_back_what_is_not_heard_yet(devices: Devices) -> None:
+def test_interrupted_it_takes_back_what_is_not_heard_yet(devices: Devices[Stream]) -> None:
     async def interrupt() -> None:
         with anyio.fail_after(PATIENCE_S):
             async with DeviceLoudspeaker(RATE) as loudspeaker:
@@ -145,7 +113,7 @@ def test_interrupted_it_takes_back_what_is_not_heard_yet(devices: Devices) -> No
     anyio.run(interrupt)
 
 
-def test_a_device_that_goes_away_is_one_line(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_goes_away_is_one_line(devices: Devices[Stream], monkeypatch: pytest.MonkeyPatch) -> None:
     def write(stream: Stream, data: bytes) -> None:
         raise PortAudioError("Stream is stopped", -9983)
 
@@ -153,17 +121,17 @@ def test_a_device_that_goes_away_is_one_line(devices: Devices, monkeypatch: pyte
 
     async def play() -> None:
         async with DeviceLoudspeaker(RATE) as loudspeaker:
-            with pytest.raises(OmniLMMError, match=r"^the loudspeaker Speakers is gone: connect it again$"):
+            with pytest.raises(OmniLMMError, match=r"^the loudspeaker Speakers is gone: connect it again, and start"):
                 await loudspeaker.play(SAID)
 
     anyio.run(play)
 
 
-def test_a_device_that_there_is_not_is_one_line(devices: Devices) -> None:
+def test_a_device_that_there_is_not_is_one_line(devices: Devices[Stream]) -> None:
     async def enter() -> None:
         async with open_loudspeaker(RATE, "Headphones"):
             pass
 
-    line = r"^--loudspeaker Headphones: there is no such loudspeaker; there are 0 \(Speakers\)$"
+    line = r"^--loudspeaker Headphones: there is no such loudspeaker; there are 1 \(Speakers\)$"
     with pytest.raises(InputError, match=line):
         anyio.run(enter)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 
 from tests.live.media.scenes import Scene
 from tests.serve.browser import GREEDY, watched
+from tests.serve.serving import WAIT_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -67,9 +68,15 @@ def sessions(address: str) -> int:
     return int(httpx.get(f"{address}/v1/live", trust_env=False).json()["sessions"]["running"])
 
 
-def until_none(page: Page, address: str) -> None:
-    for _ in range(500):
-        if not sessions(address):
-            return
-        page.wait_for_timeout(20)
-    pytest.fail("a session goes on without its page")
+def until_none(address: str) -> None:
+    """Waits until no session runs, and nobody has the model."""
+    began = time.monotonic()
+    while sessions(address) or any(queue(address)):
+        assert time.monotonic() - began < WAIT_S, "a session goes on without its page"
+        time.sleep(0.02)
+
+
+def queue(address: str) -> tuple[int, int]:
+    """Running and waiting tasks of the server."""
+    found = httpx.get(f"{address}/health", trust_env=False).json()["queue"]
+    return found["running"], found["waiting"]

@@ -95,11 +95,11 @@ async function begin() {
   const source = find(document, "input[name=source]:checked", HTMLInputElement).value === "screen" ? "screen" : "camera";
   voice.open();
   const line = await camera.open(source);
+  if (state() !== "starting") return camera.close(); // stopped while the browser asked
   if (line) {
     show("idle");
     return trouble(line);
   }
-  if (state() !== "starting") return camera.close(); // stopped while the browser asked
   listen();
   const wishes = { ...choice.request(), source, speaks: voice.isOn && facts.voice !== "none", every_s: Number(every.value) };
   delete wishes.max_tokens; // an answer is said aloud: the server keeps it short
@@ -149,7 +149,8 @@ async function talk(held) {
   }
   if (held) {
     const line = await microphone.open();
-    trouble(line);
+    if (state() === "idle") microphone.close();
+    else trouble(line);
     if (line || state() === "idle") return false;
   }
   microphone.isHeld = held;

@@ -12,6 +12,8 @@ export class Microphone {
   #mayHear;
   /** @type {{stream: MediaStream, context: AudioContext, cancelsEcho: boolean} | null} */
   #open = null;
+  /** @type {Promise<string> | null} while the browser asks */
+  #opening = null;
   /** @type {Pcm[]} */
   #waiting = [];
   #ends = false;
@@ -29,8 +31,13 @@ export class Microphone {
     this.#mayHear = mayHear;
   }
 
-  /** @returns {Promise<string>} a sentence where there is none */
-  async open() {
+  /** Once, however often it is called meanwhile. @returns {Promise<string>} a sentence where there is none */
+  open() {
+    this.#opening ??= this.#tryToOpen().finally(() => (this.#opening = null));
+    return this.#opening;
+  }
+
+  async #tryToOpen() {
     if (this.#open) return "";
     if (!navigator.mediaDevices) return INSECURE;
     try {
