@@ -103,11 +103,9 @@ class AnswerBatch:
         return seat
 
     def leave(self, seat: Seat) -> None:
-        """Ends an answer before its time; nothing where it has ended."""
-        if seat in self._seats:
-            self._seats.remove(seat)
-            self._left = [*(decoder for decoder in self._left if decoder is not seat.decoder), seat.decoder]
-            seat.steps.close()
+        """Ends an answer before its time; nothing where it has ended. No step tells more of it."""
+        self._outcomes = [outcome for outcome in self._outcomes if outcome.seat is not seat]
+        self._free(seat)
 
     def step(self) -> list[Outcome]:
         """Goes on by a token for each answer under way, and a piece of one prompt. What came of it.
@@ -144,8 +142,14 @@ class AnswerBatch:
                     self._end(seat, error)
 
     def _end(self, seat: Seat, error: Exception | None = None) -> None:
-        self.leave(seat)
+        self._free(seat)
         self._outcomes.append(Ended(seat, error))
+
+    def _free(self, seat: Seat) -> None:
+        if seat in self._seats:
+            self._seats.remove(seat)
+            self._left = [*(decoder for decoder in self._left if decoder is not seat.decoder), seat.decoder]
+            seat.steps.close()
 
     def _advance(self) -> None:
         """Lets each answer draw its token, up to what it wants to be run next."""
@@ -194,7 +198,7 @@ class AnswerBatch:
     def _slot_for(self, prompt: Prompt) -> Decoder:
         """The free slot that holds most of the prompt's beginning; of equals, the one that was left first."""
         taken = [seat.decoder for seat in self._seats]
-        free = [decoder for decoder in self._slots.decoders if not any(decoder is each for each in taken)]
+        free = [decoder for decoder in self._slots.decoders if decoder not in taken]
         if not free:
             raise OmniLMMError(f"all {len(taken)} slots are taken")
         keys = cache_keys(prompt, self._text.config)

@@ -76,7 +76,7 @@ class DecoderSlots:
             rows = [self._places[step.decoder] - span.first for step in steps]
             for row, step in zip(rows, steps, strict=True):
                 embeddings[row] = step.embedding
-            lengths = np.asarray([self._room_before(span.first + row) for row in range(span.count)], np.int32)
+            lengths = np.asarray([self._length(span.first + row) for row in range(span.count)], np.int32)
             logits = self.graphs.run(span, embeddings, np.asarray([-1]), lengths, as_prompt=False)
             logits = logits[rows, 0]  # (steps, vocab)
             for step in steps:
@@ -84,8 +84,8 @@ class DecoderSlots:
         self._costs.note(span.count, time.perf_counter() - started)
         return logits
 
-    def _room_before(self, slot: int) -> int:
-        """The slot's length. One that is full to its last row, and run along only, gives that row up."""
+    def _length(self, slot: int) -> int:
+        """Tokens that the slot holds. One that is full to its last row, and run along only, gives that row up."""
         decoder = self.decoders[slot]
         decoder.truncate(self.graphs.context - 1)
         return decoder.length

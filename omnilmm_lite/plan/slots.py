@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.onnx_file import parse_graph, read_onnx
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.placement import Placement
+from omnilmm_lite.errors import InputError
 from omnilmm_lite.machine.card import read_cards
 from omnilmm_lite.machine.memory import machine_bytes, memory_limit
 from omnilmm_lite.plan.card_room import missing_room
@@ -25,16 +29,24 @@ def has_slots(bundle: Bundle) -> bool:
 
 def fitting_slots(bundle: Bundle, context: int, most: int) -> int:
     """The most answers at once, `most` or fewer, that there is room for with `context` tokens each; 1 where even that
-    is too much, which loading will say. InputError for a bundle that no plan is made for."""
+    is too much, which loading will say, and for a bundle that no plan is made for."""
     if not has_slots(bundle):
         return 1
-    return next((slots for slots in range(most, 1, -1) if _fits(bundle, context, slots)), 1)
+    try:
+        model = PlannedModel.bundle(bundle.manifest.name, bundle)
+    except InputError:
+        return 1
+    on_cards = bundle.manifest.target is Device.CUDA
+    fits = _fits_cards(bundle, context) if on_cards else _fits_memory(model, context)
+    return next((slots for slots in range(most, 1, -1) if fits(slots)), 1)
 
 
-def _fits(bundle: Bundle, context: int, slots: int) -> bool:
-    if bundle.manifest.target is Device.CUDA:
-        return not missing_room(bundle, context, Placement.on(Device.CUDA), read_cards(), slots)
+def _fits_cards(bundle: Bundle, context: int) -> Callable[[int], bool]:
+    cards = read_cards()
+    return lambda slots: not missing_room(bundle, context, Placement.on(Device.CUDA), cards, slots)
+
+
+def _fits_memory(model: PlannedModel, context: int) -> Callable[[int], bool]:
     sizes = [] if (machine := machine_bytes()) is None else [machine - SYSTEM_RAM]
     sizes += [] if (limit := memory_limit()) is None else [limit.size]
-    plan = make_plan(PlannedModel.bundle(bundle.manifest.name, bundle), context, slots)
-    return not sizes or plan.needed_most <= min(sizes)
+    return lambda slots: make_plan(model, context, slots).needed_most <= min(sizes, default=math.inf)

@@ -157,13 +157,6 @@ class Engine:
         """How many answers are being made."""
         return len(self._running)
 
-    def keep(self, keep_s: float) -> None:
-        """How long the model stays in memory from now on without a question; 0 lets go of it once nobody waits. The
-        next question goes by its own time, or the server's."""
-        with self._changed:
-            self._keep_s, self._idle_since = keep_s, time.perf_counter()
-            self._changed.notify()
-
     @property
     def kept_s(self) -> float:
         """Seconds that the model stays in memory yet, if nobody asks."""

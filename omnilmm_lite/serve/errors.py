@@ -47,8 +47,3 @@ def internal_error() -> ApiError:
 
 def shutting_down() -> ApiError:
     return ApiError(503, "the server is shutting down", code="shutting_down", type=SERVER_ERROR)
-
-
-def no_embeddings() -> ApiError:
-    return ApiError(400, "embeddings: this model writes answers and makes none; ask a server with a model for them",
-                    code="unsupported_endpoint")  # fmt: skip

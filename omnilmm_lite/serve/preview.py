@@ -10,13 +10,11 @@ import base64
 import io
 from typing import Any
 
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from omnilmm_lite.picture.prepared_image import PreparedImage
-from omnilmm_lite.picture.preprocess import square_of
+from omnilmm_lite.picture.prepared_image import PreparedImage, in_proportion
 from omnilmm_lite.serve.answering.desk import Desk, whole_body
 from omnilmm_lite.serve.answering.stream import while_connected
 from omnilmm_lite.serve.errors import RATE_LIMIT, ApiError, invalid
@@ -65,8 +63,6 @@ def _file(body: bytes) -> bytes:
 def _drawn(image: PreparedImage) -> dict[str, Any]:
     """The response: the picture's own size in pixels, upright, and a JPEG of it in base64, no larger than it is."""
     width, height = image.size
-    scale = min(1.0, SIDE / max(width, height))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
     file = io.BytesIO()
-    square_of(image.pixels).resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=QUALITY)
+    in_proportion(image).save(file, "JPEG", quality=QUALITY)
     return {"width": width, "height": height, "image": base64.b64encode(file.getvalue()).decode()}

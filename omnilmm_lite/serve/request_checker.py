@@ -51,7 +51,7 @@ class RequestChecker:
 
     def read_object(self, data: dict[str, Any], read: Reader = read_chat) -> tuple[AnswerRequest, Task]:
         """The request, and its task without the picture. ApiError says what is wrong with it."""
-        request = read(data, self._rules)
+        request = read(data, self.rules)
         self.check_model(request.model)
         if not request.messages and not request.prompts:  # which Ollama's clients ask, to have the model loaded
             return request, Task([], None, request.params, keep_s=request.keep_s)
@@ -65,7 +65,8 @@ class RequestChecker:
         return request, dataclasses.replace(tasks[0], more=tuple(tasks[1:]))
 
     @property
-    def _rules(self) -> ReadingRules:
+    def rules(self) -> ReadingRules:
+        """What requests are held against."""
         model = self.model
         return ReadingRules(model.sampling, model.context, model.config.decoder.vocab_size, self.strict)
 

@@ -243,7 +243,11 @@ def test_a_run_that_fails_ends_who_was_in_it(model: BundleModel, monkeypatch: py
     assert finish(batch)[again] == "".join(greedy([7, 8])(model.text))
 
 
-def test_what_came_before_an_interrupt_is_given_behind_it(model: BundleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("leaves", [False, True])
+def test_what_came_before_an_interrupt_is_given_behind_it(
+    model: BundleModel, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    """Unless nobody is there any more to hear of it."""
     batch = batch_of(model, 2)
     going = batch.join(Prompt([5, 6]), greedy([5, 6]))
     batch.step()
@@ -253,7 +257,9 @@ def test_what_came_before_an_interrupt_is_given_behind_it(model: BundleModel, mo
     interrupt.set()
     with interruptible(interrupt), pytest.raises(Interrupted):
         batch.step()
-    assert [seat for seat, _ in ends(batch)] == [broken, going]
+    if leaves:
+        batch.leave(broken)
+    assert [seat for seat, _ in ends(batch)] == ([going] if leaves else [broken, going])
 
 
 @pytest.mark.parametrize("rest", range(6))

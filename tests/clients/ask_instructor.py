@@ -14,9 +14,8 @@ from tests.clients.cases import (
     LONG_QUESTION,
     PICTURE_QUESTION,
     WRONG,
-    Case,
-    Run,
     Setting,
+    cases_of,
     raises,
     say,
 )
@@ -75,10 +74,7 @@ def cancel(setting: Setting) -> None:
     setting.wait_cancelled(before)
 
 
-CASES: dict[Case, Run] = {
-    Case.TEXT: text, Case.STREAM: stream, Case.PICTURE: picture, Case.SCHEMA: schema, Case.TOOLS: tools,
-    Case.BAD_KEY: bad_key, Case.WRONG_MODEL: wrong_model, Case.CANCEL: cancel,
-}  # fmt: skip
+CASES = cases_of(globals())
 
 if __name__ == "__main__":
     say("instructor", version("instructor"), CASES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from importlib.metadata import version
 from typing import Any
@@ -20,9 +19,8 @@ from tests.clients.cases import (
     SCHEMA,
     TOOL,
     WRONG,
-    Case,
-    Run,
     Setting,
+    cases_of,
     check,
     check_schema,
     raises,
@@ -55,8 +53,8 @@ def stream(setting: Setting) -> None:
 
 
 def picture(setting: Setting) -> None:
-    url = f"data:image/png;base64,{base64.b64encode(setting.picture.read_bytes()).decode()}"
-    content = [{"type": "text", "text": PICTURE_QUESTION}, {"type": "image_url", "image_url": {"url": url}}]
+    part = {"type": "image_url", "image_url": {"url": setting.data_url}}
+    content = [{"type": "text", "text": PICTURE_QUESTION}, part]
     check(ask(setting, content).choices[0].message.content, PICTURE_ANSWER)
     check(ask_ollama(setting, content).choices[0].message.content, PICTURE_ANSWER)
 
@@ -87,10 +85,7 @@ def cancel(setting: Setting) -> None:
     setting.wait_cancelled(before)
 
 
-CASES: dict[Case, Run] = {
-    Case.TEXT: text, Case.STREAM: stream, Case.PICTURE: picture, Case.SCHEMA: schema, Case.TOOLS: tools,
-    Case.BAD_KEY: bad_key, Case.WRONG_MODEL: wrong_model, Case.CANCEL: cancel,
-}  # fmt: skip
+CASES = cases_of(globals())
 
 if __name__ == "__main__":
     say("litellm", version("litellm"), CASES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import openai
@@ -16,9 +15,8 @@ from tests.clients.cases import (
     SCHEMA,
     TOOL,
     WRONG,
-    Case,
-    Run,
     Setting,
+    cases_of,
     check,
     check_schema,
     raises,
@@ -36,10 +34,6 @@ def ask(setting: Setting, content: Any, **options: Any) -> Any:
     return client(setting).chat.completions.create(messages=messages, **options)
 
 
-def data_url(setting: Setting) -> str:
-    return f"data:image/png;base64,{base64.b64encode(setting.picture.read_bytes()).decode()}"
-
-
 def text(setting: Setting) -> None:
     check(ask(setting, QUESTION).choices[0].message.content, ANSWER)
     answer = client(setting).responses.create(model=setting.model, input=QUESTION, temperature=0)
@@ -55,7 +49,7 @@ def stream(setting: Setting) -> None:
 
 
 def picture(setting: Setting) -> None:
-    part = {"type": "image_url", "image_url": {"url": data_url(setting), "detail": "high"}}
+    part = {"type": "image_url", "image_url": {"url": setting.data_url, "detail": "high"}}
     check(ask(setting, [{"type": "text", "text": PICTURE_QUESTION}, part]).choices[0].message.content, PICTURE_ANSWER)
 
 
@@ -85,10 +79,7 @@ def cancel(setting: Setting) -> None:
     setting.wait_cancelled(before)
 
 
-CASES: dict[Case, Run] = {
-    Case.TEXT: text, Case.STREAM: stream, Case.PICTURE: picture, Case.SCHEMA: schema, Case.TOOLS: tools,
-    Case.BAD_KEY: bad_key, Case.WRONG_MODEL: wrong_model, Case.CANCEL: cancel,
-}  # fmt: skip
+CASES = cases_of(globals())
 
 if __name__ == "__main__":
     say("openai (Python)", openai.__version__, CASES)

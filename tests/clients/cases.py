@@ -5,6 +5,7 @@ The scripts run in environments of their own, where nothing of this project is i
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 # Of the model `tiny`, greedy. A picture is its own; without one it says what it can do.
 QUESTION, ANSWER = "What can you do?", "I can name things"
@@ -55,6 +57,11 @@ class Setting:
     def api(self) -> str:
         return f"{self.url}/v1"
 
+    @property
+    def data_url(self) -> str:
+        """The picture's."""
+        return f"data:image/png;base64,{base64.b64encode(self.picture.read_bytes()).decode()}"
+
     def cancelled(self) -> int:
         """How many answers the server has broken off so far."""
         request = urllib.request.Request(f"{self.url}/metrics", headers={"Authorization": f"Bearer {self.key}"})
@@ -71,6 +78,11 @@ class Setting:
 
 
 Run = Callable[[Setting], None]  # raises where the client doesn't get what it should
+
+
+def cases_of(script: Mapping[str, Any]) -> dict[Case, Run]:
+    """Of a script's globals: its functions, called as the cases are."""
+    return {case: script[case.name.lower()] for case in Case}
 
 
 def check(text: str | None, part: str) -> None:

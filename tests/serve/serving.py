@@ -7,12 +7,16 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
 from tests.paths import ROOT
 from tests.serve.browser import serving
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 PICTURES = ROOT / "examples" / "pictures"
 CHAT = "/v1/chat/completions"
@@ -25,6 +29,21 @@ def client(*options: str, module: str = "cli") -> Iterator[httpx.Client]:
     command = ("serve", *options) if module == "cli" else options
     with serving(module, *command) as address, httpx.Client(base_url=address, timeout=WAIT_S, trust_env=False) as http:
         yield http
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx.Client]:
+    """Of a module's own server, as it is without options."""
+    with client() as http:
+        yield http
+
+
+@pytest.fixture
+def official(http: httpx.Client) -> OpenAI:
+    """OpenAI's own client of the same server."""
+    from openai import OpenAI
+
+    return OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
 
 
 def data_url(path: Path) -> str:

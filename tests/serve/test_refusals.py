@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,11 @@ from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.model.facts import ModelFacts
 from omnilmm_lite.serve.request_checker import RequestChecker
 from tests.serve.serving import CHAT, client, question
+from tests.serve.serving import http as http
 from tests.systems import PYTHON
 
 TURN = {"role": "user", "content": "hi"}
 IMAGE = "data:image/png;base64,"
-
-
-@pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
-    with client() as http:
-        yield http
 
 
 def asked(**fields: Any) -> str:

@@ -28,20 +28,11 @@ from omnilmm_lite.serve.engine import Engine
 from omnilmm_lite.serve.model.facts import ModelFacts
 from omnilmm_lite.serve.request_checker import RequestChecker
 from tests.serve.serving import CHAT, PICTURES, chunks, client, data_url, question
+from tests.serve.serving import http as http
+from tests.serve.serving import official as official
 
 CAT = PICTURES / "cat.png"
 GREEDY = {"greedy": True, "repetition_penalty": 1.1}
-
-
-@pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
-    with client() as http:
-        yield http
-
-
-@pytest.fixture
-def official(http: httpx.Client) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
 
 
 def test_the_official_client_gets_the_models_own_answer(official: openai.OpenAI) -> None:

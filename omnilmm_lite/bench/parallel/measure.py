@@ -40,9 +40,14 @@ class Parallel:
     step: Series
     newcomer: Series
 
+    @property
+    def tokens_per_s(self) -> float:
+        """Of all together."""
+        return self.answers / self.step.median
+
     def gain(self, one: Parallel) -> float:
-        """Tokens a second of all together, as a multiple of what one alone gives."""
-        return self.answers * one.step.median / self.step.median
+        """All together, as a multiple of what `one` alone gives."""
+        return self.tokens_per_s / one.tokens_per_s
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class ParallelResult:
                     "answers": row.answers,
                     "step": row.step.to_dict(),
                     "newcomer": row.newcomer.to_dict(),
-                    "tokens_per_s": round(row.answers / row.step.median, 3),
+                    "tokens_per_s": round(row.tokens_per_s, 3),
                     "gain": round(row.gain(self.rows[0]), 3),
                 }
                 for row in self.rows

@@ -24,7 +24,7 @@ def print_parallel(result: ParallelResult) -> None:
         table.add_row(
             str(row.answers),
             duration(row.step.median),
-            f"{row.answers / row.step.median:,.1f}",
+            f"{row.tokens_per_s:,.1f}",
             f"{row.gain(one):.2f}",
             duration(row.newcomer.median),
         )

@@ -15,7 +15,7 @@ MOST_BY_ITSELF = 8  # beyond, a step takes nearly as many times longer: docs/sca
 
 def parallel_answers(text: str, source: ModelSource, options: MachineOptions) -> int:
     """What `--parallel` says; for `auto` as many as this machine's memory has room for by the plan, 8 at most, and 1
-    for what has no plan. InputError for anything else."""
+    for what has no plan, or where steps are recorded. InputError for anything else."""
     from omnilmm_lite.model import DEFAULT_CONTEXT
     from omnilmm_lite.model_source import BundleSource
     from omnilmm_lite.plan.slots import fitting_slots, has_slots
@@ -27,6 +27,8 @@ def parallel_answers(text: str, source: ModelSource, options: MachineOptions) ->
             raise InputError(
                 f"--parallel: {source.name} is a checkpoint, which answers one at a time; convert it first"
             )
+        return 1
+    if text == AUTO and options["cuda_graph"]:
         return 1
     if text == AUTO:
         context = min(options["context"] or DEFAULT_CONTEXT, source.config.decoder.max_position_embeddings)

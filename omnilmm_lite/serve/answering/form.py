@@ -11,6 +11,7 @@ from omnilmm_lite.answer.generation import Timings
 from omnilmm_lite.answer.logprobs import SaidToken
 from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
+from omnilmm_lite.serve.request.answer_request import AnswerRequest
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 
@@ -73,6 +74,11 @@ def summed(finished: Sequence[Finished]) -> Timings:
         for field in dataclasses.fields(Timings):
             setattr(total, field.name, getattr(total, field.name) + getattr(each.timings, field.name))
     return total
+
+
+def warned(request: AnswerRequest) -> dict[str, str]:
+    """The request's warnings under an answer's `warning`, an extension; nothing where there are none."""
+    return {} if request.warning is None else {"warning": request.warning}
 
 
 def timings(finished: Sequence[Finished]) -> dict[str, float]:

@@ -67,9 +67,8 @@ class Metrics:
     def event(self, event: Event) -> None:
         """An event of an answer; only its end counts."""
         if isinstance(event, Failed):
-            cancelled = (
-                event.error.code == shutting_down().code
-            )  # by its client, who hears no more, or the server's end
+            # by its client, who hears no more, or by the server's end
+            cancelled = event.error.code == shutting_down().code
             self._answers.labels("cancelled" if cancelled else "failed").inc()
         if not isinstance(event, Finished):
             return

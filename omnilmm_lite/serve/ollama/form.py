@@ -12,7 +12,7 @@ from typing import Any
 
 from omnilmm_lite.answer.generation import FinishReason
 from omnilmm_lite.answer.logprobs import SaidToken
-from omnilmm_lite.serve.answering.form import Choice, summed
+from omnilmm_lite.serve.answering.form import Choice, summed, warned
 from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.openai.logprobs import chat_logprobs
@@ -29,7 +29,7 @@ class Shape(Enum):
     GENERATE = "response"
 
 
-@dataclass(frozen=True)
+@dataclass
 class OllamaForm:
     """See `omnilmm_lite.serve.answering.form.AnswerForm`. A model is called as who asks calls it."""
 
@@ -42,7 +42,7 @@ class OllamaForm:
     _arguments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_call", tool_call_text(self.request.tools))
+        self._call = tool_call_text(self.request.tools)
 
     def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
         (choice,) = choices  # nobody can ask Ollama for more
@@ -111,7 +111,7 @@ class OllamaForm:
             "eval_count": timings.new_tokens,
             "eval_duration": _ns(timings.decode_s),
         }
-        return said | ({"warning": self.request.warning} if self.request.warning else {})
+        return said | warned(self.request)
 
 
 def _called(text: str, call: ToolCallText, arguments: str) -> tuple[str, list[dict[str, Any]]]:

@@ -91,7 +91,7 @@ def _call(call: RequestFields, id: str) -> dict[str, Any]:
     """Ollama's calls have no ids, and their arguments are no text."""
     function = call.object("function")
     if function is None:
-        raise invalid(f"{call.name('function')}: it is missing", call.name("function"))
+        raise call.missing("function")
     arguments = function.value("arguments")
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
     return {"id": id, "type": "function", "function": {"name": function.string("name"), "arguments": text}}

@@ -10,8 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from omnilmm_lite.serve.answering.desk import Desk, whole_body
-from omnilmm_lite.serve.answering.endpoint import AnswerEndpoint
-from omnilmm_lite.serve.errors import ApiError, no_embeddings
+from omnilmm_lite.serve.answering.endpoint import AnswerEndpoint, refusal
 from omnilmm_lite.serve.model.residence import ModelState
 from omnilmm_lite.serve.ollama.cards import card, description, moment
 from omnilmm_lite.serve.ollama.form import OllamaForm, Shape
@@ -25,13 +24,15 @@ SPOKEN = "0.12.11"
 KINDS = ("", "application/json", "application/x-www-form-urlencoded", "text/plain")  # `curl -d` says the third
 FAR = 100 * 365.25 * 86400  # seconds; where a model stays for good, Ollama names a date like this
 MANAGING = ("pull", "push", "create", "copy", "delete", "blobs/{digest:path}")
+ONE_MODEL = "this server has one model; get others with `omnilmm-lite setup` or `pull`, and start it anew"
+NO_EMBEDDINGS = "embeddings: this model writes answers and makes none; ask a server with a model for them"
 
 
 def ollama_routes(desk: Desk) -> list[BaseRoute]:
     """Starlette answers HEAD wherever GET is answered, which some programs ask first."""
     listing = Listing(desk)
-    chat = AnswerEndpoint(desk, read_chat_request, partial(_form, Shape.CHAT), ApiError.short_body, KINDS)
-    generate = AnswerEndpoint(desk, read_generate_request, partial(_form, Shape.GENERATE), ApiError.short_body, KINDS)
+    chat = AnswerEndpoint(desk, read_chat_request, partial(_form, Shape.CHAT), KINDS)
+    generate = AnswerEndpoint(desk, read_generate_request, partial(_form, Shape.GENERATE), KINDS)
     return [
         Route("/api/chat", chat, methods=["POST"]),
         Route("/api/generate", generate, methods=["POST"]),
@@ -39,8 +40,8 @@ def ollama_routes(desk: Desk) -> list[BaseRoute]:
         Route("/api/ps", listing.loaded),
         Route("/api/show", listing.show, methods=["POST"]),
         Route("/api/version", _version),
-        *(Route(f"/api/{path}", _no_embeddings, methods=["POST"]) for path in ("embed", "embeddings")),
-        *(Route(f"/api/{path}", _no_managing, methods=["GET", "POST", "DELETE"]) for path in MANAGING),
+        *(Route(f"/api/{path}", refusal(400, NO_EMBEDDINGS), methods=["POST"]) for path in ("embed", "embeddings")),
+        *(Route(f"/api/{path}", refusal(400, ONE_MODEL), methods=["GET", "POST", "DELETE"]) for path in MANAGING),
     ]
 
 
@@ -80,12 +81,3 @@ def _form(shape: Shape, request: AnswerRequest, model: str) -> OllamaForm:
 
 async def _version(request: Request) -> Response:
     return JSONResponse({"version": SPOKEN, "omnilmm_lite": __version__})
-
-
-async def _no_embeddings(request: Request) -> Response:
-    raise no_embeddings()
-
-
-async def _no_managing(request: Request) -> Response:
-    raise ApiError(400, "this server has one model; get others with `omnilmm-lite setup` or `pull`, and start it anew",
-                   code="unsupported_endpoint")  # fmt: skip

@@ -10,11 +10,11 @@ from typing import Any
 
 from omnilmm_lite.answer.generation import FinishReason
 from omnilmm_lite.answer.logprobs import SaidToken
-from omnilmm_lite.serve.answering.form import EVENT_STREAM, Choice, timings
+from omnilmm_lite.serve.answering.form import EVENT_STREAM, Choice, timings, warned
 from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.openai.logprobs import chat_logprobs
-from omnilmm_lite.serve.openai.sse import DONE, STILL_HERE, sse_data, sse_error, sse_phase, usage
+from omnilmm_lite.serve.openai.sse import DONE, STILL_HERE_COMMENT, sse_data, sse_error, sse_phase, usage
 from omnilmm_lite.serve.openai.tool_call import ToolCallText, taken_apart, tool_call_text
 from omnilmm_lite.serve.request.answer_request import AnswerRequest
 
@@ -33,7 +33,7 @@ class ChatForm:
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     content_type: str = EVENT_STREAM
-    still_here: bytes = STILL_HERE
+    still_here: bytes = STILL_HERE_COMMENT
     # Of the choices that a stream has begun: what they say, and the tokens of text that may still become a call.
     _calls: dict[int, ToolCallText] = field(default_factory=dict)
     _tokens: list[SaidToken] = field(default_factory=list)
@@ -45,7 +45,7 @@ class ChatForm:
             "choices": [self._choice(index, choice) for index, choice in enumerate(choices)],
             "usage": usage(finished, self.request.n),
             "timings": timings(finished),
-            **self._warning(),
+            **warned(self.request),
         }
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class ChatForm:
 
     def begin(self) -> bytes:
         begun = "" if self.request.tools is None else None  # it may become a call
-        delta, warning = {"role": "assistant", "content": begun, "refusal": None}, self._warning()
+        delta, warning = {"role": "assistant", "content": begun, "refusal": None}, warned(self.request)
         first, *others = range(self.request.n)
         return self._chunk(first, delta, **warning) + b"".join(self._chunk(index, delta) for index in others)
 
@@ -118,9 +118,6 @@ class ChatForm:
     def _logprobs(self, tokens: Sequence[SaidToken]) -> dict[str, Any] | None:
         """None where they weren't asked for."""
         return None if self.request.top_logprobs is None else {"content": chat_logprobs(tokens), "refusal": None}
-
-    def _warning(self) -> dict[str, str]:
-        return {} if self.request.warning is None else {"warning": self.request.warning}
 
 
 def _pushed(call: ToolCallText, text: str) -> tuple[str, str, bool]:

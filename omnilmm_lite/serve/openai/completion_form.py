@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from omnilmm_lite.serve.answering.form import EVENT_STREAM, Choice, timings
+from omnilmm_lite.serve.answering.form import EVENT_STREAM, Choice, timings, warned
 from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.jobs import Finished, RequestPhase, TextDelta
 from omnilmm_lite.serve.openai.logprobs import completion_logprobs
-from omnilmm_lite.serve.openai.sse import DONE, STILL_HERE, sse_data, sse_error, sse_phase, usage
+from omnilmm_lite.serve.openai.sse import DONE, STILL_HERE_COMMENT, sse_data, sse_error, sse_phase, usage
 from omnilmm_lite.serve.request.answer_request import AnswerRequest
 
 
@@ -26,7 +26,7 @@ class CompletionForm:
     id: str = field(default_factory=lambda: f"cmpl-{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     content_type: str = EVENT_STREAM
-    still_here: bytes = STILL_HERE
+    still_here: bytes = STILL_HERE_COMMENT
     _lengths: dict[int, int] = field(default_factory=dict)  # characters that a stream has sent of each choice
 
     def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class CompletionForm:
             ],
             "usage": usage(finished, self.request.n),
             "timings": timings(finished),
-            **self._warning(),
+            **warned(self.request),
         }
 
     def phase(self, phase: RequestPhase, place: int) -> bytes:
@@ -80,7 +80,7 @@ class CompletionForm:
 
     def _chunk(self, index: int, text: str, logprobs: dict[str, Any] | None = None, *, warn: bool = False) -> bytes:
         choice = self._choice(index, text, logprobs, None)
-        return sse_data({**self._head(), "choices": [choice], **(self._warning() if warn else {})})
+        return sse_data({**self._head(), "choices": [choice], **(warned(self.request) if warn else {})})
 
     @staticmethod
     def _choice(index: int, text: str, logprobs: dict[str, Any] | None, reason: str | None) -> dict[str, Any]:
@@ -88,6 +88,3 @@ class CompletionForm:
 
     def _head(self) -> dict[str, Any]:
         return {"id": self.id, "object": "text_completion", "created": self.created, "model": self.model}
-
-    def _warning(self) -> dict[str, str]:
-        return {} if self.request.warning is None else {"warning": self.request.warning}

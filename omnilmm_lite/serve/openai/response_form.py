@@ -23,7 +23,7 @@ from omnilmm_lite.serve.openai.response_object import (
     response_object,
     text_part,
 )
-from omnilmm_lite.serve.openai.sse import STILL_HERE, sse_data, sse_phase
+from omnilmm_lite.serve.openai.sse import STILL_HERE_COMMENT, sse_data, sse_phase
 from omnilmm_lite.serve.openai.tool_call import ToolCallText, taken_apart, tool_call_text
 from omnilmm_lite.serve.request.answer_request import AnswerRequest
 
@@ -40,7 +40,7 @@ class ResponseForm:
     id: str = field(default_factory=lambda: f"resp_{uuid.uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
     content_type: str = EVENT_STREAM
-    still_here: bytes = STILL_HERE
+    still_here: bytes = STILL_HERE_COMMENT
     _item: str = field(default_factory=lambda: uuid.uuid4().hex)
     _events: int = 0  # that were sent
     _has_item: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from omnilmm_lite.answer.generation import FinishReason
-from omnilmm_lite.serve.answering.form import timings
+from omnilmm_lite.serve.answering.form import timings, warned
 from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.jobs import Finished
 from omnilmm_lite.serve.openai.sse import prompt_tokens
@@ -46,7 +46,7 @@ def response_object(
         "store": False,
         "usage": None if finished is None else _usage(finished),
         **({} if finished is None else {"timings": timings([finished])}),
-        **({} if request.warning is None else {"warning": request.warning}),
+        **warned(request),
     }
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from omnilmm_lite.serve.answering.desk import Desk
-from omnilmm_lite.serve.answering.endpoint import AnswerEndpoint
-from omnilmm_lite.serve.errors import ApiError
+from omnilmm_lite.serve.answering.endpoint import AnswerEndpoint, refusal
 from omnilmm_lite.serve.openai.chat_form import ChatForm
 from omnilmm_lite.serve.openai.completion_form import CompletionForm
 from omnilmm_lite.serve.openai.models import Models
@@ -38,13 +33,6 @@ def openai_routes(desk: Desk) -> list[BaseRoute]:
         Route("/v1/responses", AnswerEndpoint(desk, read_response, ResponseForm), methods=["POST"]),
         Route("/v1/models", models.list),
         Route("/v1/models/{name:path}", models.one),
-        Route("/v1/responses/{rest:path}", _refusal(STORED), methods=["GET", "POST", "DELETE"]),
-        *(Route(path, _refusal(why), methods=["POST"]) for path, why in REFUSED.items()),
+        Route("/v1/responses/{rest:path}", refusal(404, STORED), methods=["GET", "POST", "DELETE"]),
+        *(Route(path, refusal(404, why), methods=["POST"]) for path, why in REFUSED.items()),
     ]
-
-
-def _refusal(why: str) -> Callable[[Request], Awaitable[Response]]:
-    async def refuse(request: Request) -> Response:
-        raise ApiError(404, why, code="unsupported_endpoint")
-
-    return refuse

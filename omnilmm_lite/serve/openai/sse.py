@@ -10,7 +10,7 @@ from omnilmm_lite.serve.errors import ApiError
 from omnilmm_lite.serve.jobs import Finished, RequestPhase
 
 DONE = b"data: [DONE]\n\n"
-STILL_HERE = b": still here\n\n"  # a comment, which event streams' readers pass over
+STILL_HERE_COMMENT = b": still here\n\n"  # which event streams' readers pass over
 
 
 def sse_data(data: dict[str, Any], event: str | None = None) -> bytes:

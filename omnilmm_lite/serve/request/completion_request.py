@@ -3,22 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from omnilmm_lite.serve.errors import invalid
 from omnilmm_lite.serve.request.answer_request import AnswerRequest, ReadingRules
-from omnilmm_lite.serve.request.chat_request import read_model
 from omnilmm_lite.serve.request.fields import RequestFields, Warnings, checked_text
-from omnilmm_lite.serve.request.sampling import (
-    MOST_ANSWERS,
-    checked_top,
-    read_include_usage,
-    read_logit_bias,
-    read_n,
-    read_sampling,
-    read_stop,
-    read_user,
-)
+from omnilmm_lite.serve.request.sampling import MOST_ANSWERS, checked_top, read_n, read_shared
 from omnilmm_lite.serve.request.schema.response_format import read_response_format
 from omnilmm_lite.serve.request.tables import COMPLETION
 
@@ -29,25 +20,19 @@ def read_completion(data: dict[str, Any], rules: ReadingRules) -> AnswerRequest:
     """ApiError names the first field that is missing, wrong, or can't be honoured."""
     fields = RequestFields(data, warnings=Warnings(rules.strict))
     fields.check(COMPLETION)
-    model, prompts = read_model(fields), _prompts(fields, rules.vocab_size)
+    request, prompts = read_shared(fields, rules), _prompts(fields, rules.vocab_size)
     n = read_n(fields, len(prompts))
     if fields.integer("best_of") not in (None, n):
         raise invalid("best_of: more answers than are wanted can't be had; leave it out", "best_of")
     top = checked_top(fields, "logprobs")
     if fields.boolean("echo") and (top is not None or any(isinstance(prompt, list) for prompt in prompts)):
         raise invalid("echo: it goes with prompts that are texts, without logprobs; leave it out", "echo")
-    return AnswerRequest(
-        model=model,
-        params=read_sampling(fields, rules),
-        user=read_user(fields),
+    return dataclasses.replace(
+        request,
         prompts=prompts,
-        stop=read_stop(fields),
         schema=read_response_format(fields),
         n=n,
-        logit_bias=read_logit_bias(fields, rules),
         top_logprobs=top,
-        stream=fields.boolean("stream"),
-        include_usage=read_include_usage(fields),
         warnings=fields.warnings.said(),
         sent=data,
     )

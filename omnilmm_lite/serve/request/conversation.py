@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from omnilmm_lite.files.printable import printable
-from omnilmm_lite.serve.errors import ApiError, invalid
+from omnilmm_lite.serve.errors import invalid
 from omnilmm_lite.serve.request.fields import RequestFields
 from omnilmm_lite.serve.request.parts import Content, read_content
 from omnilmm_lite.serve.request.tables import MESSAGE
@@ -19,8 +19,6 @@ DEFAULT_QUESTION = "Describe this picture."  # where somebody sends one without 
 SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
 ROLES = {SYSTEM: SYSTEM, "developer": SYSTEM, USER: USER, ASSISTANT: ASSISTANT, TOOL: TOOL,
          "function": TOOL}  # fmt: skip
-# Items of a response's input that are no messages, and their names for what messages call otherwise.
-CALL, RESULT, REASONING = "function_call", "function_call_output", "reasoning"
 
 
 @dataclass
@@ -107,7 +105,7 @@ def _said(item: RequestFields, calls: dict[str, str]) -> tuple[str, Content]:
     for call in item.objects("tool_calls"):
         function = call.object("function")
         if function is None:
-            raise missing(call.name("function"))
+            raise call.missing("function")
         name = function.required("name")
         calls[call.string("id") or ""] = name
         texts.append(_call_text(name, function.string("arguments")))
@@ -148,7 +146,3 @@ def _text(turn: Turn) -> str:
     if not turn.pictures:
         raise invalid(f"{turn.name}: the prompt is empty; ask a question", turn.name)
     return DEFAULT_QUESTION
-
-
-def missing(name: str) -> ApiError:
-    return invalid(f"{name}: it is missing", name, "missing_required_parameter")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from omnilmm_lite.files.printable import printable
-from omnilmm_lite.serve.errors import invalid
+from omnilmm_lite.serve.errors import ApiError, invalid
 
 MOST_WARNINGS = 8  # are said one by one
 
@@ -133,8 +133,12 @@ class RequestFields:
     def required(self, field: str) -> str:
         """A string that isn't empty."""
         if not (value := self.string(field)):
-            raise invalid(f"{self.name(field)}: it is missing", self.name(field), "missing_required_parameter")
+            raise self.missing(field)
         return value
+
+    def missing(self, field: str) -> ApiError:
+        """The error for who left the field out."""
+        return invalid(f"{self.name(field)}: it is missing", self.name(field), "missing_required_parameter")
 
     def value(self, field: str) -> Any:
         return self._data.get(field)
@@ -155,7 +159,7 @@ class RequestFields:
             elif not any(_same(value, each) for each in table.only[key]):
                 raise invalid(f"{name}: this server doesn't support it; leave it out", name, "unsupported_parameter")
 
-    def _wrong(self, field: str, wanted: str) -> Exception:
+    def _wrong(self, field: str, wanted: str) -> ApiError:
         name = self.name(field)
         return invalid(f"{name}: it is {json_type(self._data[field])}; give {wanted}", name, "invalid_type")
 

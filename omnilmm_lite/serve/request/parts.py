@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from omnilmm_lite.files.printable import printable
-from omnilmm_lite.serve.errors import ApiError, invalid
+from omnilmm_lite.serve.errors import invalid
 from omnilmm_lite.serve.request.fields import RequestFields, checked_text
 from omnilmm_lite.serve.request.tables import PICTURE_PART, PICTURE_URL, TEXT_PART
 
@@ -46,7 +46,7 @@ def _read_part(part: RequestFields, content: Content) -> None:
         part.check(TEXT_PART)
         name = "refusal" if kind == "refusal" else "text"
         if (text := part.string(name)) is None:
-            raise _missing(part.name(name))
+            raise part.missing(name)
         content.texts.append(text)
     elif kind in PICTURES:
         part.check(PICTURE_PART)
@@ -62,10 +62,6 @@ def _picture(part: RequestFields) -> str:
     if isinstance(part.value(PICTURE), str):
         return part.required(PICTURE)
     if (image := part.object(PICTURE)) is None:
-        raise _missing(part.name(PICTURE))
+        raise part.missing(PICTURE)
     image.check(PICTURE_URL)
     return image.required("url")
-
-
-def _missing(name: str) -> ApiError:
-    return invalid(f"{name}: it is missing", name, "missing_required_parameter")

@@ -1,4 +1,4 @@
-"""How answers are drawn, how many, and what is told of them: the fields that all of OpenAI's endpoints share."""
+"""Who asks, how answers are drawn, how many, and what is told of them: the fields that OpenAI's endpoints share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.files.printable import printable
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.serve.errors import invalid
-from omnilmm_lite.serve.request.answer_request import ReadingRules
+from omnilmm_lite.serve.request.answer_request import AnswerRequest, ReadingRules
 from omnilmm_lite.serve.request.fields import RequestFields, checked_text, json_type
 from omnilmm_lite.serve.request.tables import ALIASES, INTEGERS, NUMBERS, STREAM_OPTIONS
 
@@ -21,6 +21,22 @@ LIMIT_OF_BIAS = 100.0
 NO_BOUND = (-1, -2)  # as llama.cpp and Ollama say it
 LENGTH = "max_tokens"
 TOKEN_ID = re.compile(r"\d{1,9}", re.ASCII)
+
+
+def read_shared(fields: RequestFields, rules: ReadingRules) -> AnswerRequest:
+    """A request with the fields that each of the endpoints has, and as yet without a question. ApiError names the first
+    one that is missing or wrong."""
+    if not (model := fields.string("model")):
+        raise invalid("model: it is missing; GET /v1/models names it", "model", "missing_required_parameter")
+    return AnswerRequest(
+        model=model,
+        params=read_sampling(fields, rules),
+        user=read_user(fields),
+        stop=read_stop(fields),
+        logit_bias=read_logit_bias(fields, rules),
+        stream=fields.boolean("stream"),
+        include_usage=read_include_usage(fields),
+    )
 
 
 def read_sampling(fields: RequestFields, rules: ReadingRules) -> SamplingParams:

@@ -80,6 +80,7 @@ def test_requests_are_counted_by_route_and_status(http: httpx.Client) -> None:
     before = now(http)
     http.post(CHAT, json=question("hi") | {"model": "another"}, headers=KEY)
     http.get("/v1/models/tiny", headers=KEY)
+    http.post("/api/embed", json={}, headers=KEY)
     http.get("/v1/models", headers={"Authorization": "Bearer wrong"})
     for path in ("/v1/of-my-own", "/v1/of-another", "/nothing"):
         http.get(path, headers=KEY)
@@ -88,6 +89,7 @@ def test_requests_are_counted_by_route_and_status(http: httpx.Client) -> None:
     name = "omnilmm_requests_total"
     assert grown(before, after, name, endpoint=CHAT, method="POST", status="404") == 1
     assert grown(before, after, name, endpoint="/v1/models/{name:path}", method="GET", status="200") == 1
+    assert grown(before, after, name, endpoint="/api/embed", method="POST", status="400") == 1
     assert grown(before, after, name, endpoint="other", method="GET", status="401") == 1
     assert grown(before, after, name, endpoint="other", method="GET", status="404") == 3
     assert grown(before, after, name, endpoint=CHAT, method="other", status="405") == 1
@@ -103,8 +105,9 @@ def test_a_client_that_leaves_is_counted_as_the_log_has_it(http: httpx.Client) -
             if line.startswith("data: "):
                 break
     left = ("omnilmm_requests_total", (("endpoint", CHAT), ("method", "POST"), ("status", "499")))
+    ended = ("omnilmm_answers_total", (("reason", "cancelled"),))
     until = time.monotonic() + WAIT_S
-    while (after := now(http)).get(left, 0.0) == before.get(left, 0.0) or after["omnilmm_running", ()]:
+    while any((after := now(http)).get(each, 0.0) == before.get(each, 0.0) for each in (left, ended)):
         assert time.monotonic() < until, after
         time.sleep(0.01)
     assert grown(before, after, "omnilmm_answers_total", reason="cancelled") == 1

@@ -23,6 +23,7 @@ from omnilmm_lite.serve.model.residence import ModelState, Residence
 
 WAIT_S = 30.0
 SHORT_S = 0.05
+NOTHING = Task([], None, SamplingParams(), keep_s=0)  # lets go of the model
 
 
 class Reloading:
@@ -87,7 +88,7 @@ def unloaded(engine: Engine) -> None:
 def test_a_model_that_nobody_asks_is_gone_and_comes_back(engine: Engine, reloading: Reloading, task: Task) -> None:
     before, _, _ = asked(engine, dataclasses.replace(task, keep_s=math.inf))
     assert engine.residence.state is ModelState.LOADED
-    engine.keep(SHORT_S)
+    asked(engine, dataclasses.replace(NOTHING, keep_s=SHORT_S))
     unloaded(engine)
     until(lambda: gc.collect() >= 0 and reloading.loaded[0]() is None)  # nothing holds it, so its memory is free
     text, phases, ended = asked(engine, task)
@@ -108,7 +109,9 @@ def test_a_request_while_the_model_is_let_go_of_is_answered(
         assert go_on.wait(WAIT_S)
         unload(self)
 
+    asked(engine, dataclasses.replace(task, keep_s=math.inf))  # until all is in its place
     monkeypatch.setattr(Residence, "unload", slow)
+    asked(engine, NOTHING)
     assert begun.wait(WAIT_S)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     asking = threading.Thread(target=engine.submit, args=("me", dataclasses.replace(task, keep_s=math.inf), events.put))
@@ -125,11 +128,10 @@ def test_a_client_may_keep_it_longer_or_let_go_of_it(engine: Engine, task: Task)
     asked(engine, dataclasses.replace(task, keep_s=math.inf))
     time.sleep(4 * SHORT_S)
     assert engine.residence.state is ModelState.LOADED and engine.kept_s == math.inf
-    nothing = Task([], None, SamplingParams(), keep_s=0)
-    assert asked(engine, nothing)[1] == []
+    assert asked(engine, NOTHING)[1] == []
     unloaded(engine)
-    assert asked(engine, nothing)[1] == []  # not loaded to be let go of
-    _, phases, ended = asked(engine, dataclasses.replace(nothing, keep_s=math.inf))
+    assert asked(engine, NOTHING)[1] == []  # not loaded to be let go of
+    _, phases, ended = asked(engine, dataclasses.replace(NOTHING, keep_s=math.inf))
     assert phases == [RequestPhase.LOAD] and isinstance(ended, Finished) and ended.timings.new_tokens == 0
     assert engine.residence.state is ModelState.LOADED
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -17,7 +16,9 @@ import torch
 
 from omnilmm_lite import load
 from omnilmm_lite.model import Model
-from tests.serve.serving import CHAT, PICTURES, chunks, client, data_url, question
+from tests.serve.serving import CHAT, PICTURES, chunks, data_url, question
+from tests.serve.serving import http as http
+from tests.serve.serving import official as official
 
 CAT, OWL = PICTURES / "cat.png", PICTURES / "owl-on-a-photo.jpg"
 CITY = {"type": "string", "enum": ["Paris", "Rome"]}
@@ -28,17 +29,6 @@ PARAMETERS = {
 WEATHER = {"name": "weather", "description": "How the weather is.", "parameters": PARAMETERS}
 CALLING: Any = {"tools": [{"type": "function", "function": WEATHER}], "tool_choice": "required"}
 FLAT: Any = {"tools": [{"type": "function", **WEATHER}], "tool_choice": "required"}
-
-
-@pytest.fixture(scope="module")
-def http() -> Iterator[httpx.Client]:
-    with client() as http:
-        yield http
-
-
-@pytest.fixture
-def official(http: httpx.Client) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
 
 
 @pytest.fixture

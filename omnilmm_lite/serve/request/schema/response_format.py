@@ -14,9 +14,13 @@ ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
 def read_response_format(request: RequestFields) -> dict[str, Any] | None:
+    """Of a chat completion, or a completion; see `read_format`."""
+    return read_format(request.object(FIELD), within="json_schema")
+
+
+def read_format(fields: RequestFields | None, *, within: str | None) -> dict[str, Any] | None:
     """The JSON schema that the answer has to keep to; None for text. Schemas are always kept to, whether `strict` asks
-    for it or not."""
-    fields = request.object(FIELD)
+    for it or not. `within`: the field whose object holds the schema and its name; None: they stand in `fields`."""
     if fields is None:
         return None
     match fields.string("type"):
@@ -25,22 +29,19 @@ def read_response_format(request: RequestFields) -> dict[str, Any] | None:
         case "json_object":
             return ANY_OBJECT
         case "json_schema":
+            if within is None:
+                return _schema(fields, fields.name("schema"))
             fields.check(FORMAT)
-            described = fields.object("json_schema")
-            return read_schema(described, fields.name("json_schema.schema"))
+            return _schema(fields.object(within), fields.name(f"{within}.schema"))
         case kind:
-            raise wrong_kind(fields, kind)
+            name = fields.name("type")
+            raise invalid(f"{name}: {printable(str(kind))!r} is none of text, json_object, json_schema", name)
 
 
-def read_schema(described: RequestFields | None, name: str) -> dict[str, Any]:
+def _schema(described: RequestFields | None, name: str) -> dict[str, Any]:
     """`described`: what holds the schema and its name. `name`: of the schema, for who left it out."""
     schema = described.value("schema") if described is not None else None
     if described is None or not isinstance(schema, dict):
         raise invalid(f"{name}: give the JSON schema as an object", name, "missing_required_parameter")
     described.check(SCHEMA)
     return schema
-
-
-def wrong_kind(fields: RequestFields, kind: str | None) -> Exception:
-    name = fields.name("type")
-    return invalid(f"{name}: {printable(str(kind))!r} is none of text, json_object, json_schema", name)

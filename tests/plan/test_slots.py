@@ -1,0 +1,108 @@
+"""How many answers at once fit: by what the cache of each further one takes, worked out on paper."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.commands.options.parallel import parallel_answers
+from omnilmm_lite.errors import InputError
+from omnilmm_lite.model_source import BundleSource, MachineOptions
+from omnilmm_lite.plan import slots
+from omnilmm_lite.plan.memory import make_plan
+from omnilmm_lite.plan.planned_model import PlannedModel
+from omnilmm_lite.plan.verdict import SYSTEM_RAM
+
+CONTEXT = 1024
+OPTIONS: MachineOptions = {"device": "auto", "context": CONTEXT, "threads": None, "drafts": False, "cuda_graph": False}
+
+
+@pytest.fixture(scope="module")
+def source() -> BundleSource:
+    return BundleSource(None, Bundle.find(None))
+
+
+@pytest.fixture(scope="module")
+def one(source: BundleSource) -> int:
+    """Bytes that one answer at a time needs."""
+    return make_plan(PlannedModel.bundle("tiny", source.bundle), CONTEXT).needed_most
+
+
+@pytest.fixture(scope="module")
+def cache(source: BundleSource) -> int:
+    """Bytes of an answer's keys and values, float32."""
+    config = source.config.decoder
+    return 2 * config.num_hidden_layers * config.num_key_value_heads * CONTEXT * config.head_dim * 4
+
+
+def has_memory(monkeypatch: pytest.MonkeyPatch, machine: int | None, limit: int | None = None) -> None:
+    """Bytes of RAM beside what the system takes, and of a container's limit."""
+    monkeypatch.setattr(slots, "machine_bytes", lambda: None if machine is None else machine + SYSTEM_RAM)
+    monkeypatch.setattr(slots, "memory_limit", lambda: None if limit is None else SimpleNamespace(size=limit))
+
+
+def test_as_many_as_memory_has_room_for_and_eight_at_most(
+    source: BundleSource, one: int, cache: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for further, expected in ((-1, 1), (0, 1), (cache - 1, 1), (cache, 2), (4 * cache, 5), (99 * cache, 8)):
+        has_memory(monkeypatch, one + further)
+        assert parallel_answers("auto", source, OPTIONS) == expected
+    has_memory(monkeypatch, one + 99 * cache, one + 2 * cache)
+    assert parallel_answers("auto", source, OPTIONS) == 3
+    has_memory(monkeypatch, None)
+    assert parallel_answers("auto", source, OPTIONS) == 8
+
+
+@pytest.mark.parametrize("target", Device)
+def test_one_where_there_is_no_plan(source: BundleSource, target: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_memory(monkeypatch, None)
+    manifest = dataclasses.replace(source.bundle.manifest, preset="another", target=target)
+    unplanned = BundleSource(None, Bundle(source.bundle.folder, manifest))
+    assert parallel_answers("auto", unplanned, OPTIONS) == 1
+
+
+def test_a_step_that_is_recorded_is_that_of_one_answer(source: BundleSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_memory(monkeypatch, None)
+    assert parallel_answers("auto", source, {**OPTIONS, "cuda_graph": True}) == 1
+
+
+def test_a_number_is_taken_at_its_word(source: BundleSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_memory(monkeypatch, 0)
+    assert [parallel_answers(text, source, OPTIONS) for text in ("1", "4", "64")] == [1, 4, 64]
+    for text in ("0", "65", "-1", "2.0", "many", ""):
+        with pytest.raises(InputError, match=r"--parallel: .* is out of range; give 1 to 64, or auto"):
+            parallel_answers(text, source, OPTIONS)
+
+
+def old_bundle(folder: Path, length: str | int) -> Any:
+    """Whose decoder's lengths have this axis."""
+    value = helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, [length])
+    graph = helper.make_graph([helper.make_node("Identity", ["seqlens_k"], ["out"])], "decoder", [value],
+                              [helper.make_tensor_value_info("out", TensorProto.INT32, [length])])  # fmt: skip
+    onnx.save(helper.make_model(graph), folder / "decoder.onnx")
+    manifest = SimpleNamespace(name="old", graphs=SimpleNamespace(decode="decoder.onnx"))
+    return SimpleNamespace(manifest=manifest, path=lambda name: folder / name)
+
+
+def test_bundles_made_before_there_were_slots_answer_one_at_a_time(tmp_path: Path) -> None:
+    assert slots.has_slots(old_bundle(tmp_path, "batch"))
+    bundle = old_bundle(tmp_path, 1)
+    assert slots.fitting_slots(bundle, CONTEXT, 8) == 1
+    assert parallel_answers("1", BundleSource(None, bundle), OPTIONS) == 1
+    with pytest.raises(InputError, match="old was converted for one answer at a time"):
+        parallel_answers("2", BundleSource(None, bundle), OPTIONS)
+
+
+def test_a_checkpoint_answers_one_at_a_time() -> None:
+    checkpoint: Any = SimpleNamespace(name="nf4")
+    assert [parallel_answers(text, checkpoint, OPTIONS) for text in ("auto", "1")] == [1, 1]
+    with pytest.raises(InputError, match="nf4 is a checkpoint, which answers one at a time"):
+        parallel_answers("2", checkpoint, OPTIONS)
