@@ -33,6 +33,7 @@ from omnilmm_lite.picture.prepared_image import PreparedImage
 from omnilmm_lite.picture.reading import ImageSource
 from omnilmm_lite.plan.card_room import missing_room
 from omnilmm_lite.plan.here import check_limit
+from omnilmm_lite.plan.slots import fitting_slots
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
 from omnilmm_lite.text.tokenizer import Tokenizer
@@ -147,12 +148,14 @@ class Model:
         """Answers that may run at once."""
         return 1 if self.parts.slots is None else len(self.parts.slots.decoders)
 
-    def new_batch(self, stall_s: float) -> AnswerBatch:
+    def new_batch(
+        self, stall_s: float, observe: Callable[[int, float], None] = lambda answers, seconds: None
+    ) -> AnswerBatch:
         """Runs as many answers at once as the model was loaded for (`parallel`), of which none waits longer than
-        `stall_s` seconds for a piece of another one's prompt. While one is running, nothing else may use the model's
-        decoder. Of any number of batches, those not in use cost nothing."""
+        `stall_s` seconds for a piece of another one's prompt; `observe`: see `AnswerBatch`. While one is running,
+        nothing else may use the model's decoder. Of any number of batches, those not in use cost nothing."""
         slots = OneSlot(self.text.decoder) if self.parts.slots is None else self.parts.slots
-        return AnswerBatch(self.text, slots, stall_s)
+        return AnswerBatch(self.text, slots, stall_s, observe)
 
     def chat(self, image: ImageSource | PreparedImage | None = None, system: str | None = None) -> Chat:
         """A new conversation, about a picture or about none."""
@@ -222,7 +225,7 @@ def load(
     drafts: bool = False,
     cuda_graph: bool = False,
     check_files: bool = True,
-    parallel: int = 1,
+    parallel: int | None = 1,
 ) -> BundleModel:
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
@@ -233,16 +236,23 @@ def load(
     see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the step of a token and replays it, see
     `omnilmm_lite.engine.binding`. `check_files`: once the model has begun to answer, a thread hashes what wasn't hashed
     lately, see `omnilmm_lite.bundle.integrity.large_files`. `parallel`: answers that may run at once, each in a slot of
-    its own with `context` tokens; see `Model.new_batch`. InputError or DeviceError where that can't be; OmniLMMError
-    where a container's memory limit is too small, or no bundle is made for the processor.
+    its own with `context` tokens, see `Model.new_batch`; None: as many as memory has room for, 8 at most. InputError or
+    DeviceError where that can't be; OmniLMMError where a container's memory limit is too small, or no bundle is made
+    for the processor.
     """
     if reason := unsupported_reason():
         raise OmniLMMError(reason)
     opened = Bundle.find(bundle)
     options = LoadOptions.checked(
-        opened.manifest.config, context, threads, drafts=drafts, cuda_graph=cuda_graph, parallel=parallel
+        opened.manifest.config,
+        context,
+        threads,
+        drafts=drafts,
+        cuda_graph=cuda_graph,
+        parallel=1 if parallel is None else parallel,
     )
-    options = replace(options, check_files=check_files)
+    slots = fitting_slots(opened, options.context) if parallel is None and not cuda_graph else options.slots
+    options = replace(options, check_files=check_files, slots=slots)
     choice = choose_device(
         device, opened.manifest.target, partial(missing_room, opened, options.context, slots=options.slots)
     )

@@ -72,9 +72,16 @@ class PieceLength:
 class AnswerBatch:
     """Used by one thread. `step` until there is nobody left, `join` and `leave` in between."""
 
-    def __init__(self, text: TextModel, slots: Slots, stall_s: float) -> None:
-        """`stall_s`: how long a running answer may wait for a piece of somebody's prompt."""
-        self._text, self._slots = text, slots
+    def __init__(
+        self,
+        text: TextModel,
+        slots: Slots,
+        stall_s: float,
+        observe: Callable[[int, float], None] = lambda answers, seconds: None,
+    ) -> None:
+        """`stall_s`: how long a running answer may wait for a piece of somebody's prompt. `observe` hears how many
+        answers a step has given a token, and the seconds that it took."""
+        self._text, self._slots, self._observe = text, slots, observe
         self._seats: list[Seat] = []  # in the order of their coming
         self._left: list[Decoder] = []  # those that were used, in the order in which they were left
         self._piece = PieceLength(stall_s)
@@ -170,13 +177,14 @@ class AnswerBatch:
                     seat.wants, seat.prefilled = said, 0
 
     def _decode(self, running: Sequence[Seat]) -> None:
-        steps = {}
+        steps, started = {}, time.perf_counter()
         for seat in running:
             assert isinstance(seat.wants, TokenStep)
             steps[SlotStep(seat.decoder, seat.wants.token, seat.wants.embedding)] = seat
         for step, logits in self._slots.decode([*steps]):
             seat = steps[step]
             seat.logits, seat.wants = logits, None
+        self._observe(len(running), time.perf_counter() - started)
 
     def _prefill(self, seat: Seat, *, alone: bool) -> None:
         """Runs a piece of the prompt, as long as the others can wait; where there are none, as long as pieces are."""

@@ -124,7 +124,7 @@ class Answer:
     `stepwise` leaves running it to somebody who runs several answers together.
 
     `tokens`, `text`, `timings` grow with it, and `said`, a token's log-probabilities each, where these were asked for;
-    `finish_reason` is None until the end.
+    `finish_reason` is None until the end, `first_logits` (vocab,) until the prompt was run.
     """
 
     def __init__(
@@ -138,21 +138,26 @@ class Answer:
         logit_bias: Mapping[int, float] | None = None,
         top_logprobs: int | None = None,
         continues: bool = False,
+        cuts_at_picture: bool = False,
     ) -> None:
         """`stop`: the answer ends before the first of these strings. `grammar`: what it may be, up to where it ends.
         `logit_bias`: as for `Sampler`. `top_logprobs`: how many tokens `said` names beside the chosen one; None leaves
-        it empty. `continues`: the answer goes on with a text, so that white space at its ends is kept."""
+        it empty. `continues`: the answer goes on with a text, so that white space at its ends is kept.
+        `cuts_at_picture`: what the prompt says up to the picture's end is run by itself, and of what the cache holds
+        nothing behind it is used. Sums are rounded by what is run in one go: so the answer doesn't depend on what was
+        asked before."""
         room = room_for_answer(len(prompt.ids), model.decoder.context)
         self.tokens: list[int] = []
         self.said: list[SaidToken] = []
         self.text = ""
         self.finish_reason: FinishReason | None = None
+        self.first_logits: Logits | None = None
         self.timings = Timings(prompt_tokens=len(prompt.ids))
         self._model, self._prompt = model, prompt
         self._max_new_tokens = min(params.max_new_tokens, room)
         self._sampler = Sampler(params, logit_bias)
         self._top_logprobs = top_logprobs
-        self._continues = continues
+        self._continues, self._cuts_at_picture = continues, cuts_at_picture
         self._has_begun = continues  # or by a token of more than white space
         self._stop = stop
         self._grammar = None if grammar is None else grammar.start()
@@ -184,7 +189,7 @@ class Answer:
             # a picture's places all have the same id; the end token ends an answer before it is run
             self._drafts = Drafts((model.config.tokens.im_patch, model.config.tokens.eos))
             self._drafts.extend(self._prompt.ids + self.tokens)
-        logits = yield from self._prefill()
+        self.first_logits = logits = yield from self._prefill()
         timings.prefill_s = time.perf_counter() - started
         while True:
             token = self._sampler.next(logits if self._grammar is None else self._grammar.constrain(logits))
@@ -234,11 +239,23 @@ class Answer:
         model, image = self._model, self._prompt.image
         prompt = Prompt(self._prompt.ids + self.tokens, image)
         keys = cache_keys(prompt, model.config)
-        start = model.decoder.reuse(keys)
+        cut = self._picture_end() if self._cuts_at_picture else 0
+        start = model.decoder.reuse([*keys[:cut], None] if cut else keys)  # it drops all that lies behind
+        if start < cut:
+            model.decoder.clear()
+            start = 0
         self._cache_version = model.decoder.version
         self.timings.prefill_tokens += len(keys) - start
         embeddings = model.embed(prompt.ids, None if image is None else image.values)
+        if start < cut:
+            yield from asked(PrefillStep(keys[:cut], embeddings[:cut]))
+            start = cut
         return (yield from asked(PrefillStep(keys[start:], embeddings[start:])))
+
+    def _picture_end(self) -> int:
+        """Tokens up to the one that ends the picture, with it; 0 without a picture."""
+        span = image_span(self._prompt.ids, self._model.config)
+        return 0 if span is None else span.stop + 1
 
     def _decode(self, token: int) -> Asking:
         """The logits behind `token`, (vocab,): there already if a draft has guessed it, else by a run."""

@@ -1,19 +1,20 @@
-"""Pictures to lines: each encoded, then described."""
+"""Pictures to lines: each described by itself, as many at once as the model has slots for."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from omnilmm_lite.answer.generation import Answer, Prompt
+from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
 from omnilmm_lite.caption.loading import Loaded, Need
 from omnilmm_lite.caption.outcome import Become, Outcome
 from omnilmm_lite.caption.wording import Wording
-from omnilmm_lite.engine.vision import CACHED_PICTURES, ImageFeatures
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model import Model
+from omnilmm_lite.pipeline.asked import Answered, Asked, Query
+from omnilmm_lite.pipeline.pipeline import answered
+from omnilmm_lite.pipeline.width import Width
 from omnilmm_lite.sampling_params import SamplingParams
 
 _BECOME_OF_SKIPPED = {
@@ -26,85 +27,63 @@ _BECOME_OF_SKIPPED = {
 
 
 @dataclass(frozen=True)
-class _Encoded:
-    """What is left of a loaded file once its pixels are encoded."""
+class _Described:
+    """What is left of a loaded file in the pipeline: its pixels are far more."""
 
-    path: str
-    sha256: str | None
-    error: str | None
-    features: ImageFeatures | None
-    vision_s: float
-    fields: Mapping[str, str]
+    loaded: Loaded
     remark: str
 
 
 class Describer:
     """One question, put to every picture by itself."""
 
-    def __init__(self, model: Model, wording: Wording | str, params: SamplingParams) -> None:
-        """ContextFullError where prompt and answer don't fit. `wording`: a text is the prompt as it stands."""
+    def __init__(
+        self, model: Model, wording: Wording | str, params: SamplingParams, width: Width | None = None
+    ) -> None:
+        """ContextFullError where prompt and answer don't fit. `wording`: a text is the prompt as it stands. `width`:
+        how many answers at once; by default as many as the model has slots."""
         self._model, self._params = model, params
         self._name = model.parts.identity
         self._wording = Wording.plain(wording) if isinstance(wording, str) else wording
+        self._width = width or Width(model.slots, is_measured=False)
         # without fields the same for every picture: what an image token shows stands in its features
         self._ids = self._encoded(self._wording.question({}))
-        self._answer(self._ids, None)
+        self._answer(model.text, Prompt(self._ids))
 
     def describe(self, pictures: Iterable[Loaded]) -> Iterator[Outcome]:
-        """What becomes of each picture; lines come in the order of the pictures.
+        """What becomes of each picture; lines come in the order of the pictures."""
+        for done in answered(self._model, map(self._asked, pictures), self._width):
+            yield self._outcome(done)
 
-        A tower that shares its memory with the decoder takes seconds to open. It is opened once for a window of
-        pictures, which are described after that.
-        """
-        size = CACHED_PICTURES if self._model.parts.takes_turns else 1
-        remaining = iter(pictures)
-        while True:
-            window: list[_Encoded] = []
-            with self._model.vision.kept_open():
-                for loaded in remaining:
-                    if loaded.is_skipped:
-                        yield skipped(loaded)
-                        continue
-                    window.append(self._encode(loaded))
-                    if len(window) == size:
-                        break
-            if not window:
-                return
-            for encoded in window:
-                yield self._outcome(encoded)
-
-    def _encode(self, loaded: Loaded) -> _Encoded:
-        """The picture's features; its pixels, which are far more, are let go by the caller."""
-        started = time.perf_counter()
-        features = None if loaded.picture is None else self._model.vision.encode(loaded.picture)
-        seconds = time.perf_counter() - started
+    def _asked(self, loaded: Loaded) -> Asked[_Described]:
         remark = "" if loaded.picture is None else loaded.picture.remark
-        return _Encoded(loaded.path, loaded.sha256, loaded.error, features, seconds, loaded.fields, remark)
+        described = _Described(replace(loaded, picture=None), remark)
+        if loaded.picture is None:
+            return Asked(described)
+        names = self._wording.prompt.names
+        ids = self._encoded(self._wording.question(loaded.fields)) if names else self._ids
+        return Asked(described, loaded.picture, [Query(ids, self._answer)])
 
-    def _outcome(self, encoded: _Encoded) -> Outcome:
-        line: dict[str, Any] = {"path": encoded.path, "sha256": encoded.sha256}
-        if encoded.features is None:
-            return self._failed(line, encoded.error)
-        question = self._wording.question(encoded.fields)
-        try:
-            ids = self._encoded(question) if self._wording.prompt.names else self._ids
-            answer = self._answer(ids, encoded.features)
-        except InputError as error:  # the fields made it too long
-            return self._failed(line, str(error))
-        for _ in answer:
-            pass
-        caption = self._wording.caption(answer.text, encoded.fields)
-        if self._wording.prompt.names:
-            line["prompt"] = question
+    def _outcome(self, done: Answered[_Described]) -> Outcome:
+        loaded, wording = done.what.loaded, self._wording
+        if loaded.is_skipped:
+            return skipped(loaded)
+        line: dict[str, Any] = {"path": loaded.path, "sha256": loaded.sha256}
+        answer = done.answers[0] if done.answers else InputError(loaded.error or "")
+        if isinstance(answer, InputError):  # such as that the fields made it too long
+            return self._failed(line, str(answer))
+        caption = wording.caption(answer.text, loaded.fields)
+        if wording.prompt.names:
+            line["prompt"] = wording.question(loaded.fields)
         line["text"] = caption.text
         if caption.tags is not None:
             line["tags"] = list(caption.tags)
         line |= {
             "finish_reason": answer.finish_reason.value if answer.finish_reason else None,
-            "timings": answer.timings.as_json(vision_s=encoded.vision_s),
+            "timings": answer.timings.as_json(vision_s=done.vision_s),
             "model": self._name,
         }
-        return Outcome(encoded.path, line, caption, encoded.sha256, Become.DESCRIBED, encoded.remark)
+        return Outcome(loaded.path, line, caption, loaded.sha256, Become.DESCRIBED, done.what.remark)
 
     def _failed(self, line: dict[str, Any], error: str | None) -> Outcome:
         return Outcome(line["path"], {**line, "error": error, "model": self._name}, become=Become.FAILED)
@@ -112,8 +91,8 @@ class Describer:
     def _encoded(self, question: str) -> list[int]:
         return self._model.encode_chat([{"role": "user", "content": question}], image=True)
 
-    def _answer(self, ids: list[int], features: ImageFeatures | None) -> Answer:
-        return Answer(self._model.text, Prompt(ids, features), self._params)
+    def _answer(self, text: TextModel, prompt: Prompt) -> Answer:
+        return Answer(text, prompt, self._params)
 
 
 def skipped(loaded: Loaded) -> Outcome:

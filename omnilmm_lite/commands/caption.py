@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
 from omnilmm_lite.commands.options.caption_output import TableFormat, add_output_options, table_format
-from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
+from omnilmm_lite.commands.options.machine import (
+    add_machine_options,
+    add_parallel,
+    machine_options,
+    model_source,
+)
 from omnilmm_lite.commands.options.picture import add_picture_options
 from omnilmm_lite.commands.options.sampling import add_sampling_options, sampling_options
 from omnilmm_lite.commands.scale.ray_caption import add_ray_options, ray_caption, refuse_without_ray
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from omnilmm_lite.caption.writers.writer import Writer
     from omnilmm_lite.model_source import ModelSource, OpenCheckpoint
     from omnilmm_lite.picture.listing import Listing
+    from omnilmm_lite.pipeline.width import Width
     from omnilmm_lite.sampling_params import SamplingParams
 
 DEFAULT_PROMPT = "Describe this picture."
@@ -57,6 +63,7 @@ def add_caption(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint
     shard = "describe this part alone, by what files hold: 1/4 to 4/4 on four machines, each with an OUT of its own"
     parser.add_argument("--shard", metavar="I/N", help=shard)
     parser.add_argument("--watch", action="store_true", help="go on with pictures as they come, until Ctrl-C")
+    add_parallel(parser, "auto")
     add_picture_options(parser)
     add_sampling_options(parser)
     add_machine_options(parser, open_checkpoint)
@@ -98,7 +105,7 @@ def _caption(args: argparse.Namespace, table: TableFormat) -> None:
     from omnilmm_lite.caption.scale.census import Census
     from omnilmm_lite.caption.tally import Tally
 
-    run, listing = _job(args, table)
+    run, listing, width = _job(args, table)
     census = None if run.shard is None else Census(run.shard)
     if args.txt or args.xmp or args.embed:
         from omnilmm_lite.files.durable_file import remove_unfinished
@@ -125,6 +132,8 @@ def _caption(args: argparse.Namespace, table: TableFormat) -> None:
         table.write(args.output)
     if census is not None:
         census.write(args.output)
+    if width.told:
+        print(width.told, file=sys.stderr)
     passed_over = sum(listing.passed_over.values())
     print(f"{_place(args)}: {tally}{f', {passed_over} passed over' * bool(passed_over)}", file=sys.stderr)
     tell_demonstration(args.model)
@@ -149,7 +158,7 @@ def _tell(outcome: Outcome, progress: CaptionProgress, *, has_lines: bool) -> No
             progress.note(f"{outcome.path!r}: {text.removeprefix('picture: ')}")
 
 
-def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listing]:
+def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listing, Width]:
     """Everything that can be checked before the model is loaded."""
     from functools import partial
 
@@ -160,6 +169,7 @@ def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listi
     from omnilmm_lite.caption.watching import arrivals
     from omnilmm_lite.caption.writers.places import check_distinct
     from omnilmm_lite.picture.listing import Filter, list_pictures
+    from omnilmm_lite.pipeline.parallel import Parallel
     from omnilmm_lite.sampling_params import sampling_params
 
     wording = _wording(args)
@@ -171,11 +181,16 @@ def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listi
     source = model_source(args)
     params = sampling_params(source.sampling, sampling_options(args))
 
+    parallel = Parallel.read(args.parallel)
+    options = machine_options(args)
+    slots = options["parallel"] = parallel.slots(source, options)
+    width = parallel.width(slots)
+
     def open_describer() -> Describer:
-        model = source.load(machine_options(args))
+        model = source.load(options)
         if model.device.is_fallback:
             print(f"device: {model.device.placement} ({model.device.reason})", file=sys.stderr)
-        return Describer(model, wording, params)
+        return Describer(model, wording, params, width)
 
     run = FolderRun(
         args.folder,
@@ -189,7 +204,7 @@ def _job(args: argparse.Namespace, table: TableFormat) -> tuple[FolderRun, Listi
         ignore_colour_profile=args.ignore_colour_profile,
         shard=_shard(args),
     )
-    return run, listing
+    return run, listing, width
 
 
 def _shard(args: argparse.Namespace) -> Shard | None:

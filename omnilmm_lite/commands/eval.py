@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
-from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
+from omnilmm_lite.commands.options.machine import (
+    add_machine_options,
+    add_parallel,
+    machine_options,
+    model_source,
+)
 from omnilmm_lite.commands.options.sampling import add_sampling_options, sampling_options
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.evaluation.benchmark import REQUIREMENTS, Benchmark, Profile
@@ -48,6 +53,7 @@ def add_eval(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -
     speed = f"with {LIST}: what `bench --json` has printed, to compute how long each benchmark takes"
     parser.add_argument("--bench", type=Path, metavar="FILE", help=speed)
     parser.add_argument("--against-weights", choices=[each.value for each in Weights], help="that checkpoint's weights")
+    add_parallel(parser, "1")
     judge = parser.add_argument_group("judge", "A model that reads what rules can't: all of mmhal and llavabench.")
     what = "the URL of an OpenAI-compatible server, or a batch file of replies (default: none)"
     judge.add_argument("--judge", default=NO_JUDGE, metavar="none|URL|FILE", help=what)
@@ -138,6 +144,7 @@ def _request(args: argparse.Namespace, benchmarks: list[Benchmark]) -> Request:
     from omnilmm_lite.evaluation.prompts import DECODING
     from omnilmm_lite.evaluation.running.session import Part, parse_shard
     from omnilmm_lite.evaluation.running.whole import Request
+    from omnilmm_lite.pipeline.parallel import Parallel
     from omnilmm_lite.sampling_params import sampling_params
 
     params = sampling_params(DECODING, sampling_options(args))
@@ -154,6 +161,7 @@ def _request(args: argparse.Namespace, benchmarks: list[Benchmark]) -> Request:
         model=model_source(args),
         base=_base(args),
         machine=machine_options(args),
+        parallel=Parallel.read(args.parallel),
         judge=args.judge,
         judge_model=args.judge_model,
         judge_key=os.environ.get(KEY_VARIABLE),

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import DEMONSTRATION
 from omnilmm_lite.commands.options.machine import add_machine_options, machine_options, model_source
-from omnilmm_lite.commands.options.parallel import parallel_answers
 from omnilmm_lite.commands.options.picture import add_picture_options
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.machine.extras import Extra, missing_package
+from omnilmm_lite.pipeline.parallel import Parallel
 
 if TYPE_CHECKING:
     from omnilmm_lite.model_source import OpenCheckpoint
@@ -133,7 +133,7 @@ def _load(args: argparse.Namespace, idle_s: float, metrics: Metrics) -> tuple[En
 
     source = model_source(args)
     options = machine_options(args)
-    options["parallel"] = parallel_answers(args.parallel, source, options)
+    options["parallel"] = Parallel.read(args.parallel).slots(source, options)
     load = partial(source.load, options)
     model = load()
     engine = Engine(model, args.queue, reload=load, idle_s=idle_s, observe=metrics.event, stall_s=args.stall)

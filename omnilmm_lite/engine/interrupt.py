@@ -11,11 +11,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Generic, Self, TypeVar
 
 from omnilmm_lite.errors import OmniLMMError
 
 T = TypeVar("T")
+TURN_S = 0.1  # of waiting
 
 
 class Interrupted(OmniLMMError):
@@ -88,35 +89,70 @@ def ended_by(stop: Callable[[], None]) -> contextlib.AbstractContextManager[None
     return contextlib.nullcontext() if interrupt is None else interrupt.watching(stop)
 
 
-def in_background(produce: Callable[[], Iterable[T]]) -> Iterator[T]:
-    """`produce`'s items, made in a thread of their own, so that this one stays free for Ctrl-C.
+class Background(Generic[T]):
+    """`produce`'s items, made in a thread of their own; a context manager, and within it an iterator.
 
-    Leaving the loop, by whatever way, interrupts the thread and waits for its end, a few milliseconds. What it raised
-    is raised here.
+    Leaving the block, by whatever way, interrupts the thread and waits for its end, a few milliseconds. What it raised
+    is raised by `next`, which an interrupt of the waiting thread ends, too.
     """
-    interrupt = Interrupt()
-    items: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
 
-    def work() -> None:
+    def __init__(self, produce: Callable[[], Iterable[T]], ahead: int | None = None) -> None:
+        """`ahead`: items that are made before anybody asks for them, at most; None makes all that there are."""
+        self._produce, self._interrupt = produce, Interrupt()
+        self._items: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+        self._room = None if ahead is None else threading.Semaphore(ahead)
+        self._thread = threading.Thread(target=self._work, name="background", daemon=True)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether `next` returns or raises without waiting."""
+        return not self._items.empty()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._interrupt.set()
+        self._thread.join()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        with ended_by(self._interrupt.set):
+            item = _wait(self._items)
+        if isinstance(item, tuple):
+            if self._room is not None:
+                self._room.release()
+            return item[0]
+        self._items.put(item)  # for who asks once more
+        if item is None:
+            raise StopIteration
+        raise item
+
+    def _work(self) -> None:
         try:
-            with interruptible(interrupt):
-                for item in produce():
-                    items.put((item,))
-                    interrupt.check()
-            items.put(None)
+            with interruptible(self._interrupt):
+                self._wait_for_room()
+                for item in self._produce():
+                    self._items.put((item,))
+                    self._wait_for_room()
+            self._items.put(None)
         except BaseException as error:  # carried over to the thread that waits
-            items.put(error)
+            self._items.put(error)
 
-    thread = threading.Thread(target=work, name="answer", daemon=True)
-    thread.start()
-    try:
-        while (item := _wait(items)) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item[0]
-    finally:
-        interrupt.set()
-        thread.join()
+    def _wait_for_room(self) -> None:
+        """Interrupted, where nobody wants more."""
+        self._interrupt.check()
+        while self._room is not None and not self._room.acquire(timeout=TURN_S):
+            self._interrupt.check()
+
+
+def in_background(produce: Callable[[], Iterable[T]]) -> Iterator[T]:
+    """`produce`'s items, made in a thread of their own, so that this one stays free for Ctrl-C: see `Background`."""
+    with Background(produce) as items:
+        yield from items
 
 
 @contextlib.contextmanager
@@ -125,31 +161,13 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
 
     What `work` raised is raised then. Where the block fails, or the waiting thread is interrupted, so is `work`.
     """
-    interrupt = Interrupt()
-    done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            with interruptible(interrupt):
-                work()
-            done.put(None)
-        except BaseException as error:  # carried over to the thread that waits
-            done.put(error)
-
-    thread = threading.Thread(target=run, name="meanwhile", daemon=True)
-    thread.start()
-    try:
+    with Background(lambda: iter([work()])) as done:
         yield
-        with ended_by(interrupt.set):
-            if (error := _wait(done)) is not None:
-                raise error
-    finally:
-        interrupt.set()
-        thread.join()
+        next(done)
 
 
 def _wait(items: queue.SimpleQueue[T]) -> T:
     """The next item. Waits in short turns: on Windows a longer wait would not hear Ctrl-C."""
     while True:
         with contextlib.suppress(queue.Empty):
-            return items.get(timeout=0.1)
+            return items.get(timeout=TURN_S)

@@ -17,6 +17,7 @@ from omnilmm_lite.plan.memory import make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
 from omnilmm_lite.plan.verdict import SYSTEM_RAM
 
+MOST_BY_ITSELF = 8  # answers at once; beyond, a step takes nearly as many times longer: docs/scale.md
 BATCHED = "seqlens_k"  # the decoder's input whose axis is free where it has slots
 
 
@@ -27,9 +28,9 @@ def has_slots(bundle: Bundle) -> bool:
     return isinstance(inputs[BATCHED][0], str)
 
 
-def fitting_slots(bundle: Bundle, context: int, most: int) -> int:
-    """The most answers at once, `most` or fewer, that there is room for with `context` tokens each; 1 where even that
-    is too much, which loading will say, and for a bundle that no plan is made for."""
+def fitting_slots(bundle: Bundle, context: int) -> int:
+    """The most answers at once, 8 or fewer, that there is room for with `context` tokens each; 1 where even that is too
+    much, which loading will say, and for a bundle that no plan is made for."""
     if not has_slots(bundle):
         return 1
     try:
@@ -38,7 +39,7 @@ def fitting_slots(bundle: Bundle, context: int, most: int) -> int:
         return 1
     on_cards = bundle.manifest.target is Device.CUDA
     fits = _fits_cards(bundle, context) if on_cards else _fits_memory(model, context)
-    return next((slots for slots in range(most, 1, -1) if fits(slots)), 1)
+    return next((slots for slots in range(MOST_BY_ITSELF, 1, -1) if fits(slots)), 1)
 
 
 def _fits_cards(bundle: Bundle, context: int) -> Callable[[int], bool]:

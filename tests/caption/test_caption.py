@@ -347,5 +347,5 @@ def test_a_run_that_is_left_ends_its_threads(folder: Path, out: Path) -> None:
     outcomes = job.run()
     next(outcomes)
     del outcomes
-    assert not [each for each in threading.enumerate() if each.name.startswith(("prefetch", "answer"))]
+    assert not [each for each in threading.enumerate() if each.name.startswith(("prefetch", "background"))]
     assert len(lines(out)) == 1

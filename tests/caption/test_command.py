@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from omnilmm_lite.caption.tags import clean_tags
 from omnilmm_lite.caption.tally import Tally
 from tests.commands.test_cli_process import process
 from tests.files.another_run import another_run
+from tests.paths import ROOT
 from tests.picture import icc
 from tests.systems import not_on_windows
 
@@ -30,6 +32,7 @@ from omnilmm_lite.caption import watching
 watching.INTERVAL_S = 0.3
 sys.exit(cli.main({words!r}))
 """
+PICTURES = sorted((ROOT / "examples" / "pictures").glob("*.png"))
 GREEDY = ["--greedy", "--threads", "1", "--model", "tiny"]
 
 
@@ -209,3 +212,30 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys:
             shown.step("two\nlines.png")
     err = capsys.readouterr().err
     assert err == "2 of 7 pictures, 0:00:30 left, 'two\\\\nlines.png'\n" * 2  # each is 4 s, a line comes every 10
+
+
+def test_as_many_at_once_as_pay_and_the_same_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Left to itself it tries what memory has room for, says what it has found, and writes what one by one gives."""
+    found: list[list[tuple[str, str, int]]] = []
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(60):
+        shutil.copy(PICTURES[number % len(PICTURES)], folder / f"{number:02}.png")
+    for parallel in ("1", "auto", "5"):
+        out = tmp_path / f"{parallel}.jsonl"
+        assert caption(folder, "-o", str(out), "--parallel", parallel) == 0
+        lines = map(json.loads, out.read_bytes().splitlines())
+        found.append([(line["path"], line["text"], line["timings"]["new_tokens"]) for line in lines])
+        told = capsys.readouterr().err
+        assert ("answers at once: " in told) == (parallel == "auto"), told
+    assert len(found[0]) == 60 and found[0] == found[1] == found[2]
+    assert [path for path, *_ in found[0]] == sorted(path for path, *_ in found[0])
+
+
+@pytest.mark.parametrize("number", ["0", "65", "many", "-1", "1.5", "٣", ""])
+def test_how_many_at_once_is_checked_first(
+    number: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert caption(folder, "-o", str(tmp_path / "out.jsonl"), f"--parallel={number}") == 2
+    assert f"--parallel: {number!r} is out of range; give 1 to 64, or auto" in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()

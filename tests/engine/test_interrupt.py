@@ -19,7 +19,15 @@ from omnilmm_lite import load
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.decoder import PREFILL_CHUNK
 from omnilmm_lite.engine.device import open_session, run_graph
-from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, ended_by, in_background, interruptible, meanwhile
+from omnilmm_lite.engine.interrupt import (
+    Background,
+    Interrupt,
+    Interrupted,
+    ended_by,
+    in_background,
+    interruptible,
+    meanwhile,
+)
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
@@ -186,7 +194,7 @@ def test_what_the_thread_raises_comes_after_its_items(error: BaseException) -> N
     with pytest.raises(type(error)) as caught:
         next(items)
     assert caught.value is error
-    assert not threads_named("answer")
+    assert not threads_named("background")
 
 
 def test_leaving_early_ends_a_running_graph(session: onnxruntime.InferenceSession, x: NDArray[np.float32]) -> None:
@@ -203,7 +211,7 @@ def test_leaving_early_ends_a_running_graph(session: onnxruntime.InferenceSessio
         assert item == 1
         break
     assert closed.wait(PATIENCE)
-    assert not threads_named("answer")
+    assert not threads_named("background")
     np.testing.assert_array_equal(flipped(session, 2, x), x)
 
 
@@ -233,12 +241,12 @@ def test_ctrl_c_is_heard_while_a_graph_runs(session: onnxruntime.InferenceSessio
         timer.join()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert not threads_named("answer")
+    assert not threads_named("background")
 
 
 def test_an_iterator_that_nobody_began_starts_no_thread() -> None:
     in_background(lambda: [1])
-    assert not threads_named("answer")
+    assert not threads_named("background")
 
 
 # ---- the model after it ----
@@ -259,7 +267,7 @@ def test_work_beside_a_block_runs_in_another_thread_and_is_done_at_its_end() -> 
         in_block.set()
     assert len(threads) == 1
     assert threads[0] != threading.get_ident()
-    assert not threads_named("meanwhile")
+    assert not threads_named("background")
 
 
 def test_what_the_work_raises_comes_at_the_end_of_the_block() -> None:
@@ -276,7 +284,7 @@ def test_what_the_work_raises_comes_at_the_end_of_the_block() -> None:
 def test_a_block_that_fails_ends_the_work(session: onnxruntime.InferenceSession, x: NDArray[np.float32]) -> None:
     with pytest.raises(KeyError), meanwhile(lambda: flipped(session, LONG, x)):
         raise KeyError
-    assert not threads_named("meanwhile")
+    assert not threads_named("background")
 
 
 def test_an_interrupt_while_the_block_waits_for_the_work_ends_both(
@@ -287,7 +295,7 @@ def test_an_interrupt_while_the_block_waits_for_the_work_ends_both(
     with interruptible(interrupt), pytest.raises(Interrupted), meanwhile(lambda: flipped(session, LONG, x)):
         pass
     timer.join()
-    assert not threads_named("meanwhile")
+    assert not threads_named("background")
 
 
 def test_an_interrupted_prefill_leaves_the_model_as_good_as_new(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,3 +336,63 @@ def test_an_interrupted_picture_is_not_remembered() -> None:
         model.encode_image("examples/pictures/cat.png")
     features = model.encode_image("examples/pictures/cat.png")
     np.testing.assert_array_equal(features, load(threads=1).encode_image("examples/pictures/cat.png"))
+
+
+def test_no_more_is_made_ahead_than_asked_for() -> None:
+    made: list[int] = []
+    third = threading.Event()
+
+    def produce() -> Iterator[int]:
+        for number in range(10):
+            made.append(number)
+            if number == 2:
+                third.set()
+            yield number
+
+    with Background(produce, ahead=2) as items:
+        assert not third.wait(0.3)
+        assert made == [0, 1]
+        assert next(items) == 0
+        assert third.wait(PATIENCE)
+        assert [*items] == [*range(1, 10)]
+        assert [*items] == []  # and it has an end for who asks once more
+    assert not threads_named("background")
+
+
+def test_whether_there_is_a_next_is_known_without_waiting() -> None:
+    go = threading.Event()
+
+    def produce() -> Iterator[int]:
+        yield 1
+        go.wait(PATIENCE)
+        raise InputError("no more")
+
+    with Background(produce) as items:
+        assert next(items) == 1
+        assert not items.has_next
+        go.set()
+        for _ in range(2):
+            with pytest.raises(InputError, match="no more"):
+                next(items)
+        assert items.has_next
+
+
+def test_who_waits_for_an_item_can_be_interrupted_and_ends_what_makes_it() -> None:
+    outer = Interrupt()
+    ended = threading.Event()
+
+    def produce() -> Iterator[int]:
+        inner = threading.Event()
+        with ended_by(inner.set):
+            inner.wait(PATIENCE)
+            ended.set()
+            if ended.is_set():
+                raise InputError("ended")
+        yield 1
+
+    with interruptible(outer), Background(produce) as items:
+        timer = later(threading.Timer(0.1, outer.set))
+        with pytest.raises(Interrupted):
+            next(items)
+        timer.join()
+    assert ended.is_set()

@@ -13,9 +13,9 @@ from onnx import TensorProto, helper
 
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.commands.options.parallel import parallel_answers
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model_source import BundleSource, MachineOptions
+from omnilmm_lite.pipeline.parallel import Parallel
 from omnilmm_lite.plan import slots
 from omnilmm_lite.plan.memory import make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
@@ -54,11 +54,11 @@ def test_as_many_as_memory_has_room_for_and_eight_at_most(
 ) -> None:
     for further, expected in ((-1, 1), (0, 1), (cache - 1, 1), (cache, 2), (4 * cache, 5), (99 * cache, 8)):
         has_memory(monkeypatch, one + further)
-        assert parallel_answers("auto", source, OPTIONS) == expected
+        assert Parallel.read("auto").slots(source, OPTIONS) == expected
     has_memory(monkeypatch, one + 99 * cache, one + 2 * cache)
-    assert parallel_answers("auto", source, OPTIONS) == 3
+    assert Parallel.read("auto").slots(source, OPTIONS) == 3
     has_memory(monkeypatch, None)
-    assert parallel_answers("auto", source, OPTIONS) == 8
+    assert Parallel.read("auto").slots(source, OPTIONS) == 8
 
 
 @pytest.mark.parametrize("target", Device)
@@ -66,20 +66,20 @@ def test_one_where_there_is_no_plan(source: BundleSource, target: Device, monkey
     has_memory(monkeypatch, None)
     manifest = dataclasses.replace(source.bundle.manifest, preset="another", target=target)
     unplanned = BundleSource(None, Bundle(source.bundle.folder, manifest))
-    assert parallel_answers("auto", unplanned, OPTIONS) == 1
+    assert Parallel.read("auto").slots(unplanned, OPTIONS) == 1
 
 
 def test_a_step_that_is_recorded_is_that_of_one_answer(source: BundleSource, monkeypatch: pytest.MonkeyPatch) -> None:
     has_memory(monkeypatch, None)
-    assert parallel_answers("auto", source, {**OPTIONS, "cuda_graph": True}) == 1
+    assert Parallel.read("auto").slots(source, {**OPTIONS, "cuda_graph": True}) == 1
 
 
 def test_a_number_is_taken_at_its_word(source: BundleSource, monkeypatch: pytest.MonkeyPatch) -> None:
     has_memory(monkeypatch, 0)
-    assert [parallel_answers(text, source, OPTIONS) for text in ("1", "4", "64")] == [1, 4, 64]
+    assert [Parallel.read(text).slots(source, OPTIONS) for text in ("1", "4", "64")] == [1, 4, 64]
     for text in ("0", "65", "-1", "2.0", "many", ""):
         with pytest.raises(InputError, match=r"--parallel: .* is out of range; give 1 to 64, or auto"):
-            parallel_answers(text, source, OPTIONS)
+            Parallel.read(text).slots(source, OPTIONS)
 
 
 def old_bundle(folder: Path, length: str | int) -> Any:
@@ -95,14 +95,14 @@ def old_bundle(folder: Path, length: str | int) -> Any:
 def test_bundles_made_before_there_were_slots_answer_one_at_a_time(tmp_path: Path) -> None:
     assert slots.has_slots(old_bundle(tmp_path, "batch"))
     bundle = old_bundle(tmp_path, 1)
-    assert slots.fitting_slots(bundle, CONTEXT, 8) == 1
-    assert parallel_answers("1", BundleSource(None, bundle), OPTIONS) == 1
+    assert slots.fitting_slots(bundle, CONTEXT) == 1
+    assert Parallel.read("1").slots(BundleSource(None, bundle), OPTIONS) == 1
     with pytest.raises(InputError, match="old was converted for one answer at a time"):
-        parallel_answers("2", BundleSource(None, bundle), OPTIONS)
+        Parallel.read("2").slots(BundleSource(None, bundle), OPTIONS)
 
 
 def test_a_checkpoint_answers_one_at_a_time() -> None:
     checkpoint: Any = SimpleNamespace(name="nf4")
-    assert [parallel_answers(text, checkpoint, OPTIONS) for text in ("auto", "1")] == [1, 1]
+    assert [Parallel.read(text).slots(checkpoint, OPTIONS) for text in ("auto", "1")] == [1, 1]
     with pytest.raises(InputError, match="nf4 is a checkpoint, which answers one at a time"):
-        parallel_answers("2", checkpoint, OPTIONS)
+        Parallel.read("2").slots(checkpoint, OPTIONS)

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnilmm_lite.caption.scale.caption_row import COLUMNS, CaptionRow
+from omnilmm_lite.caption.scale.caption_rows import CaptionRows
 from omnilmm_lite.caption.scale.preparing import Picture, Preparing
-from omnilmm_lite.caption.scale.slot_run import SlotRun
 from omnilmm_lite.caption.templates.template import Template
 from omnilmm_lite.caption.wording import Wording
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.home.chosen_model import choose_model
 from omnilmm_lite.home.models import ModelStore
 from omnilmm_lite.model import Model, load
+from omnilmm_lite.pipeline.width import Width
 from omnilmm_lite.sampling_params import SamplingOptions, sampling_params
 
 DEFAULT_PROMPT = "Describe this picture."
@@ -35,15 +36,16 @@ class _Load:
     device: str
     context: int | None
     threads: int | None
-    parallel: int
+    parallel: int | None
     ignore_colour_profile: bool
 
 
 class _Engine:
     """A model and what prepares its pictures. One batch runs at a time: other threads wait for it."""
 
-    def __init__(self, model: Model, *, ignore_colour_profile: bool) -> None:
+    def __init__(self, model: Model, *, measures_width: bool = False, ignore_colour_profile: bool) -> None:
         self.model = model
+        self.width = Width(model.slots, is_measured=measures_width)
         self.lock = threading.Lock()
         self.preparing = Preparing(model.config.vision, ignore_colour_profile=ignore_colour_profile)
 
@@ -73,7 +75,7 @@ class Captioner:
         device: str = "auto",
         context: int | None = None,
         threads: int | None = None,
-        parallel: int = 1,
+        parallel: int | None = 1,
         ignore_colour_profile: bool = False,
         **sampling: Unpack[SamplingOptions],
     ) -> None:
@@ -83,8 +85,9 @@ class Captioner:
 
         `prompt` is asked as it stands. `tags`: the answer is a list, to be cleaned as `caption --tags` does. `column`:
         which one of a batch holds the pictures. `device`, `context`, `threads`: as `load` takes them. `parallel`:
-        answers at once, in slots of the model. `sampling`: greedy, seed, max_new_tokens and so on; the bundle's own
-        where it is left open.
+        answers at once, in slots of the model; None takes what memory has room for, 8 at most, and of that what gives
+        the most tokens a second in the first minute. `sampling`: greedy, seed, max_new_tokens and so on; the bundle's
+        own where it is left open.
 
         InputError where the prompt is empty; what is wrong with the model is raised when it is loaded.
         """
@@ -103,17 +106,19 @@ class Captioner:
         """The model, which is loaded now if it wasn't. Raises what `load` raises."""
         return self._loaded().model
 
-    def captions(self, pictures: Iterable[Picture]) -> Iterator[CaptionRow]:
+    def captions(self, pictures: Iterable[Picture], *, one_by_one: bool = False) -> Iterator[CaptionRow]:
         """A row a picture, in their order, as they get done; the next pictures are read meanwhile.
 
         A picture is its file's bytes, its path, a picture of PIL, or a dict with `bytes` or `path`. One that can't be
         read gets a row with `error`, and the others go on. OmniLMMError where the machine is at fault, such as for lack
-        of memory. Until the last row is taken, or the iterator closed, other threads wait for the model.
+        of memory. Until the last row is taken, or the iterator closed, other threads wait for the model. `one_by_one`:
+        whatever `parallel` says, so that it is known which picture ends a process.
         """
         engine = self._loaded()
         params = sampling_params(engine.model.sampling, self._sampling)
+        width = Width(1, is_measured=False) if one_by_one else engine.width
         with engine.lock, closing(engine.preparing.ahead(pictures)) as ready:
-            yield from SlotRun(engine.model, self._wording, params).rows(ready)
+            yield from CaptionRows(engine.model, self._wording, params, width).of(ready)
 
     def __call__(self, batch: Any) -> Any:
         """A batch with the columns of `CaptionRow` in place of the pictures' own; all others are kept.
@@ -162,7 +167,11 @@ def _engine(wanted: _Load) -> _Engine:
                 threads=wanted.threads,
                 parallel=wanted.parallel,
             )
-            _engines[wanted] = _Engine(model, ignore_colour_profile=wanted.ignore_colour_profile)
+            _engines[wanted] = _Engine(
+                model,
+                measures_width=wanted.parallel is None,
+                ignore_colour_profile=wanted.ignore_colour_profile,
+            )
         return _engines[wanted]
 
 

@@ -36,6 +36,12 @@ def add_machine_options(parser: argparse.ArgumentParser, open_checkpoint: OpenCh
     parser.set_defaults(decodes=True, model_words=("model",), open_checkpoint=open_checkpoint)
 
 
+def add_parallel(parser: argparse.ArgumentParser, default: str) -> None:
+    """The argument `parallel`, for `Parallel.read`."""
+    text = "answers at once, or auto: as many as memory has room for, 8 at most, and of that what gives the most here"
+    parser.add_argument("--parallel", metavar="N|auto", default=default, help=f"{text} (default: {default})")
+
+
 def add_weights(options: argparse._ActionsContainer) -> None:
     """The argument `weights`, None where it isn't given: see `chosen_weights`."""
     words = [weights.value for weights in Weights]

@@ -79,6 +79,7 @@ def _run(args: argparse.Namespace, source: str, prompt: str) -> ClusterRun:
     from omnilmm_lite.caption.scale.cluster.delivery import Way
     from omnilmm_lite.caption.scale.cluster.run import ClusterRun
     from omnilmm_lite.picture.listing import Filter
+    from omnilmm_lite.pipeline.parallel import Parallel
     from omnilmm_lite.sampling_params import sampling_params
 
     for name in OTHERS:
@@ -106,6 +107,7 @@ def _run(args: argparse.Namespace, source: str, prompt: str) -> ClusterRun:
         "device": args.device or "auto",
         "context": args.context,
         "threads": args.threads,
+        "parallel": Parallel.read(args.parallel).answers,
         "ignore_colour_profile": args.ignore_colour_profile,
         **options,
     }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from omnilmm_lite.caption.loading import ahead
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.interrupt import in_background
-from omnilmm_lite.engine.vision import CACHED_PICTURES, ImageFeatures
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.predictions import PredictionFile
 from omnilmm_lite.evaluation.running.question import Question, by_picture
@@ -18,11 +17,13 @@ from omnilmm_lite.evaluation.running.respondent import Reply, Respondent
 from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.picture.file import PictureFile
 from omnilmm_lite.picture.prepared_image import PreparedImage
+from omnilmm_lite.pipeline import asked as pipeline
+from omnilmm_lite.pipeline.pipeline import answered
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What became of a question: one of `reply` and `error` is None."""
+    """What became of a question: one of `reply` and `error` is None, and both until it was asked."""
 
     question: Question
     reply: Reply | None
@@ -77,7 +78,7 @@ class Asking:
         groups = by_picture(self.waiting())
         with contextlib.closing(ahead(load, groups, decoding.close)) as loaded:
             for first in loaded:
-                yield from _answers(self.open_respondent(), chain([first], loaded))
+                yield from _replies(self.open_respondent(), chain([first], loaded))
                 return
 
     def _is_done(self, question: Question) -> bool:
@@ -91,28 +92,24 @@ def _picture(question: Question) -> PictureFile:
     return PictureFile(question.item.pictures[0].read())
 
 
-def _answers(respondent: Respondent, pictures: Iterator[_Loaded]) -> Iterator[Asked]:
-    """A tower that shares its memory with the decoder takes seconds to open: it is opened for a window of pictures."""
-    size = CACHED_PICTURES if respondent.model.parts.takes_turns else 1
-    while True:
-        window: list[tuple[_Loaded, ImageFeatures | None]] = []
-        with respondent.model.vision.kept_open():
-            for loaded in pictures:
-                picture = loaded.picture
-                window.append((loaded, None if picture is None else respondent.model.vision.encode(picture)))
-                if len(window) == size:
-                    break
-        if not window:
-            return
-        for loaded, features in window:
-            for question in loaded.questions:
-                yield _ask(respondent, question, loaded, features)
+def _replies(respondent: Respondent, pictures: Iterable[_Loaded]) -> Iterator[Asked]:
+    """In the questions' order; one by one, so that none waits on the way to the disk for others about its picture."""
+    queried = (_queried(respondent, question, loaded) for loaded in pictures for question in loaded.questions)
+    for done in answered(respondent.model, queried, respondent.width):
+        asked = done.what
+        for answer in done.answers:
+            if isinstance(answer, InputError):  # such as a prompt that doesn't fit
+                asked = replace(asked, error=str(answer))
+            else:
+                asked = replace(asked, reply=respondent.reply(asked.question, answer))
+        yield asked
 
 
-def _ask(respondent: Respondent, question: Question, loaded: _Loaded, features: ImageFeatures | None) -> Asked:
-    if features is None:
-        return Asked(question, None, loaded.error)
+def _queried(respondent: Respondent, question: Question, loaded: _Loaded) -> pipeline.Asked[Asked]:
+    if loaded.picture is None:
+        return pipeline.Asked(Asked(question, None, loaded.error))
     try:
-        return Asked(question, respondent.answer(question, features), None)
-    except InputError as error:  # such as a prompt that doesn't fit
-        return Asked(question, None, str(error))
+        query = respondent.query(question)
+    except InputError as error:
+        return pipeline.Asked(Asked(question, None, str(error)))
+    return pipeline.Asked(Asked(question, None, None), loaded.picture, [query])

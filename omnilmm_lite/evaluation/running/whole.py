@@ -19,9 +19,11 @@ from omnilmm_lite.evaluation.running.respondent import Respondent
 from omnilmm_lite.evaluation.running.scored import Scored, score_answers
 from omnilmm_lite.evaluation.running.session import Part, Session, open_session, some_problems
 from omnilmm_lite.files import durable_file
-from omnilmm_lite.model_source import MachineOptions, ModelSource
+from omnilmm_lite.model_source import BundleSource, MachineOptions, ModelSource
+from omnilmm_lite.pipeline.parallel import Parallel
 from omnilmm_lite.sampling_params import SamplingParams
 
+ONE = Parallel(1)
 MODEL, BASE = "", ".against"  # what the files of a model's answers have in their names
 
 
@@ -37,6 +39,7 @@ class Request:
     model: ModelSource
     base: ModelSource | None
     machine: MachineOptions
+    parallel: Parallel
     judge: str
     judge_model: str
     judge_key: str | None
@@ -62,6 +65,10 @@ class Run:
             progress,
         )
         self._judge.check(request.benchmarks, two_models=request.base is not None)
+        self._sources = {MODEL: request.model} | ({} if request.base is None else {BASE: request.base})
+        self._slots = {
+            name: self._parallel(name).slots(source, request.machine) for name, source in self._sources.items()
+        }
         self._sessions: list[Session] = []
         progress.stage("data", len(request.benchmarks))
         for benchmark, path in request.benchmarks.items():
@@ -70,11 +77,10 @@ class Run:
                 progress.note(f"{benchmark}: {line}")
             self._sessions.append(session)
             progress.step(benchmark.value)
-        sources = {MODEL: request.model} | ({} if request.base is None else {BASE: request.base})
         self._files = {
-            name: [self._file(session, name, source) for session in self._sessions] for name, source in sources.items()
+            name: [self._file(session, name, source) for session in self._sessions]
+            for name, source in self._sources.items()
         }
-        self._sources = sources
 
     def answer_and_score(self) -> Report:
         """Asks what was not asked yet, and makes everything that a report says. KeyboardInterrupt at any time."""
@@ -98,18 +104,26 @@ class Run:
             **prediction_settings(session.benchmark, self.request.profile, source.identity, self.request.params),
             **{key: machine[key] for key in ("device", "context", "drafts")},
         }
+        if (parallel := self._parallel(name)) != ONE:  # rows that run together are rounded otherwise
+            settings["parallel"] = str(parallel)
         return PredictionFile(self.request.folder / f"{session.benchmark}{name}.jsonl", settings)
+
+    def _parallel(self, name: str) -> Parallel:
+        """A checkpoint that a bundle is held against answers one at a time."""
+        is_bundle = isinstance(self._sources[name], BundleSource)
+        return ONE if name == BASE and not is_bundle else self.request.parallel
 
     def _answer(self, name: str, source: ModelSource) -> None:
         """The model is loaded for the first question that waits, and gone at the end."""
         loaded: list[Respondent] = []
+        parallel, slots = self._parallel(name), self._slots[name]
 
         def open_respondent() -> Respondent:
             if not loaded:
-                model = source.load(self.request.machine)
+                model = source.load({**self.request.machine, "parallel": slots})
                 if model.device.is_fallback:
                     self._progress.note(f"device: {model.device.placement} ({model.device.reason})")
-                loaded.append(Respondent(model, self.request.params))
+                loaded.append(Respondent(model, self.request.params, parallel.width(slots)))
                 self.pace.begin()
             return loaded[0]
 

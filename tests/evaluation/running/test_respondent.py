@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from omnilmm_lite import load
+from omnilmm_lite.answer.generation import Prompt
 from omnilmm_lite.evaluation.data.pictures import FilePicture
 from omnilmm_lite.evaluation.item import Item
 from omnilmm_lite.evaluation.running.question import Question, by_picture
@@ -42,8 +43,12 @@ def test_pieces_are_the_same_in_a_run_that_goes_on(letters: tuple[str, ...], mon
     def ask(number: int, picture: int) -> tuple[list[int], str]:
         pieces.clear()
         respondent = Respondent(model, SamplingParams.greedy(max_new_tokens=4))
-        reply = respondent.answer(Question(Item("1", "?"), PROMPTS[number], letters), features[picture])
-        return [*pieces], reply.text
+        question = Question(Item("1", "?"), PROMPTS[number], letters)
+        query = respondent.query(question)
+        answer = query.make(model.text, Prompt(query.ids, features[picture]))
+        for _ in answer:
+            pass
+        return [*pieces], respondent.reply(question, answer).text
 
     for picture in (0, 1):
         for number in range(len(PROMPTS)):

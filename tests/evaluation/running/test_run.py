@@ -284,3 +284,27 @@ def test_tinys_published_figure(tmp_path: Path) -> None:
         "yes/no": "99.41",
     }
     assert result["unparsed"] == 0
+
+
+def test_several_at_once_answer_the_same(
+    mini_sets: Path, whole_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The letters that are likeliest, too; and a folder that was begun so isn't gone on in otherwise."""
+    words = ["eval", "mme", "seedbench", "--data", str(mini_sets), "-o", str(tmp_path / "out"), *OPTIONS]
+    assert main([*words, "--parallel", "4"]) == 0
+    for name in ("mme", "seedbench"):
+        answers, same = (lines(folder / f"{name}.jsonl") for folder in (whole_run, tmp_path / "out"))
+        assert answers == same and len(answers) > 3
+    assert any(each["likeliest"] for each in same)
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "parallel was '4'" in capsys.readouterr().err
+
+
+def test_how_many_at_once_is_checked_before_the_folder_is_made(
+    mini_sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "mme", "--data", str(mini_sets), "-o", str(tmp_path / "out"), "--parallel", "99"]
+    assert main(words) == 2
+    assert "--parallel: '99' is out of range; give 1 to 64, or auto" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

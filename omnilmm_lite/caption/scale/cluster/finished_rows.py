@@ -20,9 +20,11 @@ class _Batch:
 
 @dataclass(frozen=True)
 class Begun:
-    """`rows`: of an earlier try, by path. `is_fatal`: every try so far ended without a row."""
+    """`rows`: of an earlier try, by path. `is_again`: the last one ended without a further row. `is_fatal`: so many
+    did that a picture must be at fault."""
 
     rows: Mapping[str, Mapping[str, Any]]
+    is_again: bool
     is_fatal: bool
 
 
@@ -34,7 +36,7 @@ class FinishedRows:
         """A worker begins a batch, perhaps for another one that is lost."""
         found = self._batches.setdefault(batch, _Batch())
         found.starts += 1
-        return Begun(dict(found.rows), found.starts >= FATAL_STARTS)
+        return Begun(dict(found.rows), found.starts > 1, found.starts >= FATAL_STARTS)
 
     def add(self, batch: str, row: Mapping[str, Any]) -> None:
         found = self._batches.setdefault(batch, _Batch())

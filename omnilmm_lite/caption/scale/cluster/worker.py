@@ -82,7 +82,9 @@ class CaptionWorker:
             self._get(self._rows.add.remote(name, had[todo[0].path]))
             todo = todo[1:]
         sent = None
-        described = self._captioner.captions(each.data or b"" for each in todo if each.error is None)
+        pictures = (each.data or b"" for each in todo if each.error is None)
+        # of several at once, none could be told to have ended the last worker
+        described = self._captioner.captions(pictures, one_by_one=begun.is_again)
         for each in todo:
             row = CaptionRow(each.sha256, self._model, error=each.error) if each.error else next(described)
             had[each.path] = self._line(each, row)

@@ -77,8 +77,8 @@ def test_what_a_lost_worker_had_done_is_taken_from_it(rows: FinishedRows, monkey
     asked: list[int] = []
     captions = second._captioner.captions
 
-    def counted(pictures: Any) -> Any:
-        for row in captions(pictures):
+    def counted(pictures: Any, **how: Any) -> Any:
+        for row in captions(pictures, **how):
             asked.append(1)
             yield row
 
@@ -98,13 +98,17 @@ def test_a_picture_that_ends_every_worker_becomes_an_error(rows: FinishedRows) -
     class Lost(Exception):
         pass
 
-    def dies(pictures: Any) -> Any:
+    tries: list[bool] = []
+
+    def dies(pictures: Any, *, one_by_one: bool) -> Any:
+        tries.append(one_by_one)
         raise Lost
 
-    first._captioner.captions = dies  # type: ignore[method-assign]
+    first._captioner.captions = dies  # type: ignore[method-assign, assignment]
     for _ in range(FATAL_STARTS - 1):
         with pytest.raises(Lost):
             first(batch)
+    assert tries == [False, True, True]  # of several at once, nobody could say which ended the worker
     [name] = rows._batches
     found = [*lines(worker(rows)(batch)).values()]
     assert [line.get("error") for line in found] == [LOST, None, None, None, None]

@@ -1,0 +1,48 @@
+"""How many answers run at once: what was asked for, or what gives the most tokens a second here."""
+
+from __future__ import annotations
+
+import statistics
+
+STEPS = 16  # of each number, of which the median counts: the first ones touch memory that nobody has used yet
+NEARLY = 0.95  # of the most: fewer answers at once then, which leave memory and the rest of the machine alone
+
+
+class Width:
+    """`limit` at once, up to `slots`.
+
+    Where it is measured, it begins with one, goes on to two, four and so on once steps of each were run, and stays with
+    the best: a matter of the first minute.
+    """
+
+    def __init__(self, slots: int, *, is_measured: bool) -> None:
+        self.limit = 1 if is_measured else slots
+        self.tokens_per_s: dict[int, float] = {}  # of all answers together, by their number
+        self._slots, self._is_settled = slots, not is_measured
+        self._times: list[float] = []  # of steps of `limit` answers
+
+    @property
+    def told(self) -> str:
+        """What was measured, and chosen; empty where nothing was."""
+        if not self._is_settled or not self.tokens_per_s:
+            return ""
+        rates = ", ".join(f"{answers}: {rate:,.0f}" for answers, rate in self.tokens_per_s.items())
+        return f"answers at once: {self.limit} (tokens a second by their number: {rates})"
+
+    def note(self, answers: int, seconds: float) -> None:
+        """A step that gave so many answers a token took so long."""
+        if self._is_settled or answers != self.limit:
+            return
+        self._times.append(seconds)
+        if len(self._times) == STEPS:
+            self.tokens_per_s[answers] = answers / statistics.median(self._times)
+            self._times.clear()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        best = max(self.tokens_per_s.values())
+        if self.limit < self._slots and self.tokens_per_s[self.limit] >= NEARLY * best:
+            self.limit = min(2 * self.limit, self._slots)
+            return
+        self.limit = next(answers for answers, rate in self.tokens_per_s.items() if rate >= NEARLY * best)
+        self._is_settled = True
