@@ -7,6 +7,7 @@ an old path is a new picture.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class VisionEncoder:
         self._encode: Encode | None = None
         self._holders = 0
         self._cache: OrderedDict[str, ImageFeatures] = OrderedDict()
+        self._lock = threading.Lock()  # of the cache: who asks what is remembered needn't be who encodes
 
     def encode(self, image: ImageSource | PreparedImage) -> ImageFeatures:
         """A picture's features; from memory where these pixels were seen lately."""
@@ -74,18 +76,20 @@ class VisionEncoder:
 
     def remembered(self, pixel_hash: str) -> ImageFeatures | None:
         """The features of a picture that was encoded lately; None for any other."""
-        if pixel_hash not in self._cache:
-            return None
-        self._cache.move_to_end(pixel_hash)
-        return self._cache[pixel_hash]
+        with self._lock:
+            if pixel_hash not in self._cache:
+                return None
+            self._cache.move_to_end(pixel_hash)
+            return self._cache[pixel_hash]
 
     def encode_prepared(self, image: PreparedImage) -> ImageFeatures:
         """Runs the graphs, and remembers the features."""
         with self.kept_open():
             features = ImageFeatures(image.pixel_hash, self._run(image.pixels))
-        self._cache[image.pixel_hash] = features
-        if len(self._cache) > CACHED_PICTURES:
-            self._cache.popitem(last=False)
+        with self._lock:
+            self._cache[image.pixel_hash] = features
+            if len(self._cache) > CACHED_PICTURES:
+                self._cache.popitem(last=False)
         return features
 
     @contextlib.contextmanager

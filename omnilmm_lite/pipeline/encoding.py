@@ -46,7 +46,7 @@ def encoding(model: Model, asked: Iterable[Asked[T]]) -> AbstractContextManager[
     """The pictures, encoded as the machine does best.
 
     A card encodes beside the answers. On a CPU that takes an eighth longer than one after the other
-    (`python -m benchmarks.parallel.beside`): there the next picture waits until a slot is free. Where tower and decoder
+    (`python -m benchmarks.scale.beside`): there the next picture waits until a slot is free. Where tower and decoder
     share their memory, a window of pictures is encoded once nobody is answered.
     """
     encode = partial(_encoded, model.vision)

@@ -11,7 +11,7 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.placement import Placement
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.machine.card import read_cards
-from omnilmm_lite.machine.memory import machine_bytes, memory_limit
+from omnilmm_lite.machine.memory import available_bytes, machine_bytes, memory_limit
 from omnilmm_lite.plan.card_room import missing_room
 from omnilmm_lite.plan.memory import make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
@@ -50,4 +50,5 @@ def _fits_cards(bundle: Bundle, context: int) -> Callable[[int], bool]:
 def _fits_memory(model: PlannedModel, context: int) -> Callable[[int], bool]:
     sizes = [] if (machine := machine_bytes()) is None else [machine - SYSTEM_RAM]
     sizes += [] if (limit := memory_limit()) is None else [limit.size]
+    sizes += [] if (free := available_bytes()) is None else [free]  # what other programs leave
     return lambda slots: make_plan(model, context, slots).needed_most <= min(sizes, default=math.inf)

@@ -8,17 +8,19 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from omnilmm_lite.answer.generation import FinishReason, Timings
 from omnilmm_lite.engine.interrupt import Interrupted, interruptible
-from omnilmm_lite.engine.vision import ImageFeatures, VisionEncoder
+from omnilmm_lite.engine.vision import ImageFeatures
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.serve.errors import RATE_LIMIT, SERVER_ERROR, ApiError, internal_error, invalid, shutting_down
 from omnilmm_lite.serve.fair_queue import FairQueue
 from omnilmm_lite.serve.jobs import Event, Failed, Finished, QueuedTask, RequestPhase, Started, Task
 from omnilmm_lite.serve.model.crew import Crew
 from omnilmm_lite.serve.model.residence import ModelState, Residence
+from omnilmm_lite.serve.model.tower import Tower, Viewing
 
 if TYPE_CHECKING:
     from omnilmm_lite.model import Model
@@ -59,6 +61,7 @@ class Engine:
         self._slots = model.slots
         self._stall_s = stall_s
         self._crew: Crew | None = None  # once there was a question; it holds the model
+        self._tower = Tower(self._notify)
         self._closing = False
         self._expected = 0  # tasks that are being checked
         self._holders = 0  # who wants the model to stay
@@ -184,6 +187,11 @@ class Engine:
                 job.interrupt.set()
             self._stop()
         self._thread.join()
+        self._tower.close()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def _stop(self) -> None:
         if self._crew is not None:
@@ -201,9 +209,14 @@ class Engine:
         while self._waited_for_work():
             if (job := self._taken()) is not None and (event := self._begun(job)) is not None:
                 self._end(job, event)
+            for viewing in self._tower.take_done():
+                if (event := self._joined(viewing)) is not None:
+                    self._end(viewing.job, event)
             if self._crew:
                 for done, last in self._crew.step():
                     self._end(done, last)
+            elif len(self._tower):
+                self._wait_for_tower()
 
     def _waited_for_work(self) -> bool:
         """Waits for it, without the model where that takes long; False when the engine is closed and nobody waits, or
@@ -224,12 +237,22 @@ class Engine:
                     self._changed.acquire()
             return bool(self._running or len(self._queue))
 
-    def _taken(self) -> QueuedTask | None:
-        """The next job, where a slot is free. Who borrows the model waits for those who run, and then has it alone."""
+    def _wait_for_tower(self) -> None:
+        """Or for who can be answered beside it. Nobody else has anything to do."""
         with self._changed:
-            if not len(self._queue) or len(self._running) >= self._slots:
-                return None
-            if self._running and self._queue.peek().task.lend is not None:
+            self._changed.wait_for(lambda: self._tower.has_done or self._has_next())
+
+    def _has_next(self) -> bool:
+        """Whether somebody waits, and a slot is free. Who borrows the model waits for those who run, and then has it
+        alone."""
+        if not len(self._queue) or len(self._running) >= self._slots:
+            return False
+        return not (self._running and self._queue.peek().task.lend is not None)
+
+    def _taken(self) -> QueuedTask | None:
+        """The next job."""
+        with self._changed:
+            if not self._has_next():
                 return None
             job = self._queue.take()
             self._running[job] = time.perf_counter()
@@ -271,12 +294,36 @@ class Engine:
             task.lend(model)
         if not task.ids:
             return Finished(FinishReason.STOP, queue_s, 0.0, Timings(), load_s)
-        features, vision_s = _features(job, model.vision)
-        job.listen(Started(RequestPhase.PREFILL))
         if self._crew is None:
             self._crew = Crew(model.new_batch(self._stall_s), failure)
-        self._crew.join(job, features, Finished(FinishReason.STOP, queue_s, vision_s, Timings(), load_s))
+        begun = Finished(FinishReason.STOP, queue_s, 0.0, Timings(), load_s)
+        if (image := task.image) is None or (features := model.vision.remembered(image.pixel_hash)) is not None:
+            self._join(job, None if image is None else features, begun)
+            return None
+        job.listen(Started(RequestPhase.ENCODE))
+        if model.parts.takes_turns:  # the decoder makes room for the tower
+            started = time.perf_counter()
+            features = model.vision.encode_prepared(image)
+            self._join(job, features, replace(begun, vision_s=time.perf_counter() - started))
+        else:
+            self._tower.view(model.vision, image, job, begun)
         return None
+
+    def _join(self, job: QueuedTask, features: ImageFeatures | None, begun: Finished) -> None:
+        assert self._crew is not None
+        job.listen(Started(RequestPhase.PREFILL))
+        self._crew.join(job, features, begun)
+
+    def _joined(self, viewing: Viewing) -> Event | None:
+        """Like `_begun`, once the job's picture is encoded."""
+        try:
+            with interruptible(viewing.job.interrupt):
+                sight = viewing.sight.result()
+                viewing.job.interrupt.check()
+                self._join(viewing.job, sight.features, replace(viewing.begun, vision_s=sight.vision_s))
+                return None
+        except Exception as error:
+            return failure(error)
 
 
 def failure(error: Exception) -> Failed:
@@ -290,14 +337,3 @@ def failure(error: Exception) -> Failed:
         return Failed(ApiError(500, str(error), type=SERVER_ERROR))
     LOG.error("answer failed", exc_info=error)
     return Failed(internal_error())
-
-
-def _features(job: QueuedTask, vision: VisionEncoder) -> tuple[ImageFeatures | None, float]:
-    """The picture's features, and the seconds that they took."""
-    if (image := job.task.image) is None:
-        return None, 0.0
-    if (features := vision.remembered(image.pixel_hash)) is not None:
-        return features, 0.0
-    job.listen(Started(RequestPhase.ENCODE))
-    started = time.perf_counter()
-    return vision.encode_prepared(image), time.perf_counter() - started

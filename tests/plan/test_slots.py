@@ -43,9 +43,12 @@ def cache(source: BundleSource) -> int:
     return 2 * config.num_hidden_layers * config.num_key_value_heads * CONTEXT * config.head_dim * 4
 
 
-def has_memory(monkeypatch: pytest.MonkeyPatch, machine: int | None, limit: int | None = None) -> None:
-    """Bytes of RAM beside what the system takes, and of a container's limit."""
+def has_memory(
+    monkeypatch: pytest.MonkeyPatch, machine: int | None, limit: int | None = None, free: int | None = None
+) -> None:
+    """Bytes of RAM beside what the system takes, of a container's limit, and those that nobody uses."""
     monkeypatch.setattr(slots, "machine_bytes", lambda: None if machine is None else machine + SYSTEM_RAM)
+    monkeypatch.setattr(slots, "available_bytes", lambda: free)
     monkeypatch.setattr(slots, "memory_limit", lambda: None if limit is None else SimpleNamespace(size=limit))
 
 
@@ -57,6 +60,8 @@ def test_as_many_as_memory_has_room_for_and_eight_at_most(
         assert Parallel.read("auto").slots(source, OPTIONS) == expected
     has_memory(monkeypatch, one + 99 * cache, one + 2 * cache)
     assert Parallel.read("auto").slots(source, OPTIONS) == 3
+    has_memory(monkeypatch, one + 99 * cache, free=one + 3 * cache)
+    assert Parallel.read("auto").slots(source, OPTIONS) == 4
     has_memory(monkeypatch, None)
     assert Parallel.read("auto").slots(source, OPTIONS) == 8
 

@@ -1,0 +1,151 @@
+"""A picture in the tower, and those who are answered beside it. The tower is held up by a switch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from omnilmm_lite import load
+from omnilmm_lite.engine.interrupt import ended_by
+from omnilmm_lite.engine.vision import Encode
+from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.model import BundleModel
+from omnilmm_lite.serve.engine import Engine
+from omnilmm_lite.serve.jobs import Failed, Finished, RequestPhase, Started, TextDelta
+from tests.serve.model.test_crew import WAIT_S, Heard, asked, without_end
+
+Pixels = NDArray[np.float32]
+
+
+class Held:
+    """A tower that waits until it may go on, or its job is stopped."""
+
+    def __init__(self, encode: Encode) -> None:
+        self.may_go_on, self.is_running = threading.Event(), threading.Event()
+        self.pictures = self.stopped = 0
+        self._encode = encode
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        self.pictures += 1
+        self.is_running.set()
+        stopped = threading.Event()
+        with ended_by(stopped.set):
+            while not self.may_go_on.wait(0.01):
+                if stopped.is_set():
+                    self.stopped += 1
+                    raise OmniLMMError("ended")
+        return self._encode(pixels)
+
+
+@pytest.fixture
+def model() -> BundleModel:
+    return load("tiny", threads=1, parallel=3)
+
+
+@pytest.fixture
+def tower(model: BundleModel, monkeypatch: pytest.MonkeyPatch) -> Held:
+    held = Held(model.parts.open_tower())
+    monkeypatch.setattr(model.vision, "_open_tower", lambda: held)
+    return held
+
+
+@pytest.fixture
+def engine(model: BundleModel, tower: Held) -> Iterator[Engine]:
+    engine = Engine(model, limit=8)
+    yield engine
+    tower.may_go_on.set()
+    engine.close(0)
+
+
+def test_answers_go_on_beside_a_picture(model: BundleModel, tower: Held, engine: Engine) -> None:
+    running = Heard(engine, without_end(model))
+    running.until(TextDelta)
+    looking = Heard(engine, asked(model, "What is this?", "cat.png"), "another")
+    assert tower.is_running.wait(WAIT_S)
+    for _ in range(20):
+        running.until(TextDelta)
+    third = Heard(engine, asked(model, "hi", None), "a third")  # without a picture, it doesn't wait for one
+    third.text()
+    tower.may_go_on.set()
+    assert looking.text() == "This is a cat."
+    engine.cancel(running.job)
+
+
+def test_who_comes_alone_is_answered_beside_a_picture(model: BundleModel, tower: Held, engine: Engine) -> None:
+    """Nobody is being answered, so the model's thread waits; who comes wakes it up."""
+    looking = Heard(engine, asked(model, "What is this?", "cat.png"))
+    assert tower.is_running.wait(WAIT_S)
+    second = Heard(engine, asked(model, "hi", None), "another")
+    second.text()
+    tower.may_go_on.set()
+    assert looking.text() == "This is a cat."
+
+
+def test_pictures_take_turns_and_a_remembered_one_waits_for_none(
+    model: BundleModel, tower: Held, engine: Engine
+) -> None:
+    tower.may_go_on.set()
+    assert Heard(engine, asked(model, "What is this?", "cat.png")).text() == "This is a cat."
+    tower.may_go_on.clear()
+    waiting = [
+        Heard(engine, asked(model, "What is this?", name), name)
+        for name in ("easy-vqa-teal-circle.png", "easy-vqa-brown-triangle.png")
+    ]
+    tower.is_running.clear()
+    again = Heard(engine, asked(model, "What is this?", "cat.png"), "another")
+    assert again.text() == "This is a cat." and not any(each.events.qsize() > 1 for each in waiting)
+    tower.may_go_on.set()
+    assert [each.text() for each in waiting] == ["This is a teal circle.", "This is a brown triangle."]
+    assert tower.pictures == 3
+
+
+def test_a_client_that_leaves_ends_its_picture_and_no_other(model: BundleModel, tower: Held, engine: Engine) -> None:
+    running = Heard(engine, without_end(model))
+    running.until(TextDelta)
+    left = Heard(engine, asked(model, "What is this?", "cat.png"), "left")
+    assert tower.is_running.wait(WAIT_S)
+    waiting = Heard(
+        engine, asked(model, "What is this?", "easy-vqa-teal-circle.png"), "waits"
+    )  # behind it, in the tower's queue
+    assert waiting.next() == Started(RequestPhase.ENCODE)
+    engine.cancel(left.job)
+    assert isinstance(last_of(left), Failed) and tower.stopped == 1
+    tower.may_go_on.set()
+    assert waiting.text() == "This is a teal circle."
+    running.until(TextDelta)
+    engine.cancel(running.job)
+
+
+def test_a_picture_that_fails_is_its_own_trouble(
+    model: BundleModel, tower: Held, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Heard(engine, without_end(model))
+    running.until(TextDelta)
+
+    def fails(pixels: Pixels) -> Pixels:
+        raise InputError("picture: it is none")
+
+    monkeypatch.setattr(model.vision, "_encode", fails)
+    failed = last_of(Heard(engine, asked(model, "What is this?", "cat.png"), "another"))
+    assert isinstance(failed, Failed) and failed.error.status == 400
+    running.until(TextDelta)
+    engine.cancel(running.job)
+
+
+def test_the_end_ends_a_picture(model: BundleModel, tower: Held, engine: Engine) -> None:
+    looking = Heard(engine, asked(model, "What is this?", "cat.png"))
+    assert tower.is_running.wait(WAIT_S)
+    engine.close(0.0)
+    failed = last_of(looking)
+    assert isinstance(failed, Failed) and failed.error.status == 503
+    assert not [each for each in threading.enumerate() if each.name.startswith("tower")]
+
+
+def last_of(heard: Heard) -> Finished | Failed:
+    while not isinstance(event := heard.next(), (Finished, Failed)):
+        pass
+    return event
