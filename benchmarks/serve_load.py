@@ -1,6 +1,6 @@
 """Eight clients at once, clients that are killed, requests that are malformed: does the server keep its word?
 
-python -m benchmarks.serve_load
+python -m benchmarks.serve_load [--parallel 4]
 
 Against the real command with the built-in model. Exits with 1 where an answer was wrong or lost, the memory grew, a
 killed client left something running, or the log holds a traceback.
@@ -136,8 +136,9 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--killed", type=int, default=50)
+    parser.add_argument("--parallel", default="1", metavar="N|auto", help="answers at once")
     args = parser.parse_args()
-    with server() as (http, log):
+    with server("--parallel", args.parallel) as (http, log):
         problems = [*load(http, args.clients, args.requests), *kill(http, args.killed), *malform(http)]
     problems += [f"in the log: {line.strip()[:200]}" for line in log.complaints()]
     print("\n".join(problems) or "no problems")

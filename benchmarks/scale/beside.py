@@ -79,14 +79,13 @@ class Work:
 
     def both(self, answers: int) -> Ways:
         tower_s = _seconds(self._tower)
-        step_s = _seconds(lambda: [self._step(answers) for _ in range(STEPS)]) / STEPS
-        count = max(1, round(tower_s / step_s))
-        steps_s = _seconds(lambda: [self._step(answers) for _ in range(count)])
+        count = max(1, round(STEPS * tower_s / _seconds(lambda: self._steps(answers, STEPS))))
+        steps_s = _seconds(lambda: self._steps(answers, count))
         thread, started, beside = threading.Thread(target=self._tower), time.perf_counter(), list[float]()
         thread.start()
         for _ in range(count):
             was_alive = thread.is_alive()
-            seconds = _seconds(lambda: self._step(answers))
+            seconds = _seconds(lambda: self._steps(answers, 1))
             if was_alive:
                 beside.append(seconds)
         thread.join()
@@ -100,11 +99,11 @@ class Work:
         for _ in range(self._pictures):
             self._encode(self._pixels)
 
-    def _step(self, answers: int) -> None:
-        for _ in self._slots.decode(
-            [SlotStep(each, 1, self._embeddings[:1]) for each in self._slots.decoders[:answers]]
-        ):
-            pass
+    def _steps(self, answers: int, count: int) -> None:
+        steps = [SlotStep(each, 1, self._embeddings[:1]) for each in self._slots.decoders[:answers]]
+        for _ in range(count):
+            for _ in self._slots.decode(steps):
+                pass
 
 
 def _seconds(work: Callable[[], object]) -> float:
