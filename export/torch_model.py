@@ -147,6 +147,7 @@ class TorchModel(Model):
             text=text,
             tokenizer_file=tokenizer_file,
             open_tower=tower.open,
+            decodes_beside_tower=False,
             takes_turns=False,
             sampling=source.sampling,
         )

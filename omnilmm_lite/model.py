@@ -88,6 +88,7 @@ class ModelParts:
     tokenizer_file: Path  # tokenizer.json
     open_tower: Callable[[], Encode]
     takes_turns: bool  # the tower is let go after each picture: there is no room for it beside the decoder
+    decodes_beside_tower: bool  # though not for prompts, where it takes turns
     sampling: SamplingParams = SamplingParams()
     quantization: Mapping[str, Any] | None = None  # the conversion's own report
     slots: Slots | None = None  # for several answers at once; None where the engine has one decoder alone
@@ -202,6 +203,7 @@ class BundleModel(Model):
             tokenizer_file=bundle.path(graphs.tokenizer),
             open_tower=lambda: opener.tower(graphs_of_decoder),
             takes_turns=opener.takes_turns,
+            decodes_beside_tower=graphs_of_decoder.has_prefill_graph or not opener.takes_turns,
             sampling=manifest.sampling,
             quantization=manifest.quantization,
         )

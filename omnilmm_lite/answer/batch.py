@@ -97,6 +97,16 @@ class AnswerBatch:
         return tuple(self._seats)
 
     @property
+    def is_decoding(self) -> bool:
+        """Whether somebody wants a token, or hasn't said yet what it wants."""
+        return any(not isinstance(seat.wants, PrefillStep) for seat in self._seats)
+
+    @property
+    def is_prefilling(self) -> bool:
+        """Whether somebody's prompt isn't run yet."""
+        return any(seat.wants is None or isinstance(seat.wants, PrefillStep) for seat in self._seats)
+
+    @property
     def has_room(self) -> bool:
         return len(self._seats) < len(self._slots.decoders)
 
@@ -114,8 +124,8 @@ class AnswerBatch:
         self._outcomes = [outcome for outcome in self._outcomes if outcome.seat is not seat]
         self._free(seat)
 
-    def step(self) -> list[Outcome]:
-        """Goes on by a token for each answer under way, and a piece of one prompt. What came of it.
+    def step(self, *, prefills: bool = True) -> list[Outcome]:
+        """Goes on by a token for each answer under way, and with `prefills` a piece of one prompt. What came of it.
 
         An error ends the answers that it befell, and no other. What interrupts the step is raised; nothing is lost
         then, the next one runs it again.
@@ -129,7 +139,7 @@ class AnswerBatch:
                 with self._ending([seat]):
                     seat.logits, seat.wants = seat.wants.run(seat.decoder), None
         waiting = next((seat for seat in self._seats if isinstance(seat.wants, PrefillStep)), None)
-        if waiting is not None:
+        if waiting is not None and prefills:
             with self._ending([waiting]):
                 self._prefill(waiting, alone=len(self._seats) == 1)
         self._advance()

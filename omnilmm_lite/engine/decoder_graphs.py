@@ -65,7 +65,7 @@ class DecoderGraphs:
 
     def open(self) -> None:
         """Loads the weights."""
-        self._sessions()
+        self._prefill_session()
 
     def open_kept(self) -> None:
         """Loads what `release` doesn't let go of, where prompts have a graph of their own."""
@@ -89,8 +89,8 @@ class DecoderGraphs:
         `lengths` (slots,): tokens that each slot's cache holds before. Logits (slots, rows, vocab) of `rows`, which
         count from the first of these tokens, or from behind where negative. `as_prompt`: by the prompts' graph.
         """
-        prefill, decode = self._sessions()
-        session, tokens = prefill if as_prompt else decode, embeddings.shape[1]
+        session = self._prefill_session() if as_prompt else self._decode_session()
+        tokens = embeddings.shape[1]
         rows = rows.astype(np.int64) % tokens
         last = (lengths + (tokens - 1)).astype(np.int32)
         # A prompt's binding is let go with its embeddings, which may be megabytes.
@@ -108,23 +108,23 @@ class DecoderGraphs:
 
     def recorded_step(self, embedding: Array, held: int) -> Array:
         """One token's embedding (1, hidden), behind `held` tokens of the only slot -> its logits (vocab,)."""
-        session = self._sessions()[1]
+        session = self._decode_session()
         if self._step is None:
             self._step = FixedStep(session, self._cache, self.config, self.context, self._device)
         return self._step.run(embedding, held)
 
-    def _sessions(self) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
-        """For prefill and for decode."""
+    def _prefill_session(self) -> onnxruntime.InferenceSession:
         decode = self._decode_session()
         if self._prefill_graph is None:
             self._prefill_graph = decode if self._open_prefill is None else self._open_prefill()
-        if not self._cache:
-            self._cache = self._allocate_cache(decode)
-        return self._prefill_graph, decode
+        return self._prefill_graph
 
     def _decode_session(self) -> onnxruntime.InferenceSession:
+        """And the cache, in the form that its graph asks for."""
         if self._decode_graph is None:
             self._decode_graph = self._open_decode()
+        if not self._cache:
+            self._cache = self._allocate_cache(self._decode_graph)
         return self._decode_graph
 
     def _kept_binding(self, slots: SlotRange) -> onnxruntime.IOBinding:

@@ -62,6 +62,7 @@ class Engine:
         self._stall_s = stall_s
         self._crew: Crew | None = None  # once there was a question; it holds the model
         self._tower = Tower(self._notify)
+        self._takes_turns = model.parts.takes_turns  # prompts and pictures do
         self._closing = False
         self._expected = 0  # tasks that are being checked
         self._holders = 0  # who wants the model to stay
@@ -196,6 +197,7 @@ class Engine:
     def _stop(self) -> None:
         if self._crew is not None:
             self._crew.stop()
+        self._notify()
 
     def _turn_away(self) -> None:
         with self._changed:
@@ -212,8 +214,9 @@ class Engine:
             for viewing in self._tower.take_done():
                 if (event := self._joined(viewing)) is not None:
                     self._end(viewing.job, event)
-            if self._crew:
-                for done, last in self._crew.step():
+            prefills = not (self._takes_turns and len(self._tower))
+            if self._crew and (prefills or self._crew.is_decoding or self._crew.has_left):
+                for done, last in self._crew.step(prefills=prefills):
                     self._end(done, last)
             elif len(self._tower):
                 self._wait_for_tower()
@@ -240,14 +243,19 @@ class Engine:
     def _wait_for_tower(self) -> None:
         """Or for who can be answered beside it. Nobody else has anything to do."""
         with self._changed:
-            self._changed.wait_for(lambda: self._tower.has_done or self._has_next())
+            self._changed.wait_for(
+                lambda: self._tower.has_done or self._has_next() or (self._crew and self._crew.has_left)
+            )
 
     def _has_next(self) -> bool:
         """Whether somebody waits, and a slot is free. Who borrows the model waits for those who run, and then has it
         alone."""
         if not len(self._queue) or len(self._running) >= self._slots:
             return False
-        return not (self._running and self._queue.peek().task.lend is not None)
+        task = self._queue.peek().task
+        if self._takes_turns and task.image is not None:  # nor is a prompt that came before held up by it
+            return not (len(self._tower) or (self._crew and self._crew.is_prefilling))
+        return not (self._running and task.lend is not None)
 
     def _taken(self) -> QueuedTask | None:
         """The next job."""
@@ -301,7 +309,7 @@ class Engine:
             self._join(job, None if image is None else features, begun)
             return None
         job.listen(Started(RequestPhase.ENCODE))
-        if model.parts.takes_turns:  # the decoder makes room for the tower
+        if not model.parts.decodes_beside_tower:
             started = time.perf_counter()
             features = model.vision.encode_prepared(image)
             self._join(job, features, replace(begun, vision_s=time.perf_counter() - started))

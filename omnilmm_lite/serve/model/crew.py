@@ -40,6 +40,20 @@ class Crew:
     def __len__(self) -> int:
         return len(self._members)
 
+    @property
+    def is_decoding(self) -> bool:
+        """See `AnswerBatch`, as for `is_prefilling`."""
+        return self._batch.is_decoding
+
+    @property
+    def has_left(self) -> bool:
+        """Whether somebody has gone who still has a seat."""
+        return any(member.job.interrupt.is_set for member in self._members)
+
+    @property
+    def is_prefilling(self) -> bool:
+        return self._batch.is_prefilling
+
     def join(self, job: QueuedTask, features: ImageFeatures | None, begun: Finished) -> None:
         """Seats the job, whose first piece comes with a step. Errors as of `Answer`."""
         member = Member(job, features, [job.task, *job.task.more], begun)
@@ -53,16 +67,16 @@ class Crew:
             if self._step is not None and all(member.job.interrupt.is_set for member in self._members):
                 self._step.set()
 
-    def step(self) -> Iterator[tuple[QueuedTask, Finished | Failed]]:
-        """A token more for everybody, of which they are told; those jobs that ended by it, with what they are to be
-        told last."""
+    def step(self, *, prefills: bool = True) -> Iterator[tuple[QueuedTask, Finished | Failed]]:
+        """A token more for everybody, of which they are told, and with `prefills` a piece of a prompt; those jobs that
+        ended by it, with what they are to be told last."""
         with self._lock:
             self._step = interrupt = Interrupt()
         self.stop()  # those who were cancelled since the last step
         outcomes: Sequence[Outcome] = ()
         try:
             with interruptible(interrupt):
-                outcomes = self._batch.step()
+                outcomes = self._batch.step(prefills=prefills)
         except Interrupted:
             pass  # what was stopped is run again for those who stay
         except Exception as error:

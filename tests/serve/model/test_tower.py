@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 
@@ -143,6 +144,56 @@ def test_the_end_ends_a_picture(model: BundleModel, tower: Held, engine: Engine)
     failed = last_of(looking)
     assert isinstance(failed, Failed) and failed.error.status == 503
     assert not [each for each in threading.enumerate() if each.name.startswith("tower")]
+
+
+@pytest.fixture
+def engine_with_turns(model: BundleModel, tower: Held) -> Iterator[Engine]:
+    """As of a bundle whose prompts have a graph of their own, for which there is no room beside the tower."""
+    assert model.parts.decodes_beside_tower
+    model.parts = dataclasses.replace(model.parts, takes_turns=True)
+    engine = Engine(model, limit=8)
+    yield engine
+    tower.may_go_on.set()
+    engine.close(0)
+
+
+def test_where_prompts_and_pictures_take_turns_answers_go_on(
+    model: BundleModel, tower: Held, engine_with_turns: Engine
+) -> None:
+    engine = engine_with_turns
+    running = Heard(engine, without_end(model))
+    running.until(TextDelta)
+    looking = Heard(engine, asked(model, "What is this?", "cat.png"), "another")
+    assert tower.is_running.wait(WAIT_S)
+    third = Heard(engine, asked(model, "hi", None), "a third")
+    assert third.next() == Started(RequestPhase.PREFILL)
+    for _ in range(20):
+        running.until(TextDelta)
+    assert third.events.empty()  # its prompt waits for the picture
+    engine.cancel(running.job)
+    assert isinstance(last_of(running), Failed)
+    tower.may_go_on.set()
+    assert looking.text() == "This is a cat."
+    third.text()
+
+
+def test_who_waits_for_a_picture_of_another_may_leave(
+    model: BundleModel, tower: Held, engine_with_turns: Engine
+) -> None:
+    """Nothing is run meanwhile, and still it is heard at once."""
+    engine = engine_with_turns
+    looking = Heard(engine, asked(model, "What is this?", "cat.png"))
+    assert tower.is_running.wait(WAIT_S)
+    waiting = Heard(engine, asked(model, "hi", None), "another")
+    assert waiting.next() == Started(RequestPhase.PREFILL)
+    engine.cancel(waiting.job)
+    assert isinstance(last_of(waiting), Failed)
+    second = Heard(engine, asked(model, "What is this?", "easy-vqa-teal-circle.png"), "a third")
+    engine.cancel(looking.job)
+    assert isinstance(last_of(looking), Failed)
+    tower.may_go_on.set()
+    assert second.text() == "This is a teal circle."
+    assert engine.running == 0
 
 
 def last_of(heard: Heard) -> Finished | Failed:
