@@ -188,7 +188,7 @@ def test_a_run_that_fails_fails_for_all_and_the_thread_lives_on(
     for each in running:
         each.until(TextDelta)
 
-    def broken(batch: AnswerBatch) -> Any:
+    def broken(batch: AnswerBatch, **how: Any) -> Any:
         raise OmniLMMError("the card is gone")
 
     monkeypatch.setattr(AnswerBatch, "step", broken)
