@@ -74,6 +74,8 @@ class CheckpointSource:
         isn't room."""
         if options["cuda_graph"]:
             raise InputError("--cuda-graph: it is for bundles, and this is a checkpoint; leave it out, or convert it")
+        if options.get("resident"):
+            raise InputError("--resident: it is for bundles, and this is a checkpoint; leave it out, or convert it")
         checked = LoadOptions.checked(
             self.checkpoint.config, options["context"], options["threads"], drafts=options["drafts"], cuda_graph=False
         )

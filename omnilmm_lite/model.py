@@ -32,7 +32,7 @@ from omnilmm_lite.machine.threads import MOST_THREADS
 from omnilmm_lite.picture.prepared_image import PreparedImage
 from omnilmm_lite.picture.reading import ImageSource
 from omnilmm_lite.plan.card_room import missing_room
-from omnilmm_lite.plan.here import check_limit
+from omnilmm_lite.plan.here import check_limit, check_resident
 from omnilmm_lite.plan.slots import fitting_slots
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
@@ -51,6 +51,7 @@ class LoadOptions:
     cuda_graph: bool
     check_files: bool = False
     slots: int = 1
+    resident: bool = False
 
     @classmethod
     def checked(
@@ -169,7 +170,7 @@ class BundleModel(Model):
     def __init__(self, bundle: Bundle, choice: DeviceChoice, options: LoadOptions) -> None:
         started = time.perf_counter()
         manifest, graphs = bundle.manifest, bundle.manifest.graphs
-        opener = GraphOpener(bundle, choice.placement, options.threads)
+        opener = GraphOpener(bundle, choice.placement, options.threads, resident=options.resident)
         graphs_of_decoder = DecoderGraphs(
             manifest.config.decoder,
             partial(opener.session, graphs.decode, cuda_graph=options.cuda_graph),
@@ -190,8 +191,10 @@ class BundleModel(Model):
         )
         bundle.check_vocabulary(text.tokenizer.vocab_size)
         # A card has to prove itself now, while the CPU can still be taken; on the CPU the tower may come first.
-        if choice.device is Device.CUDA or not manifest.time_shared:
+        if choice.device is Device.CUDA or not opener.takes_turns:
             decoder.open()
+        if options.resident:
+            slots.choose_graphs()
         self.bundle = bundle
         parts = ModelParts(
             name=manifest.name,
@@ -228,6 +231,7 @@ def load(
     cuda_graph: bool = False,
     check_files: bool = True,
     parallel: int | None = 1,
+    resident: bool = False,
 ) -> BundleModel:
     """Opens a bundle; without one (or as `tiny`), the built-in demonstration model.
 
@@ -238,9 +242,10 @@ def load(
     see `omnilmm_lite.answer.drafts`. `cuda_graph`: a card records the step of a token and replays it, see
     `omnilmm_lite.engine.binding`. `check_files`: once the model has begun to answer, a thread hashes what wasn't hashed
     lately, see `omnilmm_lite.bundle.integrity.large_files`. `parallel`: answers that may run at once, each in a slot of
-    its own with `context` tokens, see `Model.new_batch`; None: as many as memory has room for, 8 at most. InputError or
-    DeviceError where that can't be; OmniLMMError where a container's memory limit is too small, or no bundle is made
-    for the processor.
+    its own with `context` tokens, see `Model.new_batch`; None: as many as memory has room for, 8 at most. `resident`:
+    on a CPU, tower and prompts' graph are packed for the kernels, and nothing takes turns: quicker, for several
+    gigabytes and seconds more. InputError or DeviceError where that can't be; OmniLMMError where a container's memory
+    limit is too small, or no bundle is made for the processor.
     """
     if reason := unsupported_reason():
         raise OmniLMMError(reason)
@@ -253,8 +258,9 @@ def load(
         cuda_graph=cuda_graph,
         parallel=1 if parallel is None else parallel,
     )
-    slots = fitting_slots(opened, options.context) if parallel is None and not cuda_graph else options.slots
-    options = replace(options, check_files=check_files, slots=slots)
+    is_open = parallel is None and not cuda_graph
+    slots = fitting_slots(opened, options.context, resident=resident) if is_open else options.slots
+    options = replace(options, check_files=check_files, slots=slots, resident=resident)
     choice = choose_device(
         device, opened.manifest.target, partial(missing_room, opened, options.context, slots=options.slots)
     )
@@ -271,7 +277,11 @@ def load(
 
 def _check(bundle: Bundle, options: LoadOptions, choice: DeviceChoice) -> None:
     if choice.device is Device.CUDA:
+        if options.resident:
+            raise InputError("--resident: a card's graphs are as its kernels want them; leave it out")
         return
     if options.cuda_graph:
         raise InputError(f"--cuda-graph: only a CUDA card records steps, and this runs on the CPU ({choice.reason})")
     check_limit(bundle, options.context, options.slots)
+    if options.resident:
+        check_resident(bundle, options.context, options.slots)

@@ -33,6 +33,7 @@ class MachineOptions(TypedDict):
     drafts: bool
     cuda_graph: bool
     parallel: NotRequired[int]  # 1 where it is left out
+    resident: NotRequired[bool]  # False where it is left out
 
 
 class ModelSource(Protocol):

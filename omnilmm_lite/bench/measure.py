@@ -54,7 +54,8 @@ class Loading:
     device: str
     threads: int | None
     context: int
-    cuda_graph: bool
+    cuda_graph: bool = False
+    resident: bool = False
 
     def model(self) -> Model:
         return load(
@@ -63,6 +64,7 @@ class Loading:
             context=self.context,
             threads=self.threads,
             cuda_graph=self.cuda_graph,
+            resident=self.resident,
             check_files=False,  # beside what is measured
         )
 
@@ -85,12 +87,13 @@ def measure(
     progress: Progress,
     *,
     cuda_graph: bool = False,
+    resident: bool = False,
 ) -> Result:
     """Everything, lengths that the model has no room for excepted. InputError or DeviceError as `load` raises them."""
     limit = bundle.manifest.config.decoder.max_position_embeddings
     context = min(limit, max(DEFAULT_CONTEXT, settings.longest))
     settings, notes = settings.within(context)
-    loading = Loading(bundle, device, threads, context, cuda_graph)
+    loading = Loading(bundle, device, threads, context, cuda_graph, resident)
     machine = Machine.read(versions())
     threads = machine.threads if threads is None else threads
     read_s = read_files(bundle, progress)

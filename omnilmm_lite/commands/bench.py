@@ -34,6 +34,8 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: one a core that is worth it)")
     recorded = "record a token's step and replay it, on a CUDA card"
     parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, help=recorded)
+    resident = "measure with all graphs packed and in memory, on a CPU"
+    parser.add_argument("--resident", action=argparse.BooleanOptionalAction, help=resident)
     parser.add_argument("--json", action="store_true", help="print one JSON object with every sample")
     timing = parser.add_argument_group("timing")
     timing.add_argument("--prefill", default=DEFAULT_PREFILL, metavar="N,N", help=f"lengths ({DEFAULT_PREFILL})")
@@ -74,6 +76,8 @@ def bench(args: argparse.Namespace) -> None:
     from omnilmm_lite.bundle.folder import Bundle
 
     bundle = Bundle.find(args.model)
+    if args.resident and (args.check or args.against or args.vram):
+        raise InputError("--resident: it goes with --parallel or alone; leave it out")
     if args.check is not None:
         _check(bundle, Bundle.find(args.check), args)
     elif args.against is not None:
@@ -93,7 +97,15 @@ def _measure(bundle: Bundle, settings: Settings, args: argparse.Namespace) -> No
     from omnilmm_lite.console import ConsoleProgress
 
     with ConsoleProgress() as progress:
-        result = measure(bundle, args.device, args.threads, settings, progress, cuda_graph=args.cuda_graph)
+        result = measure(
+            bundle,
+            args.device,
+            args.threads,
+            settings,
+            progress,
+            cuda_graph=args.cuda_graph,
+            resident=args.resident,
+        )
     if args.json:
         print(json.dumps(result.to_dict()))
     else:
@@ -124,7 +136,16 @@ def _measure_parallel(bundle: Bundle, settings: Settings, args: argparse.Namespa
     if args.cuda_graph:
         raise InputError("--cuda-graph: a recorded step is that of one answer; leave it out, or leave out --parallel")
     with ConsoleProgress() as progress:
-        found = measure_parallel(bundle, args.device, args.threads, answers, held, settings.repeat, progress)
+        found = measure_parallel(
+            bundle,
+            args.device,
+            args.threads,
+            answers,
+            held,
+            settings.repeat,
+            progress,
+            resident=args.resident,
+        )
     if args.json:
         print(json.dumps(found.to_dict()))
     else:

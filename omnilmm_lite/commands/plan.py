@@ -39,6 +39,8 @@ def add_plan(parser: argparse.ArgumentParser, read_config: ReadConfig) -> None:
     parser.add_argument("--vram", type=float, metavar="GB", help="the card's memory; for CPU presets, the RAM")
     parser.add_argument("--context", type=int, metavar="N", help="tokens that prompt and answers may have together")
     parser.add_argument("--parallel", type=int, metavar="N", default=1, help="answers at once (default: 1)")
+    resident = "as a CPU runs it with --resident: all graphs in memory, none taking turns"
+    parser.add_argument("--resident", action="store_true", help=resident)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object, in bytes")
     shown.add_argument("--markdown", action="store_true", help="print the table of all presets as Markdown")
@@ -96,15 +98,20 @@ def _plans(args: argparse.Namespace, read_config: ReadConfig) -> tuple[Plan, lis
     context = args.context
     if context is None:
         context = min(DEFAULT_CONTEXT, config.decoder.max_position_embeddings)
+
+    def as_run(model: PlannedModel) -> Plan:
+        is_resident = args.resident and model.preset.target is Device.CPU
+        return make_plan(model.resident() if is_resident else model, context, args.parallel)
+
     packing = Packing.BLOCKWISE if args.packing is None else Packing(args.packing)
     if finished is not None and wanted is None:
         if packing is not finished.preset.packing and args.packing is not None:
             raise InputError(f"--packing {packing.value}: {name} is packed already; leave it out, or give a --preset")
-        own = make_plan(finished, context, args.parallel)
+        own = as_run(finished)
         return own, [own]
 
     def planned(preset: Preset) -> Plan:
-        return make_plan(PlannedModel.planned(name, config, preset), context, args.parallel)
+        return as_run(PlannedModel.planned(name, config, preset))
 
     if wanted is not None:
         asked = planned(wanted.packed(packing))

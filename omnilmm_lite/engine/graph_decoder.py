@@ -13,6 +13,9 @@ from omnilmm_lite.engine.decoder import Array, Decoder, SlotStep
 from omnilmm_lite.engine.decoder_graphs import DecoderGraphs
 from omnilmm_lite.engine.spans import SlotRange, StepCosts, spans
 
+TRIES = 3  # of each step that is measured, of which the first one touches memory that nobody has used yet
+WORTHWHILE = 0.9  # of a step's time: for less, answers needn't depend on how many there are
+
 
 class GraphDecoder(Decoder):
     """One slot of `graphs`."""
@@ -52,6 +55,30 @@ class DecoderSlots:
         self.decoders = [GraphDecoder(graphs, slot) for slot in range(graphs.slots)]
         self._places: dict[Decoder, int] = {decoder: slot for slot, decoder in enumerate(self.decoders)}
         self._costs = StepCosts()
+        self._least_by_prompts = graphs.slots + 1  # rows from which a step goes through the prompts' graph
+
+    def choose_graphs(self) -> None:
+        """Measures which graph steps several slots sooner: the one that decodes reads half as many bytes, the prompts'
+        one has products for many rows, which are the quicker ones from some rows on, depending on the processor. It
+        takes seconds with the full model. For slots that hold nothing."""
+        if not self.graphs.has_prefill_graph:
+            return
+        for rows in (1 << power for power in range((self.graphs.slots).bit_length() - 1, 0, -1)):
+            by_prompts, by_answers = (self._measured(rows, as_prompt=each) for each in (True, False))
+            if by_prompts > WORTHWHILE * by_answers:
+                return
+            self._least_by_prompts = rows
+
+    def _measured(self, rows: int, *, as_prompt: bool) -> float:
+        """Seconds of such a step. What it writes lies behind what the slots hold."""
+        embeddings = np.zeros((rows, 1, self.graphs.config.hidden_size), np.float32)
+        times = []
+        for _ in range(TRIES):
+            started = time.perf_counter()
+            lengths = np.zeros(rows, np.int32)
+            self.graphs.run(SlotRange(0, rows), embeddings, np.asarray([-1]), lengths, as_prompt=as_prompt)
+            times.append(time.perf_counter() - started)
+        return min(times)
 
     def decode(self, steps: Sequence[SlotStep]) -> Iterator[tuple[SlotStep, Array]]:
         """One token more for each of several slots, in as many runs as are cheapest: each step with its logits (vocab,)
@@ -77,7 +104,8 @@ class DecoderSlots:
             for row, step in zip(rows, steps, strict=True):
                 embeddings[row] = step.embedding
             lengths = np.asarray([self._length(span.first + row) for row in range(span.count)], np.int32)
-            logits = self.graphs.run(span, embeddings, np.asarray([-1]), lengths, as_prompt=False)
+            by_prompts = span.count >= self._least_by_prompts
+            logits = self.graphs.run(span, embeddings, np.asarray([-1]), lengths, as_prompt=by_prompts)
             logits = logits[rows, 0]  # (steps, vocab)
             for step in steps:
                 step.decoder.hold(step.key)

@@ -26,23 +26,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GraphOpener:
-    """`threads`: for the CPU; None leaves the choice to onnxruntime."""
+    """`threads`: for the CPU; None leaves the choice to onnxruntime. `resident`: on the CPU, nothing is mapped and
+    nothing takes turns."""
 
     bundle: Bundle
     placement: Placement
     threads: int | None
+    resident: bool = False
 
     @property
     def takes_turns(self) -> bool:
         """Whether the tower is only there while a picture is encoded. On two cards there is room for both."""
-        return self.bundle.manifest.time_shared and not self.placement.is_split
+        return self.bundle.manifest.time_shared and not self.placement.is_split and not self.resident
 
     def session(self, graph: str, *, cuda_graph: bool = False) -> InferenceSession:
         """See `open_session`. Weights that are mapped are in memory then."""
         manifest = self.bundle.manifest
         is_vision = graph in (manifest.graphs.vision, manifest.graphs.resampler)
         where = self.placement.vision if is_vision else self.placement.decoder
-        mapped = graph in manifest.mapped
+        mapped = graph in manifest.mapped and not self.resident
         session = open_session(
             self.bundle.path(graph),
             where,
@@ -72,7 +74,9 @@ class GraphOpener:
         work: list[Callable[[], None]] = []
         if self.takes_turns and decoder.has_prefill_graph:
             work.append(decoder.open_kept)
-        if graphs.prefill in manifest.mapped:  # but not opened: mapped, they would count beside the tower
+        if (
+            graphs.prefill in manifest.mapped and not self.resident
+        ):  # but not opened: mapped, they would count beside the tower
             work.append(partial(read_ahead, self.bundle.weights(graphs.prefill)))
         return work
 

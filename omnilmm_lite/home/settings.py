@@ -103,6 +103,7 @@ SETTINGS = (
     Setting("context", Kind.WHOLE, check=_at_least(1)),
     Setting("drafts", Kind.SWITCH, False),
     Setting("cuda-graph", Kind.SWITCH, False),
+    Setting("resident", Kind.SWITCH, False),
     Setting("keep-chats", Kind.SWITCH, True),
     Setting("greedy", Kind.SWITCH, False, rival="temperature"),
     *(

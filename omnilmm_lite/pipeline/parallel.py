@@ -53,7 +53,7 @@ class Parallel:
             if options["cuda_graph"]:
                 return 1
             context = min(options["context"] or DEFAULT_CONTEXT, source.config.decoder.max_position_embeddings)
-            return fitting_slots(source.bundle, context)
+            return fitting_slots(source.bundle, context, resident=options.get("resident", False))
         if not has_slots(source.bundle):
             raise InputError(
                 f"--parallel: {source.name} was converted for one answer at a time; convert the checkpoint again"

@@ -20,7 +20,9 @@ from omnilmm_lite.pipeline.width import Width
 T = TypeVar("T")
 
 STALL_S = 1.0  # how long a running answer may wait for a newcomer's prompt: nobody reads along
-MOST_OPEN = 32  # pictures that came in and have not gone out, since an earlier answer is long: what a kill costs at most
+MOST_OPEN = (
+    32  # pictures that came in and have not gone out, since an earlier answer is long: what a kill costs at most
+)
 
 
 @dataclass(eq=False)

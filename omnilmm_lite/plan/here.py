@@ -8,7 +8,7 @@ import logging
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError, OmniLMMError
-from omnilmm_lite.machine.memory import Limit, fatal_limit, memory_limit
+from omnilmm_lite.machine.memory import Limit, fatal_limit, machine_bytes, memory_limit
 from omnilmm_lite.plan.memory import Plan, make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
 from omnilmm_lite.plan.verdict import GIB, SYSTEM_RAM, Verdict, judge_usable
@@ -56,6 +56,18 @@ def check_limit(bundle: Bundle, context: int, slots: int = 1) -> None:
         _warn_once(
             f"memory: a question about a picture takes up to {needed / GIB:.1f} GiB, and this container may have "
             f"{limit.size / GIB:.1f} GiB ({limit.file}): it may be slow, or ended by the system without a word"
+        )
+
+
+def check_resident(bundle: Bundle, context: int, slots: int) -> None:
+    """InputError where this machine hasn't the memory for a bundle that has all of its graphs packed and at once."""
+    sizes = [] if (machine := machine_bytes()) is None else [machine - SYSTEM_RAM]
+    sizes += [] if (limit := memory_limit()) is None else [limit.size]
+    needed = make_plan(PlannedModel.bundle(bundle.manifest.name, bundle).resident(), context, slots).needed_most
+    if sizes and needed > min(sizes):
+        raise InputError(
+            f"--resident: it takes {needed / GIB:.1f} GiB of memory with {context} tokens of context in {slots} of "
+            f"them, and this machine has {min(sizes) / GIB:.1f} GiB for it: leave it out, or give a smaller --context"
         )
 
 

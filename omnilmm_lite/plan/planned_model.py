@@ -28,6 +28,10 @@ class PlannedModel:
     disk: Disk
     is_bundle: bool = False
 
+    def resident(self) -> PlannedModel:
+        """As it is when nothing takes turns: see `omnilmm_lite.load`."""
+        return replace(self, preset=replace(self.preset, time_shared=False))
+
     @classmethod
     def planned(cls, name: str, config: OmniLMMConfig, preset: Preset) -> PlannedModel:
         """What a conversion with `preset` would make."""

@@ -28,15 +28,17 @@ def has_slots(bundle: Bundle) -> bool:
     return isinstance(inputs[BATCHED][0], str)
 
 
-def fitting_slots(bundle: Bundle, context: int) -> int:
+def fitting_slots(bundle: Bundle, context: int, *, resident: bool = False) -> int:
     """The most answers at once, 8 or fewer, that there is room for with `context` tokens each; 1 where even that is too
-    much, which loading will say, and for a bundle that no plan is made for."""
+    much, which loading will say, and for a bundle that no plan is made for. `resident`: as `omnilmm_lite.load` has
+    it."""
     if not has_slots(bundle):
         return 1
     try:
         model = PlannedModel.bundle(bundle.manifest.name, bundle)
     except InputError:
         return 1
+    model = model.resident() if resident else model
     on_cards = bundle.manifest.target is Device.CUDA
     fits = _fits_cards(bundle, context) if on_cards else _fits_memory(model, context)
     return next((slots for slots in range(MOST_BY_ITSELF, 1, -1) if fits(slots)), 1)

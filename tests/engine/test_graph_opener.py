@@ -101,6 +101,25 @@ def test_nothing_is_done_beside_where_nothing_is_mapped_or_shared(tiny_bundle: P
     assert one._decode_graph is None
 
 
+def test_what_is_resident_is_packed_and_takes_no_turns(
+    tiny_bundle: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped: list[bool] = []
+
+    def remember(path: Path, where: DeviceId, threads: int | None, **options: bool) -> InferenceSession:
+        mapped.append(options["mapped"])
+        return open_session(path, Device.CPU, threads)
+
+    monkeypatch.setattr(opening, "open_session", remember)
+    opened = dataclasses.replace(opener(tiny_bundle), resident=True)
+    two = decoder(opened)
+    two.open()
+    prompts = two._prefill_graph
+    opened.tower(two)(pixels(opened))
+    assert not opened.takes_turns and calls == [] and not any(mapped) and len(mapped) == 3
+    assert two._prefill_graph is prompts is not None  # it hasn't made room
+
+
 def test_interrupted_work_is_done_beside_the_next_picture(
     tiny_bundle: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,3 +196,57 @@ def test_what_a_failed_run_left_is_run_again(decoding: Decoding, monkeypatch: py
     monkeypatch.undo()
     for _, logits in slots.decode([steps[1]]):
         assert difference(logits, decoding.alone(ids)[-1]) < TOLERANCE
+
+
+class Timed(DecoderGraphs):
+    """Two graphs that are the same one, with steps that are said to take so many milliseconds by their rows."""
+
+    def __init__(self, decoding: Decoding, slots: int, answers: dict[int, float], prompts: dict[int, float]) -> None:
+        def opened() -> Any:
+            return decoding.session
+
+        super().__init__(decoding.config, opened, Device.CPU, CONTEXT, opened, slots=slots)
+        self.taken: list[tuple[int, bool]] = []
+        self.clock = 0.0
+        self._milliseconds = {False: answers, True: prompts}
+
+    def run(self, slots: SlotRange, *given: Any, as_prompt: bool) -> Array:
+        self.taken.append((slots.count, as_prompt))
+        self.clock += self._milliseconds[as_prompt].get(slots.count, 1.0)
+        return super().run(slots, *given, as_prompt=as_prompt)
+
+
+@pytest.mark.parametrize(
+    ("slots", "answers", "prompts", "by_prompts"),
+    [
+        (8, {2: 2.9, 4: 5.4, 8: 9.8}, {2: 4.2, 4: 4.7, 8: 7.3}, {4, 8}),  # without VNNI, as the products were measured
+        (8, {2: 2.9, 4: 4.9, 8: 9.8}, {2: 4.2, 4: 4.7, 8: 7.3}, {8}),  # a twentieth is not worth it
+        (8, {2: 54, 4: 70, 8: 117}, {2: 81, 4: 106, 8: 127}, set()),  # with it
+        (6, {2: 2.9, 4: 5.4}, {2: 2.0, 4: 4.7}, {2, 4, 6}),
+        (1, {}, {}, set()),
+    ],
+)
+def test_steps_go_through_the_graph_that_is_quicker_for_their_rows(
+    slots: int,
+    answers: dict[int, float],
+    prompts: dict[int, float],
+    by_prompts: set[int],
+    decoding: Decoding,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graphs = Timed(decoding, slots, answers, prompts)
+    monkeypatch.setattr("omnilmm_lite.engine.graph_decoder.time.perf_counter", lambda: graphs.clock)
+    several = DecoderSlots(graphs)
+    several.choose_graphs()
+    text = list(range(3, 9))
+    wanted = decoding.alone(text)
+    for decoder in several.decoders:
+        decoding.prefill(decoder, text[:5])
+    for rows in {1, slots, *by_prompts}:
+        graphs.taken.clear()
+        steps = [decoding.step(decoder, text[5]) for decoder in several.decoders[:rows]]
+        for _, logits in several.decode(steps):
+            assert difference(logits, wanted[5]) < TOLERANCE
+        assert {as_prompt for count, as_prompt in graphs.taken if count == rows} <= {rows in by_prompts}
+        for decoder in several.decoders:
+            decoder.truncate(5)

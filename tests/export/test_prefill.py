@@ -171,7 +171,9 @@ def test_graphs_let_go_come_back_to_the_same_cache(
     decoder.prefill(list(range(20)), embeddings[:20])
     decoder.graphs.release()
     np.testing.assert_array_equal(decoder.decode(20, embeddings[20:21]), at_once)
-    assert opened == ["decoder.onnx", "prefill.onnx", "prefill.onnx"]  # the smaller one stays
+    assert opened == ["decoder.onnx", "prefill.onnx"]  # the smaller one stays, and is all that a step needs
+    decoder.prefill(list(range(20)), embeddings[:20])
+    assert opened == ["decoder.onnx", "prefill.onnx", "prefill.onnx"]
 
 
 def test_lm_head_is_made_of_the_decode_graphs_own(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,17 +12,21 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from cli import main
 from omnilmm_lite.bundle.folder import Bundle
+from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.model_source import BundleSource, MachineOptions
 from omnilmm_lite.pipeline.parallel import Parallel
-from omnilmm_lite.plan import slots
+from omnilmm_lite.plan import here, slots
 from omnilmm_lite.plan.memory import make_plan
-from omnilmm_lite.plan.planned_model import PlannedModel
+from omnilmm_lite.plan.planned_model import KNOWN, PlannedModel
 from omnilmm_lite.plan.verdict import SYSTEM_RAM
+from tests.paths import ROOT
 
 CONTEXT = 1024
+CAT = ROOT / "examples" / "pictures" / "cat.png"
 OPTIONS: MachineOptions = {"device": "auto", "context": CONTEXT, "threads": None, "drafts": False, "cuda_graph": False}
 
 
@@ -47,9 +52,10 @@ def has_memory(
     monkeypatch: pytest.MonkeyPatch, machine: int | None, limit: int | None = None, free: int | None = None
 ) -> None:
     """Bytes of RAM beside what the system takes, of a container's limit, and those that nobody uses."""
-    monkeypatch.setattr(slots, "machine_bytes", lambda: None if machine is None else machine + SYSTEM_RAM)
     monkeypatch.setattr(slots, "available_bytes", lambda: free)
-    monkeypatch.setattr(slots, "memory_limit", lambda: None if limit is None else SimpleNamespace(size=limit))
+    for module in (slots, here):
+        monkeypatch.setattr(module, "machine_bytes", lambda: None if machine is None else machine + SYSTEM_RAM)
+        monkeypatch.setattr(module, "memory_limit", lambda: None if limit is None else SimpleNamespace(size=limit))
 
 
 def test_as_many_as_memory_has_room_for_and_eight_at_most(
@@ -111,3 +117,31 @@ def test_a_checkpoint_answers_one_at_a_time() -> None:
     assert [Parallel.read(text).slots(checkpoint, OPTIONS) for text in ("auto", "1")] == [1, 1]
     with pytest.raises(InputError, match="nf4 is a checkpoint, which answers one at a time"):
         Parallel.read("2").slots(checkpoint, OPTIONS)
+
+
+def test_what_is_resident_is_there_at_once(
+    source: BundleSource, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Parts of OmniLMM-12B by the preset for the CPU, which otherwise are there in turns."""
+    config = KNOWN["openbmb/OmniLMM-12B"]
+    model = PlannedModel.planned("openbmb/OmniLMM-12B", config, find_preset("cpu"))
+    picture, answer = make_plan(model, CONTEXT).phases
+    (both,) = make_plan(model.resident(), CONTEXT, 4).phases
+    assert (both.vision, both.resampler) == (picture.vision, picture.resampler)
+    assert (both.decoder, both.kv_cache) == (answer.decoder, 4 * answer.kv_cache)
+    assert both.workspace > answer.workspace
+    assert main(["plan", "openbmb/OmniLMM-12B", "--preset", "cpu", "--resident", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["phases"]) == 1
+
+
+def test_what_is_resident_has_to_fit(
+    source: BundleSource, one: int, cache: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    has_memory(monkeypatch, one - cache)
+    words = ["run", str(CAT), "-p", "What is this?", "--model", "tiny", "--context", str(CONTEXT), "--resident"]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "--resident: it takes" in told and "leave it out, or give a smaller --context" in told
+    has_memory(monkeypatch, one + cache)
+    assert main([*words, "--greedy"]) == 0
+    assert capsys.readouterr().out.strip().endswith("This is a cat.")

@@ -24,6 +24,7 @@ from omnilmm_lite.machine.description import Machine
 from omnilmm_lite.model import BundleModel, load
 from omnilmm_lite.plan.memory import make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
+from omnilmm_lite.plan.workspace import tower_workspace
 from omnilmm_lite.progress import Progress
 from omnilmm_lite.sampling_params import SamplingParams
 
@@ -86,7 +87,15 @@ class ParallelResult:
 
 
 def measure_parallel(
-    bundle: Bundle, device: str, threads: int | None, answers: Sequence[int], held: int, repeat: int, progress: Progress
+    bundle: Bundle,
+    device: str,
+    threads: int | None,
+    answers: Sequence[int],
+    held: int,
+    repeat: int,
+    progress: Progress,
+    *,
+    resident: bool = False,
 ) -> ParallelResult:
     """Each of `answers` `repeat` times in turns, after a round to warm up, with `held` tokens in every slot.
 
@@ -98,7 +107,15 @@ def measure_parallel(
     if held + NEWCOMER_TOKENS + 1 > context:
         raise InputError(f"--decode-at: {held} tokens and a prompt of {NEWCOMER_TOKENS} are more than {context}")
     progress.stage("loading", 1)
-    model = load(bundle.folder, device=device, threads=threads, context=context, check_files=False, parallel=counts[-1])
+    model = load(
+        bundle.folder,
+        device=device,
+        threads=threads,
+        context=context,
+        check_files=False,
+        parallel=counts[-1],
+        resident=resident,
+    )
     progress.step("")
     ids = token_ids(model.config, context)
     slots = _filled(model, ids[:held])
@@ -123,7 +140,7 @@ def measure_parallel(
             Parallel(count, Series(tuple(steps[count][1:])), Series(tuple(firsts[count][1:]))) for count in counts
         ),
         resident=None if footprint is None else footprint.rss,
-        planned=_planned(bundle, context, counts[-1]),
+        planned=_planned(bundle, context, counts[-1], resident=resident),
     )
 
 
@@ -179,7 +196,11 @@ def _endless(model: BundleModel, ids: list[int]) -> tuple[Prompt, Callable[[Text
     return prompt, lambda text: Answer(text, prompt, params, logit_bias=never)
 
 
-def _planned(bundle: Bundle, context: int, slots: int) -> int:
-    plan = make_plan(PlannedModel.bundle(bundle.manifest.name, bundle), context, slots)
-    answering = plan.phases[-1]
-    return plan.host_base + answering.total - (answering.vision + answering.resampler)
+def _planned(bundle: Bundle, context: int, slots: int, *, resident: bool) -> int:
+    model = PlannedModel.bundle(bundle.manifest.name, bundle)
+    plan = make_plan(model.resident() if resident else model, context, slots)
+    answering, preset = plan.phases[-1], plan.model.preset
+    picture = answering.vision + answering.resampler
+    if not preset.time_shared:
+        picture += tower_workspace(model.config, preset, kept=True).first
+    return plan.host_base + answering.total - picture
