@@ -54,7 +54,10 @@ def test_a_child_that_fails_says_why(tmp_path: Path) -> None:
         child.run([sys.executable, "-c", code], tmp_path / "log", silent)
 
 
-def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+def test_a_child_ends_with_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it ignores Ctrl-C, as what a shell has started in the background does."""
+    monkeypatch.setattr(child, "GRACE_S", 0.5)
+
     def interrupt(line: str) -> None:
         raise KeyboardInterrupt
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from omnilmm_lite.picture.file import MAX_FILE_BYTES, PictureFile
 from omnilmm_lite.picture.preprocess import preprocess
 from omnilmm_lite.picture.reading import MAX_DECODED_BYTES, load_image, pixel_hash
 from tests.paths import ROOT
-from tests.systems import PYTHON, linux_alone
+from tests.systems import HEED_INTERRUPTS, PYTHON, linux_alone
 
 SMALL = VisionConfig(image_size=28)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there, programs are asked")
@@ -317,7 +318,6 @@ import sys
 import cli
 from omnilmm_lite.picture import decoding_process
 decoding_process.COMMAND = [sys.executable, "-c", {code!r}]
-print("begins", flush=True)
 sys.exit(cli.main({command!r}))
 """
 
@@ -330,13 +330,15 @@ def test_ctrl_c_does_not_wait_for_a_decoder(command: str, tmp_path: Path) -> Non
     folder.mkdir()
     (folder / "a.png").write_bytes(encoded(Image.new("RGB", (5, 5))))
     options = [str(folder / "a.png"), "-p", "Why?"] if command == "run" else [str(folder), "-o", str(tmp_path / "o")]
-    code = ASKED.format(code=ENDLESS.replace("= 1", "= 1000"), command=[command, *options])
-    with subprocess.Popen(
-        [*PYTHON, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(2.0)  # until it is at it; before that, it ends as well
+    begun = tmp_path / "begun"
+    endless = ENDLESS.replace("= 1", "= 1000").replace("    while", f"    os.mkdir({str(begun)!r})\n    while")
+    code = ASKED.format(code=endless, command=[command, *options])
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*PYTHON, "-c", code], cwd=ROOT, text=True, **(HEED_INTERRUPTS | pipes)) as process:
+        while not begun.exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        time.sleep(1.0)  # until the model is loaded and waits for it; before that, it ends as well
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
