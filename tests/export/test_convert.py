@@ -25,7 +25,7 @@ from omnilmm_lite.bundle.presets import PRESETS, Preset, find_preset
 from omnilmm_lite.engine.graph_decoder import GraphDecoder
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.formats import FP32
-from omnilmm_lite.model import load
+from omnilmm_lite.model import Model, load
 from tests import golden_reference
 from tests.bundle.manifests import read_manifest, write_manifest
 from tests.golden_reference import CONVERSATIONS, SEED, VOCAB_IDS, golden, seeded_picture
@@ -101,10 +101,24 @@ def test_quantized_presets_convert_and_answer(tmp_path: Path, capsys: pytest.Cap
         assert (decoder.graphs._decode_graph is not None) == (preset in ("cpu", "24gb", "12gb"))
         assert (decoder.graphs._prefill_graph is not None) == (preset in ("24gb", "12gb"))
         assert model.chat(golden_picture()).ask("Hello?", greedy=True, max_new_tokens=3)
+        if preset in MAPPED:
+            check_resident(model, tmp_path / preset)
         found = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.safetensors")}
         assert made in ({}, found)
         made = found
         check_schema_1(tmp_path / preset, preset)
+
+
+def check_resident(model: Model, folder: Path) -> None:
+    """Packed weights and those in the file give the same bits, and nothing takes turns."""
+    resident = load(folder, resident=True, parallel=2)
+    assert model.parts.takes_turns and not resident.parts.takes_turns
+    seen = model.encode_image(golden_picture())
+    np.testing.assert_array_equal(seen, resident.encode_image(golden_picture()))
+    ids = resident.encode_chat([{"role": "user", "content": "Hello?"}], image=True)
+    np.testing.assert_array_equal(model.logits(ids, seen), resident.logits(ids, seen))
+    decoder = resident.text.decoder
+    assert isinstance(decoder, GraphDecoder) and decoder.graphs._prefill_graph is not None
 
 
 def check_schema_1(folder: Path, preset: str) -> None:
