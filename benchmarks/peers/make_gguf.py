@@ -1,7 +1,7 @@
 """Writes a Mistral-7B of random weights for llama.cpp: `python -m benchmarks.peers.make_gguf --out FILE.gguf`.
 
 The types are those that llama.cpp's own Q4_0 files have: Q4_0, with Q6_K for the last layer and F32 for norms. Every
-weight is different.
+weight is different. Tokens have texts, made up, as llama-server wants one for each that comes out.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from benchmarks.peers.random_weights import STANDARD_DEVIATION, STEP_4BIT, packe
 from omnilmm_lite.config import DecoderConfig
 
 Bytes = NDArray[np.uint8]
+
+UNKNOWN, BOS, EOS = 0, 1, 2
+BYTES = 256
 
 
 def main() -> None:
@@ -107,7 +110,23 @@ def _add_config(writer: object, config: DecoderConfig) -> None:
     writer.add_rope_freq_base(config.rope_theta)
     writer.add_vocab_size(config.vocab_size)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
-    writer.add_tokenizer_model("no_vocab")  # ids go in, logits come out
+    kinds = gguf.TokenType
+    types = {kinds.UNKNOWN: [UNKNOWN], kinds.CONTROL: [BOS, EOS], kinds.BYTE: range(EOS + 1, EOS + 1 + BYTES)}
+    by_id = {number: kind for kind, numbers in types.items() for number in numbers}
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(vocabulary(config.vocab_size))
+    writer.add_token_scores([0.0] * config.vocab_size)
+    writer.add_token_types([by_id.get(number, kinds.NORMAL) for number in range(config.vocab_size)])
+    writer.add_unk_token_id(UNKNOWN)
+    writer.add_bos_token_id(BOS)
+    writer.add_eos_token_id(EOS)
+
+
+def vocabulary(size: int) -> list[str]:
+    """Texts of tokens in the order that Llama's tokenizer has: three special ones, all bytes, words."""
+    bytes_ = [f"<0x{number:02X}>" for number in range(BYTES)]
+    words = [f"\u2581w{number}" for number in range(size - EOS - 1 - BYTES)]
+    return ["<unk>", "<s>", "</s>", *bytes_, *words]
 
 
 if __name__ == "__main__":
