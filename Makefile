@@ -87,8 +87,9 @@ fuzz: .venv/fuzz.stamp
 
 # Ray isn't in CI: a cluster of two nodes on this machine, whose workers, driver and a node are killed; a few minutes.
 .PHONY: test-scale
-test-scale: .venv-scale/stamp
+test-scale: .venv-scale/stamp .venv/dev.stamp
 	.venv-scale/bin/python -m benchmarks.scale.kills
+	.venv-scale/bin/python -m benchmarks.scale.evals --dev $(BIN)/python
 	for each in dask daft ray; do .venv-scale/bin/python -m examples.scale.with_$$each examples/pictures || exit 1; done
 
 .venv-scale/stamp: pyproject.toml

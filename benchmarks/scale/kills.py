@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scale.drawn import draw
-from benchmarks.scale.local_cluster import local_cluster, workers
+from benchmarks.scale.local_cluster import PATIENCE_S, kill_worker, local_cluster
 
 PROGRAM = [sys.executable, "-P", "-m", "cli"]
 OPTIONS = ["-p", "What is this?", "--greedy", "--model", "tiny"]
 ONE_THREAD = ["--threads", "1"]
-PATIENCE_S = 300.0
 Row = tuple[str, str, str, str]
 
 
@@ -74,14 +71,7 @@ class Trial:
 
     def kill_worker(self, driver: subprocess.Popen[bytes], done: float) -> None:
         self.wait_for(done, driver)
-        until = time.monotonic() + PATIENCE_S
-        while not (alive := workers()):
-            if time.monotonic() > until:
-                raise SystemExit("no worker was found")
-            time.sleep(0.01)
-        pid = self._chance.choice(alive)
-        if sys.platform != "win32":  # where Ray itself is a beta
-            os.kill(pid, signal.SIGKILL)
+        pid = kill_worker("CaptionWorker", self._chance)
         print(f"killed worker {pid} at {rows(self._output).total()} rows", flush=True)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import signal
+import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WORKER = b"CaptionWorker"
+PATIENCE_S = 300.0
 
 
 @contextlib.contextmanager
@@ -29,9 +33,21 @@ def local_cluster(nodes: int, cpus: int = 1) -> Iterator[Any]:
         cluster.shutdown()
 
 
-def workers() -> list[int]:
-    """The processes below this one that describe pictures right now."""
-    return [pid for pid in _below(os.getpid()) if WORKER in _title(pid) and b"IDLE" not in _title(pid)]
+def kill_worker(kind: str, chance: random.Random) -> int:
+    """Ends one of the processes below this one that run an actor of this class right now; its number."""
+    until = time.monotonic() + PATIENCE_S
+    while not (alive := [pid for pid in _below(os.getpid()) if _is_at_work(_title(pid), kind.encode())]):
+        if time.monotonic() > until:
+            raise SystemExit("no worker was found")
+        time.sleep(0.01)
+    pid = chance.choice(alive)
+    if sys.platform != "win32":  # where Ray itself is a beta
+        os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def _is_at_work(title: bytes, kind: bytes) -> bool:
+    return kind in title and b"IDLE" not in title
 
 
 def _below(root: int) -> Iterator[int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
 from omnilmm_lite.commands.options.caption_output import TableFormat, add_output_options, table_format
+from omnilmm_lite.commands.options.cluster import refuse_without_ray
 from omnilmm_lite.commands.options.machine import (
     add_machine_options,
     add_parallel,
@@ -19,7 +20,7 @@ from omnilmm_lite.commands.options.machine import (
 )
 from omnilmm_lite.commands.options.picture import add_picture_options
 from omnilmm_lite.commands.options.sampling import add_sampling_options, sampling_options
-from omnilmm_lite.commands.scale.ray_caption import add_ray_options, ray_caption, refuse_without_ray
+from omnilmm_lite.commands.scale.ray_caption import add_ray_caption, ray_caption
 from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def add_caption(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint
     add_picture_options(parser)
     add_sampling_options(parser)
     add_machine_options(parser, open_checkpoint)
-    add_ray_options(parser)
+    add_ray_caption(parser)
     parser.set_defaults(command=caption)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
+from omnilmm_lite.commands.options.cluster import add_ray_options, cluster_options, refuse_without_ray
 from omnilmm_lite.commands.options.machine import (
     add_machine_options,
     add_parallel,
@@ -22,9 +23,11 @@ from omnilmm_lite.evaluation.counted import counted
 from omnilmm_lite.weights import Weights
 
 if TYPE_CHECKING:
+    from omnilmm_lite.cluster.options import ClusterOptions
     from omnilmm_lite.evaluation.running.whole import Request, Run
     from omnilmm_lite.model_source import ModelSource, OpenCheckpoint
 
+BATCH = 16
 LIST, ALL, NO_JUDGE = "list", "all", "none"
 NAMES, PROFILES = [each.value for each in Benchmark], [each.value for each in Profile]
 
@@ -61,6 +64,7 @@ def add_eval(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) -
     judge.add_argument("--export-judge-requests", type=Path, metavar="FILE", help="write what a judge is to be asked")
     add_sampling_options(parser)
     add_machine_options(parser, open_checkpoint)
+    add_ray_options(parser, "the data is read here", f"pictures that a worker is given with their questions ({BATCH})")
     fixed = ("greedy", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
              "frequency_penalty", "seed", "max_new_tokens")  # fmt: skip
     parser.set_defaults(command=evaluate, model_words=("model", "against"), fixed_words=fixed)
@@ -167,7 +171,25 @@ def _request(args: argparse.Namespace, benchmarks: list[Benchmark]) -> Request:
         judge_key=os.environ.get(KEY_VARIABLE),
         export=args.export_judge_requests,
         retry_errors=args.retry_errors,
+        cluster=_cluster(args),
     )
+
+
+def _cluster(args: argparse.Namespace) -> ClusterOptions | None:
+    if args.ray is None:
+        refuse_without_ray(args)
+        return None
+    from omnilmm_lite.cluster.connection import check_installed
+
+    options = cluster_options(args, BATCH)
+    if args.ray.startswith("ray://"):  # whose driver would be another machine than the one with the data
+        raise InputError(
+            f"--ray {args.ray}: make this machine a node (`ray start`), and give host:port, without ray://"
+        )
+    if args.against is not None and args.pull is not None:
+        raise InputError("--against: nodes pull one model; give --deliver path or store")
+    check_installed()
+    return options
 
 
 def _base(args: argparse.Namespace) -> ModelSource | None:

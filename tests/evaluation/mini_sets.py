@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,7 @@ def _write_json(path: Path, data: Any) -> None:
 
 def _write_lines(path: Path, rows: list[Any]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+if __name__ == "__main__":  # for an environment without the packages that the pictures are from
+    write_all(Path(sys.argv[1]))

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.errors import InputError
-from omnilmm_lite.evaluation.running.asking import Asking
+from omnilmm_lite.evaluation.running.asking import AnsweringHere
 from omnilmm_lite.picture import colour_profile, upright
 from omnilmm_lite.picture.colour_profile import DAMAGED
 from omnilmm_lite.picture.decoding_process import DecodingProcess
@@ -180,7 +180,7 @@ def test_benchmarks_are_asked_about_the_numbers_as_they_are(monkeypatch: pytest.
 
     monkeypatch.setattr("omnilmm_lite.evaluation.running.asking.DecodingProcess", noted)
     nobody: Any = None
-    assert list(Asking((), nobody, SMALL, nobody)._outcomes()) == []
+    assert list(AnsweringHere(SMALL, nobody)._answers(())) == []
     assert options == [{"ignore_colour_profile": True}]
 
 

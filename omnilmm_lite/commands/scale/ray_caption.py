@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
+from omnilmm_lite.commands.options.cluster import add_ray_options, cluster_options
 from omnilmm_lite.commands.options.sampling import sampling_options
 from omnilmm_lite.errors import InputError
 
@@ -18,29 +19,20 @@ if TYPE_CHECKING:
     from omnilmm_lite.caption.scale.cluster.run import ClusterRun
 
 LINE_S = 10.0  # between two lines of progress
-OTHERS = ("txt", "xmp", "embed", "watch", "shard", "prefix", "suffix", "weights", "drafts", "cuda_graph", "overwrite")
-WAYS = ("path", "pull", "store")  # `Way`'s, whose module is not imported for --help
+OTHERS = (
+    "txt", "xmp", "embed", "watch", "shard", "prefix", "suffix", "weights", "drafts", "cuda_graph", "resident",
+    "overwrite",
+)  # fmt: skip
+BATCH = 64
 
 
-def add_ray_options(parser: argparse.ArgumentParser) -> None:
-    cluster = parser.add_argument_group("on many machines (see docs/scale.md)")
-    ray = (
-        "on the Ray cluster at ADDRESS (default: one of this machine alone); FOLDER may also be a list (.txt), a table "
-        "(.parquet, .tsv), an archive (.tar) or an address such as s3://..., and OUT is a folder of parts"
+def add_ray_caption(parser: argparse.ArgumentParser) -> None:
+    add_ray_options(
+        parser,
+        "FOLDER may also be a list (.txt), a table (.parquet, .tsv), an archive (.tar) or an address such as "
+        "s3://..., and OUT is a folder of parts",
+        f"pictures a part has, and a worker is given ({BATCH})",
     )
-    cluster.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help=ray)
-    cluster.add_argument("--workers", type=int, metavar="N", help="models (default: one a card, or one a node)")
-    cluster.add_argument("--batch", type=int, metavar="N", help="pictures a part has, and a worker is given (64)")
-    deliver = "how the bundle comes to the nodes: it lies there under its path (default), is pulled, or Ray's store"
-    cluster.add_argument("--deliver", choices=WAYS, help=deliver)
-    cluster.add_argument("--pull", metavar="NAME", help="with --deliver pull: what the nodes pull; --model is the same")
-
-
-def refuse_without_ray(args: argparse.Namespace) -> None:
-    """InputError where an option is for a cluster, and there is none."""
-    for name in ("workers", "batch", "deliver", "pull"):
-        if getattr(args, name) is not None:
-            raise InputError(f"--{name}: it is for --ray; leave it out, or add that")
 
 
 def ray_caption(args: argparse.Namespace, source: str, prompt: str) -> None:
@@ -76,7 +68,6 @@ def _follow(run: ClusterRun) -> None:
 def _run(args: argparse.Namespace, source: str, prompt: str) -> ClusterRun:
     """Everything that can be checked before the cluster is asked."""
     from omnilmm_lite.bundle.folder import Bundle
-    from omnilmm_lite.caption.scale.cluster.delivery import Way
     from omnilmm_lite.caption.scale.cluster.run import ClusterRun
     from omnilmm_lite.picture.listing import Filter
     from omnilmm_lite.pipeline.parallel import Parallel
@@ -88,12 +79,7 @@ def _run(args: argparse.Namespace, source: str, prompt: str) -> ClusterRun:
     output = args.output or ""
     if output in ("", "-") or args.format == "csv":
         raise InputError("--ray: name a folder for the parts after -o; --format is jsonl or parquet")
-    for name, least in (("workers", 1), ("batch", 1)):
-        if (value := getattr(args, name)) is not None and value < least:
-            raise InputError(f"--{name} {value}: give {least} or more")
-    way = Way(args.deliver or "path")
-    if (way is Way.PULL) != (args.pull is not None):
-        raise InputError("--deliver pull: it needs --pull NAME, as `omnilmm-lite pull` takes it, and --pull needs it")
+    cluster = cluster_options(args, BATCH)
     bundle = Bundle.find(args.model)
     options: Any = sampling_options(args)
     params = sampling_params(bundle.manifest.sampling, options)
@@ -115,14 +101,11 @@ def _run(args: argparse.Namespace, source: str, prompt: str) -> ClusterRun:
         source,
         output,
         f".{args.format or 'jsonl'}",
-        args.ray,
+        cluster,
         bundle,
-        args.pull if way is Way.PULL else args.model,
-        way,
+        args.model,
         captioner,
         settings,
         Filter(args.include, args.exclude, args.recursive),
-        args.workers,
-        args.batch or 64,
         args.retry_errors,
     )

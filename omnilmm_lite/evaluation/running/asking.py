@@ -3,60 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol
 
 from omnilmm_lite.caption.loading import ahead
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.interrupt import in_background
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.predictions import PredictionFile
-from omnilmm_lite.evaluation.running.question import Question, by_picture
-from omnilmm_lite.evaluation.running.respondent import Reply, Respondent
+from omnilmm_lite.evaluation.running.question import Question, by_picture, picture_bytes
+from omnilmm_lite.evaluation.running.replies import Asked, Loaded, replies
+from omnilmm_lite.evaluation.running.respondent import Respondent
 from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.picture.file import PictureFile
-from omnilmm_lite.picture.prepared_image import PreparedImage
-from omnilmm_lite.pipeline import asked as pipeline
-from omnilmm_lite.pipeline.pipeline import answered
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What became of a question: one of `reply` and `error` is None, and both until it was asked."""
+class Answering(Protocol):
+    """Who answers questions."""
 
-    question: Question
-    reply: Reply | None
-    error: str | None
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """The questions about one picture that are still to be asked."""
-
-    questions: Sequence[Question]
-    picture: PreparedImage | None
-    error: str | None
+    def answers(self, questions: Sequence[Question]) -> Iterator[Asked]:
+        """What becomes of each; those about one picture together. Ctrl-C is heard at any time."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """`open_respondent` loads the model; it is called once a question needs it, and never where all are answered."""
+    """Of `questions`, whose answers the file gets."""
 
     questions: Sequence[Question]
     file: PredictionFile
-    vision: VisionConfig
-    open_respondent: Callable[[], Respondent]
-    retry_errors: bool = False
-
-    def waiting(self) -> list[Question]:
-        """The questions that the file has no line of."""
-        return [each for each in self.questions if not self._is_done(each)]
+    answering: Answering
 
     def run(self) -> Iterator[Asked]:
-        """Asks what is waiting. A line is on the disk when its outcome comes; Ctrl-C is heard at any time."""
+        """A line is on the disk when its outcome comes."""
         with self.file:
-            for asked in in_background(self._outcomes):
+            for asked in self.answering.answers(self.questions):
                 item, prompt = asked.question.item, asked.question.prompt
                 if asked.reply is None:
                     self.file.add_error(item, prompt, asked.error or "")
@@ -66,50 +48,35 @@ class Asking:
                     self.file.add(item, prompt, reply.text, more)
                 yield asked
 
-    def _outcomes(self) -> Iterator[Asked]:
+
+def waiting(questions: Sequence[Question], file: PredictionFile, *, retry_errors: bool) -> list[Question]:
+    """Those that the file has no line of, in the order of a run that was never stopped: where one was stopped among a
+    picture's questions, the rest of them come first."""
+    ordered = chain.from_iterable(by_picture(questions))
+    return [each for each in ordered if not file.is_done(each.item, each.prompt, retry_errors=retry_errors)]
+
+
+@dataclass(frozen=True)
+class AnsweringHere:
+    """By a model of this process. `open_respondent` loads it; it is called once a question needs it."""
+
+    vision: VisionConfig
+    open_respondent: Callable[[], Respondent]
+
+    def answers(self, questions: Sequence[Question]) -> Iterator[Asked]:
+        return in_background(lambda: self._answers(questions))
+
+    def _answers(self, questions: Sequence[Question]) -> Iterator[Asked]:
         decoding = DecodingProcess(ignore_colour_profile=True)  # as the benchmarks' own kits, whose scores these follow
 
-        def load(questions: Sequence[Question]) -> _Loaded:
+        def load(questions: Sequence[Question]) -> Loaded:
             try:
-                return _Loaded(questions, decoding.prepare(_picture(questions[0]), self.vision), None)
+                file = PictureFile(picture_bytes(questions[0]))
+                return Loaded(questions, decoding.prepare(file, self.vision), None)
             except InputError as error:
-                return _Loaded(questions, None, str(error))
+                return Loaded(questions, None, str(error))
 
-        groups = by_picture(self.waiting())
-        with contextlib.closing(ahead(load, groups, decoding.close)) as loaded:
+        with contextlib.closing(ahead(load, by_picture(questions), decoding.close)) as loaded:
             for first in loaded:
-                yield from _replies(self.open_respondent(), chain([first], loaded))
+                yield from replies(self.open_respondent(), chain([first], loaded))
                 return
-
-    def _is_done(self, question: Question) -> bool:
-        return self.file.is_done(question.item, question.prompt, retry_errors=self.retry_errors)
-
-
-def _picture(question: Question) -> PictureFile:
-    """The first of several: the model takes one. InputError where there is none."""
-    if not question.item.pictures:
-        raise InputError("picture: the row has none")
-    return PictureFile(question.item.pictures[0].read())
-
-
-def _replies(respondent: Respondent, pictures: Iterable[_Loaded]) -> Iterator[Asked]:
-    """In the questions' order; one by one, so that none waits on the way to the disk for others about its picture."""
-    queried = (_queried(respondent, question, loaded) for loaded in pictures for question in loaded.questions)
-    for done in answered(respondent.model, queried, respondent.width):
-        asked = done.what
-        for answer in done.answers:
-            if isinstance(answer, InputError):  # such as a prompt that doesn't fit
-                asked = replace(asked, error=str(answer))
-            else:
-                asked = replace(asked, reply=respondent.reply(asked.question, answer))
-        yield asked
-
-
-def _queried(respondent: Respondent, question: Question, loaded: _Loaded) -> pipeline.Asked[Asked]:
-    if loaded.picture is None:
-        return pipeline.Asked(Asked(question, None, loaded.error))
-    try:
-        query = respondent.query(question)
-    except InputError as error:
-        return pipeline.Asked(Asked(question, None, str(error)))
-    return pipeline.Asked(Asked(question, None, None), loaded.picture, [query])

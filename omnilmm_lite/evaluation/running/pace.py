@@ -15,9 +15,9 @@ class Pace:
         self._seconds = 0.0
         self._last = time.monotonic()
 
-    def begin(self) -> None:
-        """The clock goes on from here: loading a model is nobody's question."""
-        self._last = time.monotonic()
+    def begin(self, ago: float = 0.0) -> None:
+        """The clock goes on from here, or some seconds ago: loading a model is nobody's question."""
+        self._last = time.monotonic() - ago
 
     def count(self) -> None:
         now = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
 from omnilmm_lite.evaluation.item import Item
 from omnilmm_lite.evaluation.prompts import build_prompt
@@ -37,6 +38,13 @@ def by_picture(questions: Sequence[Question]) -> list[list[Question]]:
     for question in questions:
         groups.setdefault(question.item.pictures[0].key if question.item.pictures else "", []).append(question)
     return list(groups.values())
+
+
+def picture_bytes(question: Question) -> bytes:
+    """The file of its picture, of several the first: the model takes one. InputError where there is none."""
+    if not question.item.pictures:
+        raise InputError("picture: the row has none")
+    return question.item.pictures[0].read()
 
 
 def _letters(benchmark: Benchmark, item: Item, profile: Profile) -> tuple[str, ...]:

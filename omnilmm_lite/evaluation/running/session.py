@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +62,9 @@ def open_session(benchmark: Benchmark, path: Path, profile: Profile, part: Part)
 
 def parse_shard(text: str) -> tuple[int, int]:
     """ "2/4" -> (2, 4). InputError where it is none."""
-    number, slash, count = text.partition("/")
-    if slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
-        return int(number), int(count)
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found and 1 <= int(found[1]) <= int(found[2]):
+        return int(found[1]), int(found[2])
     raise InputError(f"--shard: {text!r} is none; give one like 2/4, the second of four")
 
 

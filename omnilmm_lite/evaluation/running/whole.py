@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnilmm_lite.cluster.options import ClusterOptions
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.evaluation.benchmark import Benchmark, Profile
 from omnilmm_lite.evaluation.comparison import compare
 from omnilmm_lite.evaluation.predictions import PredictionFile, prediction_settings
-from omnilmm_lite.evaluation.running.asking import Asking
+from omnilmm_lite.evaluation.running.asking import Answering, AnsweringHere, Asking, waiting
+from omnilmm_lite.evaluation.running.cluster.answering import AnsweringOnCluster, bundle_source
+from omnilmm_lite.evaluation.running.cluster.worker import Terms
 from omnilmm_lite.evaluation.running.contents import Report, Section
 from omnilmm_lite.evaluation.running.judge_use import JudgeUse
 from omnilmm_lite.evaluation.running.notes import Notes
 from omnilmm_lite.evaluation.running.pace import Pace
+from omnilmm_lite.evaluation.running.question import Question
 from omnilmm_lite.evaluation.running.respondent import Respondent
 from omnilmm_lite.evaluation.running.scored import Scored, score_answers
 from omnilmm_lite.evaluation.running.session import Part, Session, open_session, some_problems
@@ -29,7 +34,8 @@ MODEL, BASE = "", ".against"  # what the files of a model's answers have in thei
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. `benchmarks`: where each one's data lies; `judge`: see `JudgeUse`."""
+    """What is asked for. `benchmarks`: where each one's data lies; `judge`: see `JudgeUse`; `cluster`: None is
+    this machine alone."""
 
     benchmarks: Mapping[Benchmark, Path]
     folder: Path
@@ -45,6 +51,7 @@ class Request:
     judge_key: str | None
     export: Path | None
     retry_errors: bool
+    cluster: ClusterOptions | None = None
 
 
 class Run:
@@ -66,9 +73,7 @@ class Run:
         )
         self._judge.check(request.benchmarks, two_models=request.base is not None)
         self._sources = {MODEL: request.model} | ({} if request.base is None else {BASE: request.base})
-        self._slots = {
-            name: self._parallel(name).slots(source, request.machine) for name, source in self._sources.items()
-        }
+        self._slots = {name: self._slots_of(name, source) for name, source in self._sources.items()}
         self._sessions: list[Session] = []
         progress.stage("data", len(request.benchmarks))
         for benchmark, path in request.benchmarks.items():
@@ -108,6 +113,14 @@ class Run:
             settings["parallel"] = str(parallel)
         return PredictionFile(self.request.folder / f"{session.benchmark}{name}.jsonl", settings)
 
+    def _slots_of(self, name: str, source: ModelSource) -> int:
+        """On a cluster the number is checked alone: what a machine has room for is found there."""
+        parallel = self._parallel(name)
+        if self.request.cluster is not None:
+            bundle_source(source)
+            parallel = ONE if parallel.answers is None else parallel
+        return parallel.slots(source, self.request.machine)
+
     def _parallel(self, name: str) -> Parallel:
         """A checkpoint that a bundle is held against answers one at a time."""
         is_bundle = isinstance(self._sources[name], BundleSource)
@@ -115,6 +128,40 @@ class Run:
 
     def _answer(self, name: str, source: ModelSource) -> None:
         """The model is loaded for the first question that waits, and gone at the end."""
+        waits = [
+            waiting(session.questions, file, retry_errors=self.request.retry_errors)
+            for session, file in zip(self._sessions, self._files[name], strict=True)
+        ]
+        with self._answering(name, source, waits) as answering:
+            for session, file, questions in zip(self._sessions, self._files[name], waits, strict=True):
+                if questions:
+                    self._ask(f"{session.benchmark}, {source.name}", session, Asking(questions, file, answering))
+
+    def _ask(self, stage: str, session: Session, asking: Asking) -> None:
+        remaining = len(asking.questions)
+        self._progress.stage(stage, remaining)
+        self.pace.begin()
+        told = None
+        for asked in asking.run():
+            remaining -= 1
+            self.pace.count()
+            if asked.error not in (None, told):  # a picture has several questions
+                self._progress.note(f"{session.benchmark}, {asked.question.item.place}: {asked.error}")
+            told = asked.error
+            self._progress.step(self.pace.left(remaining))
+
+    def _answering(
+        self, name: str, source: ModelSource, waits: Sequence[Sequence[Question]]
+    ) -> AbstractContextManager[Answering]:
+        request = self.request
+        if request.cluster is not None:
+            terms = Terms(request.machine, request.parallel, request.params)
+            told = (self._progress.note, self.pace.begin)
+            return closing(AnsweringOnCluster(request.cluster, bundle_source(source), terms, waits, *told))
+        return nullcontext(AnsweringHere(source.config.vision, self._opening(name, source)))
+
+    def _opening(self, name: str, source: ModelSource) -> Callable[[], Respondent]:
+        """Loads the model, once."""
         loaded: list[Respondent] = []
         parallel, slots = self._parallel(name), self._slots[name]
 
@@ -127,22 +174,7 @@ class Run:
                 self.pace.begin()
             return loaded[0]
 
-        for session, file in zip(self._sessions, self._files[name], strict=True):
-            asking = Asking(
-                session.questions, file, source.config.vision, open_respondent, retry_errors=self.request.retry_errors
-            )
-            if not (remaining := len(asking.waiting())):
-                continue
-            self._progress.stage(f"{session.benchmark}, {source.name}", remaining)
-            self.pace.begin()
-            told = None
-            for asked in asking.run():
-                remaining -= 1
-                self.pace.count()
-                if asked.error not in (None, told):  # a picture has several questions
-                    self._progress.note(f"{session.benchmark}, {asked.question.item.place}: {asked.error}")
-                told = asked.error
-                self._progress.step(self.pace.left(remaining))
+        return open_respondent
 
     def _score(self, name: str) -> list[Scored]:
         scored = []

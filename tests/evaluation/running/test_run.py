@@ -248,6 +248,7 @@ def test_data_is_found_by_its_published_name(mini_sets: Path, tmp_path: Path) ->
         (["all", "--data", "{empty}", "-o", "{out}"], "has none of the benchmarks"),
         (["mme", "--data", "{mini}", "-o", "{file}"], "is no folder"),
         (["mme", "--data", "{mini}", "-o", "{out}", "--shard", "3/2"], "--shard: '3/2' is none"),
+        (["mme", "--data", "{mini}", "-o", "{out}", "--shard", "1/" + 5000 * "9"], "is none; give one like 2/4"),
         (["mme", "--data", "{mini}", "-o", "{out}", "--limit", "0"], "--limit: 0 is out of range"),
         (["mme", "--data", "{mini}", "-o", "{out}", "--temperature", "1"], "--temperature without --seed"),
         (["mme", "--data", "{mini}", "-o", "{out}", "--against-weights", "bf16"], "there is no --against"),

@@ -9,31 +9,27 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from omnilmm_lite.caption.scale.caption_row import CaptionRow
 from omnilmm_lite.caption.scale.captioner import Captioner
-from omnilmm_lite.caption.scale.cluster.delivery import Delivery, received
-from omnilmm_lite.caption.scale.cluster.environment import check_environment, environment
 from omnilmm_lite.caption.scale.cluster.parts_folder import PartsFolder
 from omnilmm_lite.caption.scale.cluster.reading import Read, pictures
 from omnilmm_lite.caption.scale.cluster.source import File, Holder
 from omnilmm_lite.caption.scale.part import TIMINGS
+from omnilmm_lite.cluster.briefing import Briefing
+from omnilmm_lite.cluster.kept_batch import LOST
 
 Table = Any  # a pyarrow table
-
-LOST = "picture: every worker that began with it was lost, for lack of memory perhaps; look at it, and try it alone"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every worker is told. `captioner`: the arguments of `Captioner` beside the model. `rows`: the actor with
-    the finished ones."""
+    """What every worker is told. `captioner`: the arguments of `Captioner` beside the model."""
 
-    delivery: Delivery
-    environment: Mapping[str, str]
+    briefing: Briefing
     captioner: Mapping[str, Any]
-    rows: Any
 
 
 def unit_text(files: Sequence[File]) -> str:
@@ -63,39 +59,34 @@ class CaptionWorker:
     """An actor's class: a table of pictures -> one of lines. It goes on where a lost worker was."""
 
     def __init__(self, work: Work) -> None:
-        """InputError where node and driver differ, or the bundle isn't the driver's."""
-        import ray  # type: ignore[import-not-found,unused-ignore]
+        self._briefing, self._arguments = work.briefing, work.captioner
 
-        check_environment(work.environment, environment(), f"node {ray.util.get_node_ip_address()}")
-        self._get, self._rows = ray.get, work.rows
-        self._captioner = Captioner(received(work.delivery, ray.get), **work.captioner)
-        self._model = self._captioner.model.parts.identity
+    @cached_property
+    def _captioner(self) -> Captioner:
+        """Made with the first batch: what an actor raises while it is made is printed by Ray, and tried again.
+        InputError where node and driver differ, or the bundle isn't the driver's."""
+        return Captioner(self._briefing.bundle_folder(), **self._arguments)
 
     def __call__(self, table: Table) -> Table:
+        model = self._captioner.model.parts.identity  # loaded before the batch is begun
         batch = [Read(**row) for row in table.select(_FIELDS).to_pylist()]
         name = hashlib.sha256(json.dumps([[each.path, each.sha256] for each in batch]).encode()).hexdigest()
-        begun = self._get(self._rows.begin.remote(name))
-        had = dict(begun.rows)
-        todo = [each for each in batch if each.path not in had]
-        if begun.is_fatal and todo:
-            had[todo[0].path] = self._line(todo[0], CaptionRow(todo[0].sha256, self._model, error=LOST))
-            self._get(self._rows.add.remote(name, had[todo[0].path]))
+        kept = self._briefing.begin(name)
+        todo = [each for each in batch if each.path not in kept.rows]
+        if kept.is_fatal and todo:
+            kept.add(todo[0].path, self._line(todo[0], CaptionRow(todo[0].sha256, model, error=LOST)))
+            kept.settle()
             todo = todo[1:]
-        sent = None
         pictures = (each.data or b"" for each in todo if each.error is None)
         # of several at once, none could be told to have ended the last worker
-        described = self._captioner.captions(pictures, one_by_one=begun.is_again)
+        described = self._captioner.captions(pictures, one_by_one=kept.is_again)
         for each in todo:
-            row = CaptionRow(each.sha256, self._model, error=each.error) if each.error else next(described)
-            had[each.path] = self._line(each, row)
-            if sent is not None:
-                self._get(sent)  # before the next one: a row that was finished is known elsewhere
-            sent = self._rows.add.remote(name, had[each.path])
+            row = CaptionRow(each.sha256, model, error=each.error) if each.error else next(described)
+            kept.add(each.path, self._line(each, row))
         for _ in described:  # its end lets go of the model
             pass
-        if sent is not None:
-            self._get(sent)
-        return _lines_table(name, [had[each.path] for each in batch])
+        kept.settle()
+        return _lines_table(name, [kept.rows[each.path] for each in batch])
 
     def _line(self, read: Read, row: CaptionRow) -> dict[str, Any]:
         """As `caption` writes them, and what changes with the file."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from omnilmm_lite.caption.scale.cluster import run as run_module
+from omnilmm_lite.cluster import connection
 from tests.command_line import Run, refused, runner
 from tests.paths import ROOT
 
@@ -21,6 +22,7 @@ CAPTION = ("caption", str(ROOT / "examples" / "pictures"), "--model", "tiny")
     [
         (("--ray", "-o", "out", "--txt"), "--txt: it doesn't go with --ray"),
         (("--ray", "-o", "out", "--shard", "1/2"), "--shard: it doesn't go with --ray"),
+        (("--ray", "-o", "out", "--resident"), "--resident: it doesn't go with --ray"),
         (("--ray", "-o", "out", "-p", " "), "the prompt is empty"),
         (("--ray",), "name a folder for the parts after -o"),
         (("--ray", "-o", "-"), "name a folder for the parts after -o"),
@@ -51,6 +53,6 @@ def test_addresses_stay_as_they_are(run: Run, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_ray_it_says_what_to_install(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "find_spec", lambda name: None)
+    monkeypatch.setattr(connection, "find_spec", lambda name: None)
     assert "omnilmm-lite[ray]" in refused(run(*CAPTION, "--ray", "-o", tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -1,54 +1,37 @@
-"""What runs on the nodes, here without Ray: batches that are begun again, poison, deliveries, versions."""
+"""What runs on the nodes, here without Ray: batches that are begun again, poison, parts."""
 
 from __future__ import annotations
 
 import json
 import random
-import shutil
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow
 import pytest
 
-from omnilmm_lite.builtin import BUILTIN
-from omnilmm_lite.bundle.folder import Bundle
-from omnilmm_lite.caption.scale.cluster.delivery import Delivery, Way, deliver, received
-from omnilmm_lite.caption.scale.cluster.environment import check_environment, environment
-from omnilmm_lite.caption.scale.cluster.finished_rows import FATAL_STARTS, FinishedRows
 from omnilmm_lite.caption.scale.cluster.parts_folder import PartsFolder
 from omnilmm_lite.caption.scale.cluster.source import find_files
-from omnilmm_lite.caption.scale.cluster.worker import LOST, CaptionWorker, ReadUnits, Work, WritePart, unit_text
+from omnilmm_lite.caption.scale.cluster.worker import CaptionWorker, ReadUnits, Work, WritePart, unit_text
+from omnilmm_lite.cluster.finished_rows import FATAL_STARTS, FinishedRows
+from omnilmm_lite.cluster.kept_batch import LOST
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.listing import Filter
+from tests.cluster.stand_ins import Lost, stand_in_for_ray, tiny_briefing
 from tests.paths import ROOT
 
 PICTURES = ROOT / "examples" / "pictures"
 CAPTIONER = {"prompt": "What is this?", "greedy": True, "threads": 1}
 
 
-class Actor:
-    """What Ray makes of an object: methods with `remote`, whose results are asked for by `get`."""
-
-    def __init__(self, held: Any) -> None:
-        self._held = held
-
-    def __getattr__(self, name: str) -> Any:
-        return SimpleNamespace(remote=getattr(self._held, name))
-
-
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> FinishedRows:
-    util = SimpleNamespace(get_node_ip_address=lambda: "here")
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda found: found, util=util))
+    stand_in_for_ray(monkeypatch)
     return FinishedRows()
 
 
-def worker(rows: FinishedRows, **changes: Any) -> CaptionWorker:
-    delivery = Delivery(Way.PATH, None, Bundle.find("tiny").identity)
-    return CaptionWorker(Work(delivery, environment() | changes, CAPTIONER, Actor(rows)))
+def worker(rows: FinishedRows) -> CaptionWorker:
+    return CaptionWorker(Work(tiny_briefing(rows), CAPTIONER))
 
 
 def batches(size: int) -> list[Any]:
@@ -72,7 +55,7 @@ def test_what_a_lost_worker_had_done_is_taken_from_it(rows: FinishedRows, monkey
     rows.forget(name)
     begun = rows.begin(name)
     assert (dict(begun.rows), begun.is_fatal) == ({}, False)
-    rows.add(name, whole["cat.png"] | {"text": "as it was"})
+    rows.add(name, "cat.png", whole["cat.png"] | {"text": "as it was"})
     second = worker(rows)
     asked: list[int] = []
     captions = second._captioner.captions
@@ -94,9 +77,6 @@ def test_a_picture_that_ends_every_worker_becomes_an_error(rows: FinishedRows) -
     [batch, _] = batches(5)
     first = worker(rows)
     name = ""
-
-    class Lost(Exception):
-        pass
 
     tries: list[bool] = []
 
@@ -139,38 +119,6 @@ def test_parts_are_there_once(rows: FinishedRows, tmp_path: Path) -> None:
     (tmp_path / "else" / "notes").write_bytes(b"")
     with pytest.raises(InputError, match="holds something else"):
         PartsFolder(str(tmp_path / "else"), ".jsonl").begin({})
-
-
-def test_a_node_with_other_versions_is_refused(rows: FinishedRows) -> None:
-    with pytest.raises(InputError, match=r"node here: numpy is .* there and 1\.0 here; install the same versions"):
-        worker(rows, numpy="1.0")
-    check_environment(environment(), environment(), "here")
-    with pytest.raises(InputError, match="its code is changed there"):
-        check_environment(environment(), environment() | {"its code": "changed"}, "node 2")
-
-
-def test_a_bundle_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNILMM_HOME", str(tmp_path / "home"))
-    own = tmp_path / "own"
-    shutil.copytree(BUILTIN / "tiny", own)
-    bundle = Bundle.open(own)
-    assert deliver(bundle, Way.PATH, None, lambda data: data) == Delivery(Way.PATH, None, bundle.identity)
-    by_path = deliver(bundle, Way.PATH, str(own), lambda data: data)
-    assert received(by_path, lambda data: data) == str(own)
-    stored = deliver(bundle, Way.STORE, str(own), lambda data: data)
-    folder = received(stored, lambda data: data)
-    assert folder is not None and Path(folder) != own and Bundle.open(folder).identity == bundle.identity
-    assert received(stored, lambda data: b"") == folder  # it is there already
-    name = max(bundle.manifest.files, key=lambda entry: entry.size).path
-    for place in (own, Path(folder)):
-        data = bytearray((place / name).read_bytes())
-        data[-1] ^= 1
-        (place / name).write_bytes(data)
-    for delivery in (by_path, stored):
-        with pytest.raises(InputError):
-            received(delivery, lambda data: data)
-    with pytest.raises(InputError, match=r"and the driver's bundle is other@1"):
-        received(Delivery(Way.PATH, None, "other@1"), lambda data: data)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import omnilmm_lite
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.machine.extras import ENGINE_PACKAGES
+from omnilmm_lite.version import __version__
 
 PACKAGES = ("numpy", "pillow", "tokenizers")
 
@@ -18,7 +18,7 @@ PACKAGES = ("numpy", "pillow", "tokenizers")
 @functools.cache
 def environment() -> dict[str, str]:
     """This process's: versions, and a hash of this package's own code, since a checkout keeps its version."""
-    found = {"omnilmm-lite": omnilmm_lite.__version__, "its code": _code()}
+    found = {"omnilmm-lite": __version__, "its code": _code()}
     for name in (*ENGINE_PACKAGES, *PACKAGES):
         try:
             found[name] = version(name)
@@ -38,7 +38,7 @@ def check_environment(wanted: Mapping[str, str], found: Mapping[str, str], where
 
 
 def _code() -> str:
-    folder, digest = Path(omnilmm_lite.__file__).parent, hashlib.sha256()
+    folder, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
