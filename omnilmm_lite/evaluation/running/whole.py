@@ -74,6 +74,7 @@ class Run:
         self._judge.check(request.benchmarks, two_models=request.base is not None)
         self._sources = {MODEL: request.model} | ({} if request.base is None else {BASE: request.base})
         self._slots = {name: self._slots_of(name, source) for name, source in self._sources.items()}
+        self._widths = {name: self._parallel(name).width(slots) for name, slots in self._slots.items()}
         self._sessions: list[Session] = []
         progress.stage("data", len(request.benchmarks))
         for benchmark, path in request.benchmarks.items():
@@ -136,6 +137,8 @@ class Run:
             for session, file, questions in zip(self._sessions, self._files[name], waits, strict=True):
                 if questions:
                     self._ask(f"{session.benchmark}, {source.name}", session, Asking(questions, file, answering))
+        if told := self._widths[name].told:
+            self._progress.note(f"{source.name}: {told}")
 
     def _ask(self, stage: str, session: Session, asking: Asking) -> None:
         remaining = len(asking.questions)
@@ -163,14 +166,14 @@ class Run:
     def _opening(self, name: str, source: ModelSource) -> Callable[[], Respondent]:
         """Loads the model, once."""
         loaded: list[Respondent] = []
-        parallel, slots = self._parallel(name), self._slots[name]
+        slots, width = self._slots[name], self._widths[name]
 
         def open_respondent() -> Respondent:
             if not loaded:
                 model = source.load({**self.request.machine, "parallel": slots})
                 if model.device.is_fallback:
                     self._progress.note(f"device: {model.device.placement} ({model.device.reason})")
-                loaded.append(Respondent(model, self.request.params, parallel.width(slots)))
+                loaded.append(Respondent(model, self.request.params, width))
                 self.pace.begin()
             return loaded[0]
 

@@ -302,6 +302,22 @@ def test_several_at_once_answer_the_same(
     assert "parallel was '4'" in capsys.readouterr().err
 
 
+def test_how_many_pay_is_measured_and_said(
+    mini_sets: Path,
+    whole_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By fewer steps than else: these are few questions. Object HalBench's answers are the long ones."""
+    monkeypatch.setattr("omnilmm_lite.pipeline.width.STEPS", 2)
+    words = ["eval", "objhal", "mmhal", "--data", str(mini_sets), "-o", str(tmp_path / "out"), *OPTIONS]
+    assert main([*words, "--parallel", "auto"]) == 0
+    assert "tiny: answers at once: " in capsys.readouterr().err
+    for name in ("objhal", "mmhal"):
+        assert lines(tmp_path / "out" / f"{name}.jsonl") == lines(whole_run / f"{name}.jsonl")
+
+
 def test_how_many_at_once_is_checked_before_the_folder_is_made(
     mini_sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
