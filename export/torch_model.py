@@ -75,7 +75,7 @@ class CheckpointSource:
         if options["cuda_graph"]:
             raise InputError("--cuda-graph: it is for bundles, and this is a checkpoint; leave it out, or convert it")
         if options.get("resident"):
-            raise InputError("--resident: it is for bundles, and this is a checkpoint; leave it out, or convert it")
+            raise InputError("--resident: it is for bundles, and this is a checkpoint; give --no-resident")
         checked = LoadOptions.checked(
             self.checkpoint.config, options["context"], options["threads"], drafts=options["drafts"], cuda_graph=False
         )
@@ -149,7 +149,7 @@ class TorchModel(Model):
             text=text,
             tokenizer_file=tokenizer_file,
             open_tower=tower.open,
-            decodes_beside_tower=False,
+            decodes_beside_tower=False,  # one thread has torch's modes and the card
             takes_turns=False,
             sampling=source.sampling,
         )

@@ -33,7 +33,7 @@ from omnilmm_lite.picture.prepared_image import PreparedImage
 from omnilmm_lite.picture.reading import ImageSource
 from omnilmm_lite.plan.card_room import missing_room
 from omnilmm_lite.plan.here import check_limit, check_resident
-from omnilmm_lite.plan.slots import fitting_slots
+from omnilmm_lite.plan.slots import fitting_slots, has_slots
 from omnilmm_lite.sampling_params import SamplingParams
 from omnilmm_lite.text.prompt import encode_chat
 from omnilmm_lite.text.tokenizer import Tokenizer
@@ -258,8 +258,12 @@ def load(
         cuda_graph=cuda_graph,
         parallel=1 if parallel is None else parallel,
     )
-    is_open = parallel is None and not cuda_graph
-    slots = fitting_slots(opened, options.context, resident=resident) if is_open else options.slots
+    if options.slots > 1 and not has_slots(opened):  # a tower that comes first would let that wait for a question
+        raise InputError(
+            f"parallel: {opened.manifest.name} was converted for one answer at a time; convert the checkpoint again"
+        )
+    by_itself = parallel is None and not cuda_graph  # a recorded step is that of one answer
+    slots = fitting_slots(opened, options.context, resident=resident) if by_itself else options.slots
     options = replace(options, check_files=check_files, slots=slots, resident=resident)
     choice = choose_device(
         device, opened.manifest.target, partial(missing_room, opened, options.context, slots=options.slots)
@@ -278,7 +282,7 @@ def load(
 def _check(bundle: Bundle, options: LoadOptions, choice: DeviceChoice) -> None:
     if choice.device is Device.CUDA:
         if options.resident:
-            raise InputError("--resident: a card's graphs are as its kernels want them; leave it out")
+            raise InputError("--resident: a card's graphs are as its kernels want them; give --no-resident")
         return
     if options.cuda_graph:
         raise InputError(f"--cuda-graph: only a CUDA card records steps, and this runs on the CPU ({choice.reason})")

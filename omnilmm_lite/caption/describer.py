@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
+from omnilmm_lite.answer.generation import room_for_answer
 from omnilmm_lite.caption.loading import Loaded, Need
 from omnilmm_lite.caption.outcome import Become, Outcome
 from omnilmm_lite.caption.wording import Wording
@@ -40,15 +40,15 @@ class Describer:
     def __init__(
         self, model: Model, wording: Wording | str, params: SamplingParams, width: Width | None = None
     ) -> None:
-        """ContextFullError where prompt and answer don't fit. `wording`: a text is the prompt as it stands. `width`:
-        how many answers at once; by default as many as the model has slots."""
+        """ContextFullError where the prompt leaves no room for an answer. `wording`: a text is the prompt as it stands.
+        `width`: how many answers at once; by default as many as the model has slots."""
         self._model, self._params = model, params
         self._name = model.parts.identity
         self._wording = Wording.plain(wording) if isinstance(wording, str) else wording
         self._width = width or Width(model.slots, is_measured=False)
         # without fields the same for every picture: what an image token shows stands in its features
         self._ids = self._encoded(self._wording.question({}))
-        self._answer(model.text, Prompt(self._ids))
+        room_for_answer(len(self._ids), model.text.decoder.context)
 
     def describe(self, pictures: Iterable[Loaded]) -> Iterator[Outcome]:
         """What becomes of each picture; lines come in the order of the pictures."""
@@ -62,14 +62,16 @@ class Describer:
             return Asked(described)
         names = self._wording.prompt.names
         ids = self._encoded(self._wording.question(loaded.fields)) if names else self._ids
-        return Asked(described, loaded.picture, [Query(ids, self._answer)])
+        return Asked(described, loaded.picture, [Query(ids, self._params)])
 
     def _outcome(self, done: Answered[_Described]) -> Outcome:
         loaded, wording = done.what.loaded, self._wording
         if loaded.is_skipped:
             return skipped(loaded)
         line: dict[str, Any] = {"path": loaded.path, "sha256": loaded.sha256}
-        answer = done.answers[0] if done.answers else InputError(loaded.error or "")
+        if not done.answers:
+            return self._failed(line, loaded.error)
+        (answer,) = done.answers
         if isinstance(answer, InputError):  # such as that the fields made it too long
             return self._failed(line, str(answer))
         caption = wording.caption(answer.text, loaded.fields)
@@ -90,9 +92,6 @@ class Describer:
 
     def _encoded(self, question: str) -> list[int]:
         return self._model.encode_chat([{"role": "user", "content": question}], image=True)
-
-    def _answer(self, text: TextModel, prompt: Prompt) -> Answer:
-        return Answer(text, prompt, self._params)
 
 
 def skipped(loaded: Loaded) -> Outcome:

@@ -77,7 +77,7 @@ def bench(args: argparse.Namespace) -> None:
 
     bundle = Bundle.find(args.model)
     if args.resident and (args.check or args.against or args.vram):
-        raise InputError("--resident: it goes with --parallel or alone; leave it out")
+        raise InputError("--resident: --check, --against and --vram go without it; give --no-resident")
     if args.check is not None:
         _check(bundle, Bundle.find(args.check), args)
     elif args.against is not None:

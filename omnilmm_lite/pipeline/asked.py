@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
+from omnilmm_lite.answer.generation import Answer
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.picture.prepared_image import PreparedImage
+from omnilmm_lite.sampling_params import SamplingParams
 
 T = TypeVar("T")
-
-# Makes the answer to a prompt over the model that it is given. InputError where that can't be.
-MakeAnswer: TypeAlias = Callable[[TextModel, Prompt], Answer]
 
 
 @dataclass(frozen=True)
 class Query:
-    """One question: the whole prompt's token ids, with places for the picture if it has one."""
+    """One question: the whole prompt's token ids, with places for the picture if it has one. `cuts_at_picture`: see
+    `Answer`."""
 
     ids: list[int]
-    make: MakeAnswer
+    params: SamplingParams
+    cuts_at_picture: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Asked(Generic[T]):
     queries: Sequence[Query] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Answered(Generic[T]):
-    """`answers`: each one's to its question, at its end, or what is wrong with the question."""
+    """`answers`: to each of the questions, at its end, or what is wrong with the question."""
 
     what: T
     vision_s: float
-    answers: list[Answer | InputError] = field(default_factory=list)
+    answers: list[Answer | InputError]

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.engine.interrupt import Background
+from omnilmm_lite.engine.interrupt import Background, Interrupted
 from omnilmm_lite.engine.vision import CACHED_PICTURES, ImageFeatures, VisionEncoder
 from omnilmm_lite.model import Model
 from omnilmm_lite.pipeline.asked import Asked, Query
@@ -21,6 +21,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 AHEAD = 2  # encoded pictures that wait for a slot
+LONGEST_WINDOW = 16 * CACHED_PICTURES  # with those that come again, and what is asked about none
 
 
 @dataclass(frozen=True)
@@ -75,28 +76,36 @@ class Windows(Generic[T]):
     def __init__(self, vision: VisionEncoder, asked: Iterable[Asked[T]]) -> None:
         self._vision, self._asked = vision, iter(asked)
         self._window: deque[Encoded[T]] = deque()
+        self._failure: Exception | None = None  # of reading or encoding, raised behind what was encoded before
 
     @property
     def has_next(self) -> bool:
         return bool(self._window)
 
     def __next__(self) -> Encoded[T]:
-        if not self._window:
+        if not self._window and self._failure is None:
             self._fill()
+        if not self._window and self._failure is not None:
+            raise self._failure
         return self._window.popleft()
 
     def _fill(self) -> None:
         """StopIteration where there are no more. What is asked about no picture doesn't wait for others."""
         first = next(self._asked)
         pictures: set[str] = set()  # the same one may come many times
-        with self._vision.kept_open():
-            for asked in chain([first], self._asked):
-                encoded = _encoded(self._vision, asked)
-                self._window.append(encoded)
-                if encoded.features is not None:
-                    pictures.add(encoded.features.pixel_hash)
-                if not pictures or len(pictures) == CACHED_PICTURES:
-                    return
+        try:
+            with self._vision.kept_open():
+                for asked in chain([first], self._asked):
+                    encoded = _encoded(self._vision, asked)
+                    self._window.append(encoded)
+                    if encoded.features is not None:
+                        pictures.add(encoded.features.pixel_hash)
+                    if not pictures or len(pictures) == CACHED_PICTURES or len(self._window) == LONGEST_WINDOW:
+                        return
+        except Interrupted:
+            raise
+        except Exception as error:
+            self._failure = error
 
 
 def _encoded(vision: VisionEncoder, asked: Asked[T]) -> Encoded[T]:

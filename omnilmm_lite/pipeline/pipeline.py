@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from omnilmm_lite.answer.batch import AnswerBatch, Ended, Seat
-from omnilmm_lite.answer.generation import Answer, Prompt
+from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
 from omnilmm_lite.engine.interrupt import Interrupted
 from omnilmm_lite.engine.vision import ImageFeatures
 from omnilmm_lite.errors import InputError
@@ -122,9 +122,14 @@ class _Run(Generic[T]):
         return True
 
     def _seat(self, waiting: _Waiting[T]) -> None:
-        prompt = Prompt(waiting.query.ids, waiting.features)
+        query = waiting.query
+        prompt = Prompt(query.ids, waiting.features)
+
+        def make(text: TextModel) -> Answer:
+            return Answer(text, prompt, query.params, cuts_at_picture=query.cuts_at_picture)
+
         try:
-            seat = self._batch.join(prompt, lambda text: waiting.query.make(text, prompt))
+            seat = self._batch.join(prompt, make)
         except InputError as error:
             waiting.open.answers[waiting.place] = error
             return

@@ -18,8 +18,8 @@ class Width:
     def __init__(self, slots: int, *, is_measured: bool) -> None:
         self.limit = 1 if is_measured else slots
         self.tokens_per_s: dict[int, float] = {}  # of all answers together, by their number
-        self._slots, self._is_settled = slots, not is_measured
-        self._times: list[float] = []  # of steps of `limit` answers
+        self._slots, self._is_settled = slots, not is_measured or slots == 1  # of which nothing is to be told
+        self._rates: list[float] = []  # tokens a second of steps of about `limit` answers
 
     @property
     def told(self) -> str:
@@ -31,12 +31,12 @@ class Width:
 
     def note(self, answers: int, seconds: float) -> None:
         """A step that gave so many answers a token took so long."""
-        if self._is_settled or answers != self.limit:
+        if self._is_settled or not self.limit // 2 < answers <= self.limit:  # one of them is often a prompt yet
             return
-        self._times.append(seconds)
-        if len(self._times) == STEPS:
-            self.tokens_per_s[answers] = answers / statistics.median(self._times)
-            self._times.clear()
+        self._rates.append(answers / seconds)
+        if len(self._rates) == STEPS:
+            self.tokens_per_s[self.limit] = statistics.median(self._rates)
+            self._rates.clear()
             self._go_on()
 
     def _go_on(self) -> None:

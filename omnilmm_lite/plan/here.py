@@ -63,11 +63,11 @@ def check_resident(bundle: Bundle, context: int, slots: int) -> None:
     """InputError where this machine hasn't the memory for a bundle that has all of its graphs packed and at once."""
     sizes = [] if (machine := machine_bytes()) is None else [machine - SYSTEM_RAM]
     sizes += [] if (limit := memory_limit()) is None else [limit.size]
-    needed = make_plan(PlannedModel.bundle(bundle.manifest.name, bundle).resident(), context, slots).needed_most
+    needed = _needed_most(bundle, context, slots)
     if sizes and needed > min(sizes):
         raise InputError(
-            f"--resident: it takes {needed / GIB:.1f} GiB of memory with {context} tokens of context in {slots} of "
-            f"them, and this machine has {min(sizes) / GIB:.1f} GiB for it: leave it out, or give a smaller --context"
+            f"--resident: it takes {needed / GIB:.1f} GiB of memory with {slots} x {context} tokens of context, and "
+            f"this machine has {min(sizes) / GIB:.1f} GiB for it: give --no-resident, or a smaller --context"
         )
 
 
@@ -83,6 +83,14 @@ def _needed(bundle: Bundle, context: int, slots: int) -> int:
     """0 where there is no plan for such a bundle."""
     try:
         return make_plan(PlannedModel.bundle(bundle.manifest.name, bundle), context, slots).needed
+    except InputError:
+        return 0
+
+
+def _needed_most(bundle: Bundle, context: int, slots: int) -> int:
+    """Of a resident one; 0 as above."""
+    try:
+        return make_plan(PlannedModel.bundle(bundle.manifest.name, bundle).resident(), context, slots).needed_most
     except InputError:
         return 0
 

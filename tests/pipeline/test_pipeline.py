@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +13,14 @@ from types import SimpleNamespace
 import pytest
 
 from omnilmm_lite import load
-from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
+from omnilmm_lite.answer.generation import Answer, Prompt
+from omnilmm_lite.answer.steps import Logits
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.interrupt import Interrupt, Interrupted, interruptible
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.model import BundleModel
 from omnilmm_lite.pipeline.asked import Answered, Asked, Query
-from omnilmm_lite.pipeline.encoding import AHEAD, encoding
+from omnilmm_lite.pipeline.encoding import AHEAD, LONGEST_WINDOW, Windows, encoding
 from omnilmm_lite.pipeline.pipeline import MOST_OPEN, answered
 from omnilmm_lite.pipeline.width import Width
 from omnilmm_lite.sampling_params import SamplingParams
@@ -42,19 +45,18 @@ def another() -> BundleModel:
 
 
 def question(text: str, tokens: int = 24) -> Query:
-    def make(text_model: TextModel, prompt: Prompt) -> Answer:
-        if tokens == WHOLE_CONTEXT:
-            raise InputError("too much is asked")
-        return Answer(text_model, prompt, SamplingParams.greedy(max_new_tokens=tokens))
-
-    return Query(another().encode_chat([{"role": "user", "content": text}], image=True), make)
+    """Of which WHOLE_CONTEXT tokens are more than there is room for."""
+    ids = another().encode_chat([{"role": "user", "content": text}], image=True)
+    if tokens == WHOLE_CONTEXT:
+        return Query(ids * another().text.decoder.context, SamplingParams.greedy())
+    return Query(ids, SamplingParams.greedy(max_new_tokens=tokens))
 
 
 def alone(path: Path, text: str, tokens: int) -> Said:
     if tokens == WHOLE_CONTEXT:
         return None
     query = question(text, tokens)
-    return "".join(query.make(another().text, Prompt(query.ids, another().vision.encode(path))))
+    return "".join(Answer(another().text, Prompt(query.ids, another().vision.encode(path)), query.params))
 
 
 def said(done: Answered[int]) -> list[Said]:
@@ -106,7 +108,11 @@ def test_no_more_come_in_than_may_wait_for_a_long_answer(model: BundleModel) -> 
     assert len(came) <= MOST_OPEN
 
 
-def test_what_fails_on_the_way_is_raised_behind_what_has_come_in(model: BundleModel) -> None:
+@pytest.mark.parametrize("takes_turns", [False, True])
+def test_what_fails_on_the_way_is_raised_behind_what_has_come_in(
+    model: BundleModel, takes_turns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "parts", dataclasses.replace(model.parts, takes_turns=takes_turns))
     picture = model.vision.prepare(PICTURES[0])
 
     def asked() -> Iterator[Asked[int]]:
@@ -122,21 +128,30 @@ def test_what_fails_on_the_way_is_raised_behind_what_has_come_in(model: BundleMo
     assert given == [0, 1, 2]
 
 
-def test_a_machine_at_fault_ends_it_and_the_model_is_as_good_as_new(model: BundleModel) -> None:
+def test_a_window_ends_though_the_same_picture_comes_for_ever(model: BundleModel) -> None:
+    pictures = [model.vision.prepare(path) for path in PICTURES[:2]]
+    asked = (Asked(number, None if number % 3 == 2 else pictures[number % 3]) for number in itertools.count())
+    windows = Windows(model.vision, asked)
+    assert [next(windows).what for _ in range(2 * LONGEST_WINDOW)] == [*range(2 * LONGEST_WINDOW)]
+    assert not windows.has_next and next(asked).what == 2 * LONGEST_WINDOW
+
+
+def test_a_machine_at_fault_ends_it_and_the_model_is_as_good_as_new(
+    model: BundleModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = model.vision.prepare(PICTURES[0])
+    taken = itertools.count()
+    take = Answer._take
 
-    class Broken(Answer):
-        def _take(self, token: int, logits: object) -> None:
+    def broken(self: Answer, token: int, logits: Logits) -> None:
+        if next(taken) == 3:
             raise OmniLMMError("no memory")
+        take(self, token, logits)
 
-    def make(text: TextModel, prompt: Prompt) -> Answer:
-        return Broken(text, prompt, SamplingParams.greedy())
-
-    good = question(QUESTIONS[0])
-    asked = [Asked(0, picture, [good]), Asked(1, picture, [Query(good.ids, make)])]
+    monkeypatch.setattr(Answer, "_take", broken)
+    asked = [Asked(number, picture, [question(QUESTIONS[0])]) for number in range(2)]
     with pytest.raises(OmniLMMError, match="no memory"):
         [*answered(model, asked, Width(4, is_measured=False))]
-    assert len(model.new_batch(1.0)) == 0
     (done,) = answered(model, asked[:1], Width(4, is_measured=False))
     assert said(done) == [alone(PICTURES[0], QUESTIONS[0], 24)]
 

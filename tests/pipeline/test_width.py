@@ -53,3 +53,10 @@ def test_what_was_asked_for_stays() -> None:
     for _ in range(5 * STEPS):
         width.note(4, 99.0)
     assert width.limit == 4 and width.told == ""
+
+
+def test_where_there_is_one_slot_nothing_was_chosen() -> None:
+    width = Width(1, is_measured=True)
+    for _ in range(2 * STEPS):
+        width.note(1, 1.0)
+    assert width.limit == 1 and width.told == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
+from omnilmm_lite.answer.generation import room_for_answer
 from omnilmm_lite.caption.scale.caption_row import CaptionRow
 from omnilmm_lite.caption.scale.preparing import Ready
 from omnilmm_lite.caption.wording import Wording
@@ -20,18 +20,16 @@ class CaptionRows:
     """Makes them."""
 
     def __init__(self, model: Model, wording: Wording, params: SamplingParams, width: Width) -> None:
-        """`wording` without fields; `width`: how many at once. ContextFullError where prompt and answer don't fit."""
-        self._model, self._wording, self._params, self._width = model, wording, params, width
+        """`wording` without fields; `width`: how many at once. ContextFullError where the prompt leaves no room for an
+        answer."""
+        self._model, self._wording, self._width = model, wording, width
         ids = model.encode_chat([{"role": "user", "content": wording.question({})}], image=True)
-        self._queries = [Query(ids, self._answer)]
-        self._answer(model.text, Prompt(ids))
+        room_for_answer(len(ids), model.text.decoder.context)
+        self._queries = [Query(ids, params)]
 
     def of(self, pictures: Iterable[Ready]) -> Iterator[CaptionRow]:
         """A row a picture, in their order."""
         return map(self._row, answered(self._model, map(self._asked, pictures), self._width))
-
-    def _answer(self, text: TextModel, prompt: Prompt) -> Answer:
-        return Answer(text, prompt, self._params)
 
     def _asked(self, ready: Ready) -> Asked[CaptionRow]:
         row = CaptionRow(ready.sha256, self._model.parts.identity, error=ready.error)

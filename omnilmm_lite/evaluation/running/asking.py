@@ -14,7 +14,7 @@ from omnilmm_lite.engine.interrupt import in_background
 from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.predictions import PredictionFile
 from omnilmm_lite.evaluation.running.question import Question, by_picture, picture_bytes
-from omnilmm_lite.evaluation.running.replies import Asked, Loaded, replies
+from omnilmm_lite.evaluation.running.replies import Loaded, QuestionOutcome, replies
 from omnilmm_lite.evaluation.running.respondent import Respondent
 from omnilmm_lite.picture.decoding_process import DecodingProcess
 from omnilmm_lite.picture.file import PictureFile
@@ -23,7 +23,7 @@ from omnilmm_lite.picture.file import PictureFile
 class Answering(Protocol):
     """Who answers questions."""
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[Asked]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[QuestionOutcome]:
         """What becomes of each; those about one picture together. Ctrl-C is heard at any time."""
 
 
@@ -35,7 +35,7 @@ class Asking:
     file: PredictionFile
     answering: Answering
 
-    def run(self) -> Iterator[Asked]:
+    def run(self) -> Iterator[QuestionOutcome]:
         """A line is on the disk when its outcome comes."""
         with self.file:
             for asked in self.answering.answers(self.questions):
@@ -63,10 +63,10 @@ class AnsweringHere:
     vision: VisionConfig
     open_respondent: Callable[[], Respondent]
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[Asked]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[QuestionOutcome]:
         return in_background(lambda: self._answers(questions))
 
-    def _answers(self, questions: Sequence[Question]) -> Iterator[Asked]:
+    def _answers(self, questions: Sequence[Question]) -> Iterator[QuestionOutcome]:
         decoding = DecodingProcess(ignore_colour_profile=True)  # as the benchmarks' own kits, whose scores these follow
 
         def load(questions: Sequence[Question]) -> Loaded:

@@ -9,13 +9,13 @@ from omnilmm_lite.errors import InputError
 from omnilmm_lite.evaluation.running.question import Question
 from omnilmm_lite.evaluation.running.respondent import Reply, Respondent
 from omnilmm_lite.picture.prepared_image import PreparedImage
-from omnilmm_lite.pipeline import asked as pipeline
+from omnilmm_lite.pipeline.asked import Asked
 from omnilmm_lite.pipeline.pipeline import answered
 from omnilmm_lite.pipeline.width import Width
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionOutcome:
     """What became of a question: one of `reply` and `error` is None, and both until it was asked."""
 
     question: Question
@@ -32,7 +32,9 @@ class Loaded:
     error: str | None
 
 
-def replies(respondent: Respondent, pictures: Iterable[Loaded], width: Width | None = None) -> Iterator[Asked]:
+def replies(
+    respondent: Respondent, pictures: Iterable[Loaded], width: Width | None = None
+) -> Iterator[QuestionOutcome]:
     """In the questions' order; one by one, so that none waits on the way to the disk for others about its picture.
     `width`: the respondent's own, where none is given."""
     queried = (_queried(respondent, question, loaded) for loaded in pictures for question in loaded.questions)
@@ -46,11 +48,11 @@ def replies(respondent: Respondent, pictures: Iterable[Loaded], width: Width | N
         yield asked
 
 
-def _queried(respondent: Respondent, question: Question, loaded: Loaded) -> pipeline.Asked[Asked]:
+def _queried(respondent: Respondent, question: Question, loaded: Loaded) -> Asked[QuestionOutcome]:
     if loaded.picture is None:
-        return pipeline.Asked(Asked(question, None, loaded.error))
+        return Asked(QuestionOutcome(question, None, loaded.error))
     try:
         query = respondent.query(question)
     except InputError as error:
-        return pipeline.Asked(Asked(question, None, str(error)))
-    return pipeline.Asked(Asked(question, None, None), loaded.picture, [query])
+        return Asked(QuestionOutcome(question, None, str(error)))
+    return Asked(QuestionOutcome(question, None, None), loaded.picture, [query])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.answer.generation import Answer, Prompt, TextModel
+from omnilmm_lite.answer.generation import Answer
 from omnilmm_lite.evaluation.running.question import Question
 from omnilmm_lite.model import Model
 from omnilmm_lite.pipeline.asked import Query
@@ -36,20 +36,16 @@ class Respondent:
         self._tokens = _letter_tokens(model)
 
     def query(self, question: Question) -> Query:
-        """What the model is asked about the question's picture."""
+        """What the model is asked about the question's picture. Alone it is run in the same pieces each time: a run
+        that was killed between two questions about one picture gives the same answers as one that wasn't."""
         ids = self.model.encode_chat([{"role": "user", "content": question.prompt}], image=True)
-        return Query(ids, self._answer)
+        return Query(ids, self._params, cuts_at_picture=True)
 
     def reply(self, question: Question, answer: Answer) -> Reply:
         """What it has replied, `answer` being at its end."""
         logits, reason = answer.first_logits, answer.finish_reason
         likeliest = None if logits is None else self._likeliest(question.letters, logits)
         return Reply(answer.text, None if reason is None else reason.value, likeliest)
-
-    def _answer(self, text: TextModel, prompt: Prompt) -> Answer:
-        """In the same pieces each time: a run that was killed between two questions about one picture gives the same
-        answers as one that wasn't."""
-        return Answer(text, prompt, self._params, cuts_at_picture=True)
 
     def _likeliest(self, letters: Sequence[str], logits: NDArray[np.float32]) -> str | None:
         """The first of the best; None where the tokenizer doesn't have each letter as one token of its own."""

@@ -112,6 +112,8 @@ class Run:
         }
         if (parallel := self._parallel(name)) != ONE:  # rows that run together are rounded otherwise
             settings["parallel"] = str(parallel)
+            if machine.get("resident"):  # by which of two graphs, too
+                settings["resident"] = True
         return PredictionFile(self.request.folder / f"{session.benchmark}{name}.jsonl", settings)
 
     def _slots_of(self, name: str, source: ModelSource) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omnilmm_lite import load
-from omnilmm_lite.answer.generation import Prompt
+from omnilmm_lite.answer.generation import Answer, Prompt
 from omnilmm_lite.evaluation.data.pictures import FilePicture
 from omnilmm_lite.evaluation.item import Item
 from omnilmm_lite.evaluation.running.question import Question, by_picture
@@ -45,7 +45,8 @@ def test_pieces_are_the_same_in_a_run_that_goes_on(letters: tuple[str, ...], mon
         respondent = Respondent(model, SamplingParams.greedy(max_new_tokens=4))
         question = Question(Item("1", "?"), PROMPTS[number], letters)
         query = respondent.query(question)
-        answer = query.make(model.text, Prompt(query.ids, features[picture]))
+        prompt = Prompt(query.ids, features[picture])
+        answer = Answer(model.text, prompt, query.params, cuts_at_picture=query.cuts_at_picture)
         for _ in answer:
             pass
         return [*pieces], respondent.reply(question, answer).text

@@ -309,8 +309,9 @@ def test_how_many_pay_is_measured_and_said(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """By fewer steps than else: these are few questions. Object HalBench's answers are the long ones."""
-    monkeypatch.setattr("omnilmm_lite.pipeline.width.STEPS", 2)
+    """Of one and two, by a step each: these are few questions, and short answers."""
+    monkeypatch.setattr("omnilmm_lite.pipeline.width.STEPS", 1)
+    monkeypatch.setattr("omnilmm_lite.plan.slots.MOST_BY_ITSELF", 2)
     words = ["eval", "objhal", "mmhal", "--data", str(mini_sets), "-o", str(tmp_path / "out"), *OPTIONS]
     assert main([*words, "--parallel", "auto"]) == 0
     assert "tiny: answers at once: " in capsys.readouterr().err

@@ -15,7 +15,7 @@ from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.evaluation.running.cluster.task import ReadTasks
 from omnilmm_lite.evaluation.running.cluster.worker import EvalWorker, Terms
 from omnilmm_lite.evaluation.running.question import Question, by_picture
-from omnilmm_lite.evaluation.running.replies import Asked
+from omnilmm_lite.evaluation.running.replies import QuestionOutcome
 from omnilmm_lite.evaluation.running.respondent import Reply
 from omnilmm_lite.model_source import BundleSource, ModelSource
 
@@ -52,14 +52,14 @@ class AnsweringOnCluster:
         self._turn = 0
         self._stream = self._arriving()
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[Asked]:
+    def answers(self, questions: Sequence[Question]) -> Iterator[QuestionOutcome]:
         """What becomes of each; those about one picture together. OmniLMMError, one line, where the cluster fails."""
         for _ in questions:
             answer = self._answer(self._turn)
             question = self._questions[self._turn]
             self._turn += 1
             error = answer.get("error")
-            yield Asked(question, Reply(**answer) if error is None else None, error)
+            yield QuestionOutcome(question, Reply(**answer) if error is None else None, error)
 
     def close(self) -> None:
         """Lets go of the cluster."""

@@ -14,7 +14,7 @@ from omnilmm_lite.cluster.briefing import Briefing
 from omnilmm_lite.cluster.finished_rows import Row
 from omnilmm_lite.cluster.kept_batch import LOST, KeptBatch
 from omnilmm_lite.evaluation.running.cluster.task import Table, Task, tasks_of
-from omnilmm_lite.evaluation.running.replies import Asked, Loaded, replies
+from omnilmm_lite.evaluation.running.replies import Loaded, QuestionOutcome, replies
 from omnilmm_lite.evaluation.running.respondent import Respondent
 from omnilmm_lite.model_source import BundleSource, MachineOptions
 from omnilmm_lite.pipeline.parallel import Parallel
@@ -66,7 +66,7 @@ class EvalWorker:
         kept.settle()
         return _answer_table(kept, numbers, remark)
 
-    def _asked(self, tasks: Sequence[Task], *, one_by_one: bool) -> Iterator[Asked]:
+    def _asked(self, tasks: Sequence[Task], *, one_by_one: bool) -> Iterator[QuestionOutcome]:
         with closing(self._loaded(tasks)) as loaded:
             if not one_by_one:
                 yield from replies(self._respondent, loaded)
@@ -107,7 +107,7 @@ def _give_up(kept: KeptBatch, tasks: Sequence[Task]) -> None:
             return
 
 
-def _row(asked: Asked) -> Row:
+def _row(asked: QuestionOutcome) -> Row:
     """A line of the prediction file, but for what the driver knows."""
     if asked.reply is None:
         return {"error": asked.error or ""}
