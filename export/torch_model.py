@@ -29,7 +29,7 @@ from omnilmm_lite.files.owner_lock import sole_owner
 from omnilmm_lite.files.size import shown_size
 from omnilmm_lite.home.snapshot import Snapshot, folder_name
 from omnilmm_lite.machine.memory import fatal_limit, total_bytes
-from omnilmm_lite.model import LoadOptions, Model, ModelParts
+from omnilmm_lite.model import BesideTower, LoadOptions, Model, ModelParts
 from omnilmm_lite.model_source import MachineOptions
 from omnilmm_lite.plan.torch_sizes import TorchSizes
 from omnilmm_lite.sampling_params import SamplingParams
@@ -149,7 +149,7 @@ class TorchModel(Model):
             text=text,
             tokenizer_file=tokenizer_file,
             open_tower=tower.open,
-            decodes_beside_tower=False,  # one thread has torch's modes and the card
+            beside_tower=BesideTower.NOTHING,  # one thread has torch's modes and the card
             takes_turns=False,
             sampling=source.sampling,
         )

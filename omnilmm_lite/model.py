@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omnilmm_lite.answer.batch import AnswerBatch
+from omnilmm_lite.answer.batch import AnswerBatch, ObserveStep, unobserved
 from omnilmm_lite.answer.generation import TextModel
 from omnilmm_lite.answer.slots import OneSlot, Slots
 from omnilmm_lite.bundle.folder import Bundle
@@ -77,6 +78,14 @@ class LoadOptions:
         return cls(context or min(DEFAULT_CONTEXT, limit), threads, drafts, cuda_graph, slots=parallel)
 
 
+class BesideTower(Enum):
+    """What the decoder may run while a picture is encoded."""
+
+    ALL = auto()
+    ANSWERS = auto()  # the prompts' graph makes room for the tower
+    NOTHING = auto()  # the only graph does; or one thread must do all
+
+
 @dataclass(frozen=True)
 class ModelParts:
     """What a model is made of, whichever engine runs it."""
@@ -89,7 +98,7 @@ class ModelParts:
     tokenizer_file: Path  # tokenizer.json
     open_tower: Callable[[], Encode]
     takes_turns: bool  # the tower is let go after each picture: there is no room for it beside the decoder
-    decodes_beside_tower: bool  # though not for prompts, where it takes turns
+    beside_tower: BesideTower
     sampling: SamplingParams = SamplingParams()
     quantization: Mapping[str, Any] | None = None  # the conversion's own report
     slots: Slots | None = None  # for several answers at once; None where the engine has one decoder alone
@@ -150,9 +159,7 @@ class Model:
         """Answers that may run at once."""
         return 1 if self.parts.slots is None else len(self.parts.slots.decoders)
 
-    def new_batch(
-        self, stall_s: float, observe: Callable[[int, float], None] = lambda answers, seconds: None
-    ) -> AnswerBatch:
+    def new_batch(self, stall_s: float, observe: ObserveStep = unobserved) -> AnswerBatch:
         """Runs as many answers at once as the model was loaded for (`parallel`), of which none waits longer than
         `stall_s` seconds for a piece of another one's prompt; `observe`: see `AnswerBatch`. While one is running,
         nothing else may use the model's decoder. Of any number of batches, those not in use cost nothing."""
@@ -206,13 +213,19 @@ class BundleModel(Model):
             tokenizer_file=bundle.path(graphs.tokenizer),
             open_tower=lambda: opener.tower(graphs_of_decoder),
             takes_turns=opener.takes_turns,
-            decodes_beside_tower=graphs_of_decoder.has_prefill_graph or not opener.takes_turns,
+            beside_tower=_beside_tower(opener, graphs_of_decoder),
             sampling=manifest.sampling,
             quantization=manifest.quantization,
         )
         super().__init__(parts, time.perf_counter() - started)
         if options.check_files:
             bundle.check_in_background(partial(_has_answered, weakref.ref(decoder)))
+
+
+def _beside_tower(opener: GraphOpener, decoder: DecoderGraphs) -> BesideTower:
+    if not opener.takes_turns:
+        return BesideTower.ALL
+    return BesideTower.ANSWERS if decoder.has_prefill_graph else BesideTower.NOTHING
 
 
 def _has_answered(decoder: weakref.ref[GraphDecoder]) -> bool | None:
@@ -263,7 +276,9 @@ def load(
             f"parallel: {opened.manifest.name} was converted for one answer at a time; convert the checkpoint again"
         )
     by_itself = parallel is None and not cuda_graph  # a recorded step is that of one answer
-    slots = fitting_slots(opened, options.context, resident=resident) if by_itself else options.slots
+    slots = options.slots
+    if by_itself:
+        slots = fitting_slots(opened, options.context, device=device, resident=resident)
     options = replace(options, check_files=check_files, slots=slots, resident=resident)
     choice = choose_device(
         device, opened.manifest.target, partial(missing_room, opened, options.context, slots=options.slots)

@@ -18,8 +18,15 @@ from omnilmm_lite.engine.decoder import PREFILL_CHUNK, SHORTEST_PREFILL, Decoder
 from omnilmm_lite.engine.interrupt import Interrupted
 from omnilmm_lite.errors import OmniLMMError
 
+# Hears how many answers a step has given a token, and the seconds that it took.
+ObserveStep: TypeAlias = Callable[[int, float], None]
+
 FIRST_PIECE = 64  # tokens of a prompt between others' steps, before it is known how long they take
 SMALLEST_PIECE = 8
+
+
+def unobserved(answers: int, seconds: float) -> None:
+    """The `ObserveStep` of who needn't know."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,12 @@ class Seat:
     prefilled: int = 0  # tokens of it, where it is a prompt
     logits: Logits | None = None  # what it is to be sent
 
+    @property
+    def wants_prompts_graph(self) -> bool:
+        """Whether it waits for as much of a prompt as takes the prompts' graph."""
+        wants = self.wants
+        return isinstance(wants, PrefillStep) and len(wants.keys) - self.prefilled >= SHORTEST_PREFILL
+
 
 class PieceLength:
     """How many tokens of a prompt are run between the others' steps: doubled while there is time, halved when there was
@@ -77,10 +90,9 @@ class AnswerBatch:
         text: TextModel,
         slots: Slots,
         stall_s: float,
-        observe: Callable[[int, float], None] = lambda answers, seconds: None,
+        observe: ObserveStep = unobserved,
     ) -> None:
-        """`stall_s`: how long a running answer may wait for a piece of somebody's prompt. `observe` hears how many
-        answers a step has given a token, and the seconds that it took."""
+        """`stall_s`: how long a running answer may wait for a piece of somebody's prompt."""
         self._text, self._slots, self._observe = text, slots, observe
         self._seats: list[Seat] = []  # in the order of their coming
         self._left: list[Decoder] = []  # those that were used, in the order in which they were left
@@ -98,13 +110,13 @@ class AnswerBatch:
 
     @property
     def is_decoding(self) -> bool:
-        """Whether somebody wants a token, or hasn't said yet what it wants."""
-        return any(not isinstance(seat.wants, PrefillStep) for seat in self._seats)
+        """Whether somebody wants what the answers' graph runs, or hasn't said yet what it wants."""
+        return any(not seat.wants_prompts_graph for seat in self._seats)
 
     @property
     def is_prefilling(self) -> bool:
-        """Whether somebody's prompt isn't run yet."""
-        return any(seat.wants is None or isinstance(seat.wants, PrefillStep) for seat in self._seats)
+        """Whether somebody wants what the prompts' graph runs, or hasn't said yet what it wants."""
+        return any(seat.wants is None or seat.wants_prompts_graph for seat in self._seats)
 
     @property
     def has_room(self) -> bool:
@@ -125,7 +137,8 @@ class AnswerBatch:
         self._free(seat)
 
     def step(self, *, prefills: bool = True) -> list[Outcome]:
-        """Goes on by a token for each answer under way, and with `prefills` a piece of one prompt. What came of it.
+        """Goes on by a token for each answer under way, and a piece of one prompt. What came of it. Without `prefills`
+        only what the answers' graph runs: tokens, and prompts of a few.
 
         An error ends the answers that it befell, and no other. What interrupts the step is raised; nothing is lost
         then, the next one runs it again.
@@ -138,8 +151,9 @@ class AnswerBatch:
             if isinstance(seat.wants, DraftStep):
                 with self._ending([seat]):
                     seat.logits, seat.wants = seat.wants.run(seat.decoder), None
-        waiting = next((seat for seat in self._seats if isinstance(seat.wants, PrefillStep)), None)
-        if waiting is not None and prefills:
+        may_run = (seat for seat in self._seats if prefills or not seat.wants_prompts_graph)
+        waiting = next((seat for seat in may_run if isinstance(seat.wants, PrefillStep)), None)
+        if waiting is not None:
             with self._ending([waiting]):
                 self._prefill(waiting, alone=len(self._seats) == 1)
         self._advance()

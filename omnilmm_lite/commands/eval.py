@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
-from omnilmm_lite.commands.options.cluster import add_ray_options, cluster_options, refuse_without_ray
+from omnilmm_lite.commands.options.cluster import add_ray_options, cluster_options, parallel_of_each, refuse_without_ray
 from omnilmm_lite.commands.options.machine import (
     add_machine_options,
     add_parallel,
@@ -148,7 +148,6 @@ def _request(args: argparse.Namespace, benchmarks: list[Benchmark]) -> Request:
     from omnilmm_lite.evaluation.prompts import DECODING
     from omnilmm_lite.evaluation.running.session import Part, parse_shard
     from omnilmm_lite.evaluation.running.whole import Request
-    from omnilmm_lite.pipeline.parallel import Parallel
     from omnilmm_lite.sampling_params import sampling_params
 
     params = sampling_params(DECODING, sampling_options(args))
@@ -165,7 +164,7 @@ def _request(args: argparse.Namespace, benchmarks: list[Benchmark]) -> Request:
         model=model_source(args),
         base=_base(args),
         machine=machine_options(args),
-        parallel=Parallel.read(args.parallel),
+        parallel=parallel_of_each(args),
         judge=args.judge,
         judge_model=args.judge_model,
         judge_key=os.environ.get(KEY_VARIABLE),

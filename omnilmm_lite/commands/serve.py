@@ -41,7 +41,7 @@ def add_serve(parser: argparse.ArgumentParser, open_checkpoint: OpenCheckpoint) 
     parser.add_argument("--port", type=int, help="0 takes a free one (default: 8000)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--queue", type=int, default=16, metavar="N", help="requests that may wait (default: 16)")
-    parallel = "answers at once, or auto for as many as memory has room for, up to 8 (default: 1)"
+    parallel = "answers at once, or auto for as many as free memory has room for, up to 8 (default: 1)"
     parser.add_argument("--parallel", metavar="N|auto", default="1", help=parallel)
     stall = "how long a running answer may wait for a piece of another one's prompt (default: 2)"
     parser.add_argument("--stall", type=float, metavar="SECONDS", default=2.0, help=stall)

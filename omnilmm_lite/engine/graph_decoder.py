@@ -63,7 +63,8 @@ class DecoderSlots:
         takes seconds with the full model. For slots that hold nothing."""
         if not self.graphs.has_prefill_graph:
             return
-        for rows in (1 << power for power in range((self.graphs.slots).bit_length() - 1, 0, -1)):
+        for power in range(self.graphs.slots.bit_length() - 1, 0, -1):
+            rows = 1 << power
             by_prompts, by_answers = (self._measured(rows, as_prompt=each) for each in (True, False))
             if by_prompts > WORTHWHILE * by_answers:
                 return

@@ -44,7 +44,7 @@ class GraphOpener:
         manifest = self.bundle.manifest
         is_vision = graph in (manifest.graphs.vision, manifest.graphs.resampler)
         where = self.placement.vision if is_vision else self.placement.decoder
-        mapped = graph in manifest.mapped and not self.resident
+        mapped = self._is_mapped(graph)
         session = open_session(
             self.bundle.path(graph),
             where,
@@ -70,15 +70,16 @@ class GraphOpener:
     def _beside_tower(self, decoder: DecoderGraphs) -> list[Callable[[], None]]:
         """What may as well be done while the first picture is encoded: packing weights keeps one core busy, and reading
         the disk."""
-        manifest, graphs = self.bundle.manifest, self.bundle.manifest.graphs
+        prompts = self.bundle.manifest.graphs.prefill
         work: list[Callable[[], None]] = []
         if self.takes_turns and decoder.has_prefill_graph:
             work.append(decoder.open_kept)
-        if (
-            graphs.prefill in manifest.mapped and not self.resident
-        ):  # but not opened: mapped, they would count beside the tower
-            work.append(partial(read_ahead, self.bundle.weights(graphs.prefill)))
+        if self._is_mapped(prompts):  # but not opened: mapped, they would count beside the tower
+            work.append(partial(read_ahead, self.bundle.weights(prompts)))
         return work
+
+    def _is_mapped(self, graph: str) -> bool:
+        return graph in self.bundle.manifest.mapped and not self.resident
 
 
 class _FirstBeside:

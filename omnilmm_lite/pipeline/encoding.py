@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.interrupt import Background, Interrupted
 from omnilmm_lite.engine.vision import CACHED_PICTURES, ImageFeatures, VisionEncoder
-from omnilmm_lite.model import Model
+from omnilmm_lite.model import BesideTower, Model
 from omnilmm_lite.pipeline.asked import Asked, Query
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def encoding(model: Model, asked: Iterable[Asked[T]]) -> AbstractContextManager[
     encode = partial(_encoded, model.vision)
     if model.parts.takes_turns:
         return nullcontext(Windows(model.vision, asked))
-    if model.device.placement.vision.device is Device.CUDA:
+    if model.parts.beside_tower is BesideTower.ALL and model.device.placement.vision.device is Device.CUDA:
         return Background(lambda: map(encode, asked), AHEAD)
     return nullcontext(OneByOne(map(encode, asked)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -27,7 +28,7 @@ class Parallel:
 
         if text == AUTO:
             return cls(None)
-        if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MOST_SLOTS:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_SLOTS:
             raise InputError(f"--parallel: {text!r} is out of range; give 1 to {MOST_SLOTS}, or {AUTO}")
         return cls(int(text))
 
@@ -53,7 +54,8 @@ class Parallel:
             if options["cuda_graph"]:
                 return 1
             context = min(options["context"] or DEFAULT_CONTEXT, source.config.decoder.max_position_embeddings)
-            return fitting_slots(source.bundle, context, resident=options.get("resident", False))
+            device, resident = options["device"], options.get("resident", False)
+            return fitting_slots(source.bundle, context, device=device, resident=resident)
         if not has_slots(source.bundle):
             raise InputError(
                 f"--parallel: {source.name} was converted for one answer at a time; convert the checkpoint again"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.onnx_file import parse_graph, read_onnx
 from omnilmm_lite.bundle.target import Device
-from omnilmm_lite.engine.placement import Placement
-from omnilmm_lite.errors import InputError
+from omnilmm_lite.engine.device import AUTO, choose_device
+from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.card import read_cards
 from omnilmm_lite.machine.memory import available_bytes, machine_bytes, memory_limit
 from omnilmm_lite.plan.card_room import missing_room
@@ -28,10 +29,10 @@ def has_slots(bundle: Bundle) -> bool:
     return isinstance(inputs[BATCHED][0], str)
 
 
-def fitting_slots(bundle: Bundle, context: int, *, resident: bool = False) -> int:
+def fitting_slots(bundle: Bundle, context: int, *, device: str = AUTO, resident: bool = False) -> int:
     """The most answers at once, 8 or fewer, that there is room for with `context` tokens each; 1 where even that is too
-    much, which loading will say, and for a bundle that no plan is made for. `resident`: as `omnilmm_lite.load` has
-    it."""
+    much, which loading will say, for a bundle that no plan is made for, and for a card's that the CPU will run.
+    `device`, `resident`: as `omnilmm_lite.load` has them."""
     if not has_slots(bundle):
         return 1
     try:
@@ -40,13 +41,19 @@ def fitting_slots(bundle: Bundle, context: int, *, resident: bool = False) -> in
         return 1
     model = model.resident() if resident else model
     on_cards = bundle.manifest.target is Device.CUDA
-    fits = _fits_cards(bundle, context) if on_cards else _fits_memory(model, context)
+    fits = _fits_cards(bundle, context, device) if on_cards else _fits_memory(model, context)
     return next((slots for slots in range(MOST_BY_ITSELF, 1, -1) if fits(slots)), 1)
 
 
-def _fits_cards(bundle: Bundle, context: int) -> Callable[[int], bool]:
+def _fits_cards(bundle: Bundle, context: int, device: str) -> Callable[[int], bool]:
+    try:
+        choice = choose_device(device, bundle.manifest.target, partial(missing_room, bundle, context))
+    except OmniLMMError:
+        return lambda slots: False
     cards = read_cards()
-    return lambda slots: not missing_room(bundle, context, Placement.on(Device.CUDA), cards, slots)
+    if choice.device is not Device.CUDA or not cards.found:  # or nobody can say what a card has
+        return lambda slots: False
+    return lambda slots: not missing_room(bundle, context, choice.placement, cards, slots)
 
 
 def _fits_memory(model: PlannedModel, context: int) -> Callable[[int], bool]:

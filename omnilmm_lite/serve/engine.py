@@ -9,21 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from omnilmm_lite.answer.generation import FinishReason, Timings
 from omnilmm_lite.engine.interrupt import Interrupted, interruptible
 from omnilmm_lite.engine.vision import ImageFeatures
 from omnilmm_lite.errors import InputError, OmniLMMError
+from omnilmm_lite.model import BesideTower, Model
 from omnilmm_lite.serve.errors import RATE_LIMIT, SERVER_ERROR, ApiError, internal_error, invalid, shutting_down
 from omnilmm_lite.serve.fair_queue import FairQueue
 from omnilmm_lite.serve.jobs import Event, Failed, Finished, QueuedTask, RequestPhase, Started, Task
 from omnilmm_lite.serve.model.crew import Crew
+from omnilmm_lite.serve.model.picture_queue import PictureQueue, QueuedPicture
 from omnilmm_lite.serve.model.residence import ModelState, Residence
-from omnilmm_lite.serve.model.tower import Tower, Viewing
-
-if TYPE_CHECKING:
-    from omnilmm_lite.model import Model
 
 LOG = logging.getLogger(__name__)
 FIRST_ESTIMATE_S = 10.0  # how long an answer takes, before there was one
@@ -61,8 +58,8 @@ class Engine:
         self._slots = model.slots
         self._stall_s = stall_s
         self._crew: Crew | None = None  # once there was a question; it holds the model
-        self._tower = Tower(self._notify)
-        self._takes_turns = model.parts.takes_turns  # prompts and pictures do
+        self._pictures = PictureQueue(self._notify)
+        self._beside_tower = model.parts.beside_tower
         self._closing = False
         self._expected = 0  # tasks that are being checked
         self._holders = 0  # who wants the model to stay
@@ -188,7 +185,7 @@ class Engine:
                 job.interrupt.set()
             self._stop()
         self._thread.join()
-        self._tower.close()
+        self._pictures.close()
 
     def _notify(self) -> None:
         with self._changed:
@@ -211,15 +208,13 @@ class Engine:
         while self._waited_for_work():
             if (job := self._taken()) is not None and (event := self._begun(job)) is not None:
                 self._end(job, event)
-            for viewing in self._tower.take_done():
-                if (event := self._joined(viewing)) is not None:
-                    self._end(viewing.job, event)
-            prefills = not (self._takes_turns and len(self._tower))
+            self._join_encoded()
+            prefills = self._beside_tower is BesideTower.ALL or not len(self._pictures)
             if self._crew and (prefills or self._crew.is_decoding or self._crew.has_left):
                 for done, last in self._crew.step(prefills=prefills):
                     self._end(done, last)
-            elif len(self._tower):
-                self._wait_for_tower()
+            elif len(self._pictures):
+                self._wait_for_picture()
 
     def _waited_for_work(self) -> bool:
         """Waits for it, without the model where that takes long; False when the engine is closed and nobody waits, or
@@ -240,11 +235,11 @@ class Engine:
                     self._changed.acquire()
             return bool(self._running or len(self._queue))
 
-    def _wait_for_tower(self) -> None:
+    def _wait_for_picture(self) -> None:
         """Or for who can be answered beside it. Nobody else has anything to do."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._tower.has_done or self._has_next() or (self._crew and self._crew.has_left)
+                lambda: self._pictures.has_done or self._has_next() or (self._crew and self._crew.has_left)
             )
 
     def _has_next(self) -> bool:
@@ -253,8 +248,9 @@ class Engine:
         if not len(self._queue) or len(self._running) >= self._slots:
             return False
         task = self._queue.peek().task
-        if self._takes_turns and task.image is not None:  # nor is a prompt that came before held up by it
-            return not (len(self._tower) or (self._crew and self._crew.is_prefilling))
+        if task.image is not None and self._beside_tower is not BesideTower.ALL:
+            # prompts that came before aren't held up by it
+            return not (len(self._pictures) or (self._crew and self._crew.is_prefilling))
         return not (self._running and task.lend is not None)
 
     def _taken(self) -> QueuedTask | None:
@@ -309,12 +305,12 @@ class Engine:
             self._join(job, None if image is None else features, begun)
             return None
         job.listen(Started(RequestPhase.ENCODE))
-        if not model.parts.decodes_beside_tower:
+        if self._beside_tower is BesideTower.NOTHING:
             started = time.perf_counter()
             features = model.vision.encode_prepared(image)
             self._join(job, features, replace(begun, vision_s=time.perf_counter() - started))
         else:
-            self._tower.view(model.vision, image, job, begun)
+            self._pictures.encode(model.vision, image, job, begun)
         return None
 
     def _join(self, job: QueuedTask, features: ImageFeatures | None, begun: Finished) -> None:
@@ -322,13 +318,18 @@ class Engine:
         job.listen(Started(RequestPhase.PREFILL))
         self._crew.join(job, features, begun)
 
-    def _joined(self, viewing: Viewing) -> Event | None:
+    def _join_encoded(self) -> None:
+        """None of them is known behind it: what a picture's encoding raised knows the model, which may be let go of."""
+        for picture in self._pictures.take_done():
+            if (event := self._joined(picture)) is not None:
+                self._end(picture.job, event)
+
+    def _joined(self, picture: QueuedPicture) -> Event | None:
         """Like `_begun`, once the job's picture is encoded."""
         try:
-            with interruptible(viewing.job.interrupt):
-                sight = viewing.sight.result()
-                viewing.job.interrupt.check()
-                self._join(viewing.job, sight.features, replace(viewing.begun, vision_s=sight.vision_s))
+            with interruptible(picture.job.interrupt):
+                picture.job.interrupt.check()  # it may be one that left before its turn, and was never encoded
+                self._join(picture.job, picture.encoded.result().features, picture.times())
                 return None
         except Exception as error:
             return failure(error)

@@ -6,6 +6,7 @@ import pytest
 
 from omnilmm_lite.bench.parallel.measure import Parallel
 from omnilmm_lite.bench.series import Series
+from omnilmm_lite.errors import InputError
 from tests.command_line import Run, runner
 
 
@@ -34,6 +35,16 @@ def test_tiny_is_measured(run: Run) -> None:
         assert row["gain"] == pytest.approx(expected, rel=1e-2)
     table = run(*command).out
     assert "first token of the last to come" in table
+
+
+def test_what_has_no_plan_is_measured_without_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_preset(name: str) -> None:
+        raise InputError(f"preset {name!r} is unknown")
+
+    monkeypatch.setattr("omnilmm_lite.plan.planned_model.find_preset", find_preset)
+    command = ("bench", "--model", "tiny", "--parallel", "2", "--repeat", "1", "--decode-at", "8", "--device", "cpu")
+    assert run(*command, "--json").json["planned_bytes"] is None
+    assert "by the plan" not in run(*command).out
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,8 @@ class Timed(DecoderGraphs):
 
     def run(self, slots: SlotRange, *given: Any, as_prompt: bool) -> Array:
         self.taken.append((slots.count, as_prompt))
-        self.clock += self._milliseconds[as_prompt].get(slots.count, 1.0)
+        is_first = self.taken.count((slots.count, as_prompt)) == 1  # which touches memory that nobody has used yet
+        self.clock += self._milliseconds[as_prompt].get(slots.count, 2.8) * (10 if is_first and not as_prompt else 1)
         return super().run(slots, *given, as_prompt=as_prompt)
 
 
@@ -222,7 +223,8 @@ class Timed(DecoderGraphs):
         (8, {2: 2.9, 4: 5.4, 8: 9.8}, {2: 4.2, 4: 4.7, 8: 7.3}, {4, 8}),  # without VNNI, as the products were measured
         (8, {2: 2.9, 4: 4.9, 8: 9.8}, {2: 4.2, 4: 4.7, 8: 7.3}, {8}),  # a twentieth is not worth it
         (8, {2: 54, 4: 70, 8: 117}, {2: 81, 4: 106, 8: 127}, set()),  # with it
-        (6, {2: 2.9, 4: 5.4}, {2: 2.0, 4: 4.7}, {2, 4, 6}),
+        (8, {2: 2.9, 4: 5.4, 8: 7.0}, {2: 4.2, 4: 4.0, 8: 7.3}, set()),  # nor four by themselves
+        (6, {2: 2.9, 4: 5.4}, {2: 2.0, 4: 3.5}, {2, 4, 6}),
         (1, {}, {}, set()),
     ],
 )
@@ -247,6 +249,6 @@ def test_steps_go_through_the_graph_that_is_quicker_for_their_rows(
         steps = [decoding.step(decoder, text[5]) for decoder in several.decoders[:rows]]
         for _, logits in several.decode(steps):
             assert difference(logits, wanted[5]) < TOLERANCE
-        assert {as_prompt for count, as_prompt in graphs.taken if count == rows} <= {rows in by_prompts}
+        assert {as_prompt for count, as_prompt in graphs.taken if count == rows} == {rows in by_prompts}
         for decoder in several.decoders:
             decoder.truncate(5)

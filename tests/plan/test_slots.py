@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from cli import main
+from omnilmm_lite import load
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.bundle.target import Device
@@ -78,6 +79,8 @@ def test_one_where_there_is_no_plan(source: BundleSource, target: Device, monkey
     manifest = dataclasses.replace(source.bundle.manifest, preset="another", target=target)
     unplanned = BundleSource(None, Bundle(source.bundle.folder, manifest))
     assert Parallel.read("auto").slots(unplanned, OPTIONS) == 1
+    has_memory(monkeypatch, 0)
+    here.check_resident(unplanned.bundle, CONTEXT, 1)  # nothing is known of it that would speak against it
 
 
 def test_a_step_that_is_recorded_is_that_of_one_answer(source: BundleSource, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +91,7 @@ def test_a_step_that_is_recorded_is_that_of_one_answer(source: BundleSource, mon
 def test_a_number_is_taken_at_its_word(source: BundleSource, monkeypatch: pytest.MonkeyPatch) -> None:
     has_memory(monkeypatch, 0)
     assert [Parallel.read(text).slots(source, OPTIONS) for text in ("1", "4", "64")] == [1, 4, 64]
-    for text in ("0", "65", "-1", "2.0", "many", ""):
+    for text in ("0", "65", "-1", "2.0", "many", "", "9" * 5000):  # of the last one Python makes no number
         with pytest.raises(InputError, match=r"--parallel: .* is out of range; give 1 to 64, or auto"):
             Parallel.read(text).slots(source, OPTIONS)
 
@@ -110,6 +113,14 @@ def test_bundles_made_before_there_were_slots_answer_one_at_a_time(tmp_path: Pat
     assert Parallel.read("1").slots(BundleSource(None, bundle), OPTIONS) == 1
     with pytest.raises(InputError, match="old was converted for one answer at a time"):
         Parallel.read("2").slots(BundleSource(None, bundle), OPTIONS)
+
+
+def test_one_slot_is_said_when_it_is_loaded(source: BundleSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Captioner would give each picture that error else, where the decoder is opened behind the tower."""
+    monkeypatch.setattr("omnilmm_lite.model.has_slots", lambda bundle: False)
+    with pytest.raises(InputError, match="parallel: tiny was converted for one answer at a time"):
+        load("tiny", parallel=2)
+    load("tiny", threads=1)
 
 
 def test_a_checkpoint_answers_one_at_a_time() -> None:
@@ -141,7 +152,8 @@ def test_what_is_resident_has_to_fit(
     words = ["run", str(CAT), "-p", "What is this?", "--model", "tiny", "--context", str(CONTEXT), "--resident"]
     assert main(words) == 2
     told = capsys.readouterr().err
-    assert "--resident: it takes" in told and "leave it out, or give a smaller --context" in told
+    assert "--resident: it takes" in told and "give --no-resident, or a smaller --context" in told
     has_memory(monkeypatch, one + cache)
+    assert load("tiny", context=CONTEXT, threads=1, parallel=None).slots == 2
     assert main([*words, "--greedy"]) == 0
     assert capsys.readouterr().out.strip().endswith("This is a cat.")

@@ -61,7 +61,7 @@ class ParallelResult:
     held: int  # tokens in each one's cache
     rows: tuple[Parallel, ...]  # the first is of one answer
     resident: int | None  # bytes, with all slots filled; None where the system doesn't tell
-    planned: int  # bytes that the plan says, without a picture's part
+    planned: int | None  # bytes that the plan says, without a picture's part; None where there is no plan for it
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -196,8 +196,11 @@ def _endless(model: BundleModel, ids: list[int]) -> tuple[Prompt, Callable[[Text
     return prompt, lambda text: Answer(text, prompt, params, logit_bias=never)
 
 
-def _planned(bundle: Bundle, context: int, slots: int, *, resident: bool) -> int:
-    model = PlannedModel.bundle(bundle.manifest.name, bundle)
+def _planned(bundle: Bundle, context: int, slots: int, *, resident: bool) -> int | None:
+    try:
+        model = PlannedModel.bundle(bundle.manifest.name, bundle)
+    except InputError:
+        return None
     plan = make_plan(model.resident() if resident else model, context, slots)
     answering, preset = plan.phases[-1], plan.model.preset
     picture = answering.vision + answering.resampler

@@ -36,7 +36,5 @@ def print_parallel(result: ParallelResult) -> None:
         "most for a piece of it"
     )
     if result.resident is not None:
-        console.print(
-            f"memory with all slots filled: {result.resident / 2**20:,.0f} MiB; by the plan "
-            f"{result.planned / 2**20:,.0f} MiB"
-        )
+        planned = "" if result.planned is None else f"; by the plan {result.planned / 2**20:,.0f} MiB"
+        console.print(f"memory with all slots filled: {result.resident / 2**20:,.0f} MiB{planned}")

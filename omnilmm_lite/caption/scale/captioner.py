@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -40,13 +41,38 @@ class _Load:
     ignore_colour_profile: bool
 
 
+class _Turn:
+    """One batch runs at a time on a model: other threads wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._whose: threading.Thread | None = None
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """A block that has the model alone. InputError where this thread has it already: it would wait for ever."""
+        if self._whose is threading.current_thread():
+            raise InputError(
+                "captions: this thread has rows of the same model to take yet; take them all, or close their iterator"
+            )
+        with self._lock:
+            self._whose = threading.current_thread()
+            try:
+                yield
+            finally:
+                self._whose = None
+
+
+_turns: weakref.WeakKeyDictionary[Model, _Turn] = weakref.WeakKeyDictionary()
+
+
 class _Engine:
-    """A model and what prepares its pictures. One batch runs at a time: other threads wait for it."""
+    """A model and what prepares its pictures."""
 
     def __init__(self, model: Model, *, measures_width: bool = False, ignore_colour_profile: bool) -> None:
         self.model = model
         self.width = Width(model.slots, is_measured=measures_width)
-        self.lock = threading.Lock()
+        self.turn = _turns.setdefault(model, _Turn())  # of a loaded model several Captioners may ask
         self.preparing = Preparing(model.config.vision, ignore_colour_profile=ignore_colour_profile)
 
 
@@ -111,13 +137,14 @@ class Captioner:
 
         A picture is its file's bytes, its path, a picture of PIL, or a dict with `bytes` or `path`. One that can't be
         read gets a row with `error`, and the others go on. OmniLMMError where the machine is at fault, such as for lack
-        of memory. Until the last row is taken, or the iterator closed, other threads wait for the model. `one_by_one`:
-        whatever `parallel` says, so that it is known which picture ends a process.
+        of memory. Until the last row is taken, or the iterator closed, other threads wait for the model; InputError
+        where the same thread begins another one. `one_by_one`: whatever `parallel` says, so that it is known which
+        picture ends a process.
         """
         engine = self._loaded()
         params = sampling_params(engine.model.sampling, self._sampling)
         width = Width(1, is_measured=False) if one_by_one else engine.width
-        with engine.lock, closing(engine.preparing.ahead(pictures)) as ready:
+        with engine.turn.taken(), closing(engine.preparing.ahead(pictures)) as ready:
             yield from CaptionRows(engine.model, self._wording, params, width).of(ready)
 
     def __call__(self, batch: Any) -> Any:

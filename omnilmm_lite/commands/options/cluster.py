@@ -9,6 +9,7 @@ from omnilmm_lite.errors import InputError
 
 if TYPE_CHECKING:
     from omnilmm_lite.cluster.options import ClusterOptions
+    from omnilmm_lite.pipeline.parallel import Parallel
 
 WAYS = ("path", "pull", "store")  # `Way`'s, whose module is not imported for --help
 OWN = ("workers", "batch", "deliver", "pull")
@@ -45,3 +46,12 @@ def cluster_options(args: argparse.Namespace, batch: int) -> ClusterOptions:
     if (way is Way.PULL) != (args.pull is not None):
         raise InputError("--deliver pull: it needs --pull NAME, as `omnilmm-lite pull` takes it, and --pull needs it")
     return ClusterOptions(args.ray, args.workers, args.batch or batch, way, args.pull)
+
+
+def parallel_of_each(args: argparse.Namespace) -> Parallel:
+    """What `--parallel` says for every model there is. Left to the machine, one where `--workers` may put several on a
+    node: each would take all of its free memory for its own."""
+    from omnilmm_lite.pipeline.parallel import Parallel
+
+    parallel = Parallel.read(args.parallel)
+    return Parallel(1) if parallel.answers is None and args.workers is not None else parallel

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnilmm_lite.commands.home.in_use import tell_demonstration
-from omnilmm_lite.commands.options.cluster import add_ray_options, cluster_options
+from omnilmm_lite.commands.options.cluster import add_ray_options, cluster_options, parallel_of_each
 from omnilmm_lite.commands.options.sampling import sampling_options
 from omnilmm_lite.errors import InputError
 
@@ -70,7 +70,6 @@ def _run(args: argparse.Namespace, source: str, prompt: str) -> ClusterRun:
     from omnilmm_lite.bundle.folder import Bundle
     from omnilmm_lite.caption.scale.cluster.run import ClusterRun
     from omnilmm_lite.picture.listing import Filter
-    from omnilmm_lite.pipeline.parallel import Parallel
     from omnilmm_lite.sampling_params import sampling_params
 
     for name in OTHERS:
@@ -93,7 +92,7 @@ def _run(args: argparse.Namespace, source: str, prompt: str) -> ClusterRun:
         "device": args.device or "auto",
         "context": args.context,
         "threads": args.threads,
-        "parallel": Parallel.read(args.parallel).answers,
+        "parallel": parallel_of_each(args).answers,
         "ignore_colour_profile": args.ignore_colour_profile,
         **options,
     }

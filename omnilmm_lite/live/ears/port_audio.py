@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _package(kind: DeviceKind) -> Any:
 
 
 def _find(package: Any, kind: DeviceKind, device: str | None) -> dict[str, Any]:
-    wanted = int(device) if device is not None and device.isascii() and device.isdecimal() else device
+    wanted = int(device) if device is not None and re.fullmatch(r"[0-9]{1,9}", device) else device
     try:
         found: dict[str, Any] = package.query_devices(wanted, kind.direction.value)
     except (ValueError, package.PortAudioError):

@@ -107,6 +107,18 @@ def test_one_that_is_left_early_leaves_the_model_to_others(said: dict[Path, str]
     assert [row.text for row in captioner(parallel=3).captions(PICTURES)] == [*said.values()]
 
 
+def test_a_thread_that_would_wait_for_itself_is_told(said: dict[Path, str]) -> None:
+    model = load("tiny", threads=1)
+    one, other = (Captioner(model, QUESTION, greedy=True) for _ in range(2))
+    rows = one.captions(PICTURES)
+    assert next(rows).text == said[PICTURES[0]]
+    for each in (one, other):  # of one model
+        with pytest.raises(InputError, match="this thread has rows of the same model to take yet"):
+            next(each.captions(PICTURES))
+    assert [row.text for row in rows] == [said[path] for path in PICTURES[1:]]
+    assert next(other.captions(PICTURES)).text == said[PICTURES[0]]
+
+
 def test_a_loaded_model_stays_where_it_is(said: dict[Path, str]) -> None:
     model = load("tiny", threads=1)
     given = Captioner(model, QUESTION, greedy=True)

@@ -216,6 +216,7 @@ def _strange(devices: Devices[Stream]) -> None:
         ("Webcam", None, r"--microphone Webcam: there is no such microphone; there are 0 \(USB Audio\)$"),
         ("Speakers", None, "--microphone Speakers: there is no such microphone"),
         ("7", None, "--microphone 7: there is no such microphone"),
+        ("7" * 5000, None, "7: there is no such microphone"),
         (None, _busy, "the microphone USB Audio is busy, or may not be used: "),
         (None, _strange, "^the microphone USB Audio can't be opened: choose another with --microphone$"),
     ],
