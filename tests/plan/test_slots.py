@@ -13,17 +13,21 @@ import pytest
 from onnx import TensorProto, helper
 
 from cli import main
-from omnilmm_lite import load
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.presets import find_preset
 from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.engine.graph_decoder import DecoderSlots
 from omnilmm_lite.errors import InputError
+from omnilmm_lite.machine.card import Card
+from omnilmm_lite.model import LoadOptions, _check, load
 from omnilmm_lite.model_source import BundleSource, MachineOptions
 from omnilmm_lite.pipeline.parallel import Parallel
 from omnilmm_lite.plan import here, slots
 from omnilmm_lite.plan.memory import make_plan
 from omnilmm_lite.plan.planned_model import KNOWN, PlannedModel
 from omnilmm_lite.plan.verdict import SYSTEM_RAM
+from tests.engine.fake_onnxruntime import CPU, CUDA, NEW, ONE, SECOND
+from tests.engine.fake_onnxruntime import install as install
 from tests.paths import ROOT
 
 CONTEXT = 1024
@@ -81,6 +85,28 @@ def test_one_where_there_is_no_plan(source: BundleSource, target: Device, monkey
     assert Parallel.read("auto").slots(unplanned, OPTIONS) == 1
     has_memory(monkeypatch, 0)
     here.check_resident(unplanned.bundle, CONTEXT, 1)  # nothing is known of it that would speak against it
+
+
+def test_a_cards_bundle_has_as_many_as_its_card_has_room_for(
+    source: BundleSource, install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one answer where the CPU will run it, however much memory there is."""
+    has_memory(monkeypatch, None)
+    bundle = Bundle(source.bundle.folder, dataclasses.replace(source.bundle.manifest, target=Device.CUDA))
+    model = PlannedModel.bundle("tiny", bundle)
+    one, three = (make_plan(model, CONTEXT, answers).device_total for answers in (1, 3))
+    two = dataclasses.replace(NEW, free=one), dataclasses.replace(SECOND, free=three)
+
+    def found(device: str, *cards: Card) -> int:
+        installed = dataclasses.replace(ONE, found=cards, is_known=bool(cards))
+        install([CUDA, CPU], cards=installed)
+        monkeypatch.setattr(slots, "read_cards", lambda: installed)
+        return Parallel.read("auto").slots(BundleSource(None, bundle), {**OPTIONS, "device": device})
+
+    assert [found(device, *two) for device in ("auto", "cuda", "cuda:1", "cpu", "cuda:7")] == [1, 1, 3, 1, 1]
+    full = dataclasses.replace(NEW, free=0)
+    assert [found("auto", full, two[1]), found("cuda", full), found("auto", full)] == [3, 1, 1]
+    assert found("auto") == 1  # a card that nobody can ask about
 
 
 def test_a_step_that_is_recorded_is_that_of_one_answer(source: BundleSource, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,3 +183,39 @@ def test_what_is_resident_has_to_fit(
     assert load("tiny", context=CONTEXT, threads=1, parallel=None).slots == 2
     assert main([*words, "--greedy"]) == 0
     assert capsys.readouterr().out.strip().endswith("This is a cat.")
+
+
+def test_what_takes_turns_needs_less_than_what_is_resident(
+    source: BundleSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = dataclasses.replace(source.bundle.manifest, time_shared=True)
+    bundle = Bundle(source.bundle.folder, manifest)
+    model = PlannedModel.bundle("tiny", bundle)
+    in_turns, resident = (make_plan(each, CONTEXT).needed_most for each in (model, model.resident()))
+    assert in_turns < resident
+    has_memory(monkeypatch, resident - 1)
+    with pytest.raises(InputError, match="--resident: it takes"):
+        here.check_resident(bundle, CONTEXT, 1)
+    has_memory(monkeypatch, resident)
+    here.check_resident(bundle, CONTEXT, 1)
+    has_memory(monkeypatch, make_plan(model, CONTEXT, 3).needed_most)
+    assert slots.fitting_slots(bundle, CONTEXT) == 3
+    assert slots.fitting_slots(bundle, CONTEXT, resident=True) < 3
+
+
+def test_graphs_are_chosen_where_all_are_resident(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[DecoderSlots] = []
+    monkeypatch.setattr(DecoderSlots, "choose_graphs", lambda self: chosen.append(self))
+    load("tiny", threads=1, parallel=2)
+    assert not chosen
+    model = load("tiny", threads=1, parallel=2, resident=True)
+    assert chosen == [model.parts.slots]
+
+
+def test_a_card_has_no_use_for_it(source: BundleSource) -> None:
+    config = source.config
+    options = LoadOptions.checked(config, None, None, drafts=False, cuda_graph=False)
+    card: Any = SimpleNamespace(device=Device.CUDA)
+    _check(source.bundle, options, card)
+    with pytest.raises(InputError, match="--resident: a card's graphs"):
+        _check(source.bundle, dataclasses.replace(options, resident=True), card)

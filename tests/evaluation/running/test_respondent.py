@@ -29,18 +29,18 @@ PROMPTS = (
 def test_pieces_are_the_same_in_a_run_that_goes_on(letters: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(threads=1)
     decoder = model.text.decoder
-    pieces: list[int] = []
+    pieces: list[tuple[int, int]] = []  # tokens that were held before, and of the piece
     prefill = decoder.prefill
 
     @functools.wraps(prefill)
     def recorded(keys: list[object], embeddings: object) -> object:
-        pieces.append(len(keys))
+        pieces.append((decoder.length, len(keys)))
         return prefill(keys, embeddings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(decoder, "prefill", recorded)
     features = [model.vision.encode(PICTURES / name) for name in ("cat.png", "easy-vqa-teal-circle.png")]
 
-    def ask(number: int, picture: int) -> tuple[list[int], str]:
+    def ask(number: int, picture: int) -> tuple[list[tuple[int, int]], str]:
         pieces.clear()
         respondent = Respondent(model, SamplingParams.greedy(max_new_tokens=4))
         question = Question(Item("1", "?"), PROMPTS[number], letters)
