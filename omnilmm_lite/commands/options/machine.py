@@ -43,7 +43,7 @@ def add_machine_options(parser: argparse.ArgumentParser, open_checkpoint: OpenCh
 
 def add_parallel(parser: argparse.ArgumentParser, default: str) -> None:
     """The argument `parallel`, for `Parallel.read`."""
-    text = "answers at once, or auto: as many as free memory has room for, 8 at most, and of that what gives the most here"
+    text = "answers at once, or auto: what gives the most here, of as many as free memory has room for (8 at most)"
     parser.add_argument("--parallel", metavar="N|auto", default=default, help=f"{text} (default: {default})")
 
 
