@@ -290,6 +290,8 @@ def load(
         if device != AUTO:
             raise
         choice = fallback(str(error))
+    if by_itself:  # that was the card's room
+        options = replace(options, slots=1)
     _check(opened, options, choice)
     return BundleModel(opened, choice, options)  # out of the handler, which would keep the first attempt's memory
 

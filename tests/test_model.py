@@ -213,6 +213,8 @@ def test_a_card_that_fails_at_the_first_session(
     loaded = load(cuda_bundle, device=wanted)
     assert loaded.device.is_fallback
     assert "no libcudart" in loaded.device.reason
+    monkeypatch.setattr(model_module, "fitting_slots", lambda bundle, context, **options: 3)  # on the card
+    assert [load(cuda_bundle, parallel=parallel).slots for parallel in (None, 2)] == [1, 2]
     assert loaded.chat().ask("Hello?", greedy=True, max_new_tokens=2)
 
 

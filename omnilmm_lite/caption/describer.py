@@ -47,7 +47,8 @@ class Describer:
         self._wording = Wording.plain(wording) if isinstance(wording, str) else wording
         self._width = width or Width(model.slots, is_measured=False)
         # without fields the same for every picture: what an image token shows stands in its features
-        self._ids = self._encoded(self._wording.question({}))
+        bare = self._wording.question({})
+        self._ids = [] if self._wording.prompt.names and not bare.strip() else self._encoded(bare)
         room_for_answer(len(self._ids), model.text.decoder.context)
 
     def describe(self, pictures: Iterable[Loaded]) -> Iterator[Outcome]:
@@ -60,8 +61,10 @@ class Describer:
         described = _Described(replace(loaded, picture=None), remark)
         if loaded.picture is None:
             return Asked(described)
-        names = self._wording.prompt.names
-        ids = self._encoded(self._wording.question(loaded.fields)) if names else self._ids
+        try:
+            ids = self._encoded(self._wording.question(loaded.fields)) if self._wording.prompt.names else self._ids
+        except InputError as error:  # such as of a name that is no text
+            return Asked(_Described(replace(described.loaded, error=str(error)), remark))
         return Asked(described, loaded.picture, [Query(ids, self._params)])
 
     def _outcome(self, done: Answered[_Described]) -> Outcome:

@@ -260,12 +260,13 @@ class Engine:
                 return None
             job = self._queue.take()
             self._running[job] = time.perf_counter()
+            # of those that run together the last to come has the say, whoever ends last
+            self._keep_s = self._idle_s if job.task.keep_s is None else job.task.keep_s
             return job
 
     def _end(self, job: QueuedTask, event: Event) -> None:
         with self._changed:
             started = self._running.pop(job)
-            self._keep_s = self._idle_s if job.task.keep_s is None else job.task.keep_s
             self._idle_since = time.perf_counter()
             self._mean_s += NEWEST_WEIGHT * (time.perf_counter() - started - self._mean_s)
         job.listen(event)

@@ -23,6 +23,7 @@ from omnilmm_lite.caption.describer import Describer
 from omnilmm_lite.caption.folder_run import FolderRun
 from omnilmm_lite.caption.loading import Loaded, load_picture
 from omnilmm_lite.caption.output import Output
+from omnilmm_lite.caption.wording import Wording
 from omnilmm_lite.commands.caption import DEFAULT_PROMPT
 from omnilmm_lite.config import VisionConfig
 from omnilmm_lite.engine.vision import CACHED_PICTURES
@@ -308,6 +309,18 @@ def test_a_window_changes_no_answer() -> None:
         texts.append([outcome.line["text"] for outcome in outcomes if outcome.line is not None])
     assert texts[0] == texts[1]
     assert len(texts[0]) == 5
+
+
+def test_a_name_that_can_be_asked_nothing_about_costs_its_picture_alone() -> None:
+    """Names on Linux are bytes, and those that are no text come as surrogates."""
+    model = load(threads=1)
+    for prompt, bad, said in (("{name}: what is this?", "\udcff", "a lone surrogate"), ("{name}", " ", "is empty")):
+        describer = Describer(model, Wording.read(prompt), SamplingParams.greedy(max_new_tokens=2))
+        named = zip(loaded(iter(range(3))), ("a", bad, "b"), strict=True)
+        pictures = (dataclasses.replace(each, fields={"name": name}) for each, name in named)
+        first, failed, last = (outcome.line or {} for outcome in describer.describe(pictures))
+        assert said in failed["error"] and failed["sha256"] == "hash"
+        assert [first["prompt"], last["prompt"]] == [prompt.replace("{name}", name) for name in "ab"]
 
 
 def test_equal_pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,20 @@ def test_a_client_may_keep_it_longer_or_let_go_of_it(engine: Engine, task: Task)
     assert engine.residence.state is ModelState.LOADED
 
 
+def test_who_lets_go_of_it_beside_a_running_answer_is_not_forgotten(reloading: Reloading, task: Task) -> None:
+    engine = Engine(load(parallel=2), 4, reload=reloading)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    long = dataclasses.replace(task, more=(task,) * 10_000)
+    running = engine.submit("another", long, events.put)
+    while not isinstance(events.get(timeout=WAIT_S), TextDelta):
+        pass
+    assert asked(engine, NOTHING)[1] == []
+    assert engine.running == 1 and engine.residence.state is ModelState.LOADED
+    engine.cancel(running)
+    unloaded(engine)
+    engine.close(0)
+
+
 def test_a_model_that_cannot_be_loaded_again_is_the_servers_failure(
     engine: Engine, reloading: Reloading, task: Task
 ) -> None:
