@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from omnilmm_lite.machine.memory import return_freed_memory
 from omnilmm_lite.picture.prepared_image import PreparedImage, prepare
 from omnilmm_lite.picture.reading import ImageSource
 
-# Pixels (1, 3, image_size, image_size) -> features (1, queries, hidden), both float32.
+# Pixels (pictures, 3, image_size, image_size) -> features (pictures, queries, hidden), both float32.
 Encode: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 CACHED_PICTURES = 16  # 4 MB each for the full-size model
@@ -84,11 +84,17 @@ class VisionEncoder:
 
     def encode_prepared(self, image: PreparedImage) -> ImageFeatures:
         """Runs the graphs, and remembers the features."""
+        return self.encode_together([image])[0]
+
+    def encode_together(self, images: Sequence[PreparedImage]) -> list[ImageFeatures]:
+        """The same for several different pictures in one run."""
         with self.kept_open():
-            features = ImageFeatures(image.pixel_hash, self._run(image.pixels))
+            values = self._run(np.concatenate([each.pixels for each in images]))
+        features = [ImageFeatures(each.pixel_hash, value) for each, value in zip(images, values, strict=True)]
         with self._lock:
-            self._cache[image.pixel_hash] = features
-            if len(self._cache) > CACHED_PICTURES:
+            for each in features:
+                self._cache[each.pixel_hash] = each
+            while len(self._cache) > CACHED_PICTURES:
                 self._cache.popitem(last=False)
         return features
 
@@ -105,9 +111,9 @@ class VisionEncoder:
                 return_freed_memory()
 
     def _run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, 3, image_size, image_size) -> (queries, hidden)."""
+        """(pictures, 3, image_size, image_size) -> (pictures, queries, hidden)."""
         if self._encode is None:
             self._encode = self._open_tower()
-        values: NDArray[np.float32] = self._encode(pixels)[0]
+        values: NDArray[np.float32] = self._encode(pixels)
         values.flags.writeable = False  # shared with the cache
         return values

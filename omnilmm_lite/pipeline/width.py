@@ -39,6 +39,10 @@ class Width:
             self._rates.clear()
             self._go_on()
 
+    def settle(self, limit: int) -> None:
+        """Stays with so many: more were tried, and can't be."""
+        self.limit, self._is_settled = limit, True
+
     def _go_on(self) -> None:
         best = max(self.tokens_per_s.values())
         if self.limit < self._slots and self.tokens_per_s[self.limit] >= NEARLY * best:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from omnilmm_lite.bundle.folder import Bundle
 from omnilmm_lite.bundle.target import Device
+from omnilmm_lite.bundle.tensor_size import loaded_bytes
 from omnilmm_lite.engine.device import has_context
 from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.errors import InputError
@@ -14,7 +15,7 @@ from omnilmm_lite.machine.card import Card, Cards
 from omnilmm_lite.plan.memory import make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
 from omnilmm_lite.plan.verdict import GIB
-from omnilmm_lite.plan.workspace import CUDA_CONTEXT
+from omnilmm_lite.plan.workspace import CUDA_CONTEXT, tower_workspace
 
 SHOWN_PROCESSES = 3
 
@@ -44,6 +45,21 @@ def card_needs(model: PlannedModel, context: int, placement: Placement, slots: i
     phases = {phase.name: phase for phase in make_plan(in_turns, context, slots).phases}
     picture, answer = phases["picture"], phases["answer"]
     return {placement.vision: picture.total - picture.kv_cache, placement.decoder: answer.total}
+
+
+def pictures_at_once(bundle: Bundle, device: DeviceId, cards: Cards, most: int) -> int:
+    """How many pictures, 1 to `most`, one run of the tower may have on a card where the decoder is loaded and the tower
+    isn't yet. Twice what the plan says of each has to be free, as none of it was ever measured."""
+    card = cards.at(device.index)
+    try:
+        model = PlannedModel.bundle(bundle.manifest.name, bundle)
+    except InputError:
+        return 1
+    if card is None:
+        return 1
+    weights = sum(loaded_bytes(each, Device.CUDA) for each in (model.graphs.vision, model.graphs.resampler))
+    each = tower_workspace(model.config, model.preset, kept=True).most
+    return max(1, min(most, (card.free - weights) // (2 * each)))
 
 
 def _describe(device: DeviceId, cards: Cards, needed: int) -> str:

@@ -180,6 +180,7 @@ def test_a_card_encodes_beside_the_answers(model: BundleModel, monkeypatch: pyte
 
     card = SimpleNamespace(placement=SimpleNamespace(vision=SimpleNamespace(device=Device.CUDA)))
     monkeypatch.setattr(model, "device", card)
+    monkeypatch.setattr("omnilmm_lite.pipeline.encoding.pictures_at_once", lambda *given: 2)
     with encoding(model, asked()) as stream:
         assert next(stream).what == 0
         assert len(came) <= 1 + AHEAD

@@ -15,10 +15,10 @@ from omnilmm_lite.engine.device import DeviceError, open_session
 from omnilmm_lite.engine.placement import DeviceId, Placement
 from omnilmm_lite.machine.card import Card, CardProcess, Cards
 from omnilmm_lite.model import load
-from omnilmm_lite.plan.card_room import card_needs, missing_room
+from omnilmm_lite.plan.card_room import card_needs, missing_room, pictures_at_once
 from omnilmm_lite.plan.memory import Plan, make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
-from omnilmm_lite.plan.workspace import CUDA_CONTEXT
+from omnilmm_lite.plan.workspace import CUDA_CONTEXT, tower_workspace
 from tests.engine.fake_onnxruntime import CPU, CUDA
 from tests.engine.fake_onnxruntime import install as install
 
@@ -138,3 +138,16 @@ def test_loading_asks_first(
     assert load(device="auto").is_fallback  # type: ignore[attr-defined]
     assert reasons[0].startswith("the bundle is built for CUDA, but cuda:0 (NVIDIA A) has 0.2 of 24.0 GiB free")
     assert "InferenceSession" not in ort.calls
+
+
+def test_so_many_pictures_at_once_as_are_free_twice_over(bundle: Bundle) -> None:
+    phase = plan_of(bundle).phases[-1]
+    weights = phase.vision + phase.resampler
+    model = PlannedModel.bundle("tiny", bundle)
+    each = 2 * tower_workspace(model.config, model.preset, kept=True).most
+    rooms = {-1: 1, 0: 1, each: 1, 2 * each - 1: 1, 2 * each: 2, 4 * each: 4, 99 * each: 4}
+    for room, pictures in rooms.items():
+        assert pictures_at_once(bundle, FIRST, Cards((card(weights + room),)), 4) == pictures
+    assert pictures_at_once(bundle, FIRST, Cards(is_known=False), 4) == 1
+    unknown = Bundle(bundle.folder, dataclasses.replace(bundle.manifest, preset="of another time"))
+    assert pictures_at_once(unknown, FIRST, Cards((card(20 * GIB),)), 4) == 1
