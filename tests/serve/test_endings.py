@@ -26,7 +26,7 @@ from omnilmm_lite.serve.log import JsonFormatter
 from tests.paths import ROOT
 from tests.serve.serving import CHAT, PICTURES, data_url, question
 from tests.serve.stuck_server import ENDS
-from tests.systems import PYTHON
+from tests.systems import HEED_INTERRUPTS, PYTHON
 
 WAIT_S = 60.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there, programs are asked")
@@ -108,7 +108,8 @@ def test_a_request_that_is_ended_with_the_server_is_told_so(
     stuck = tmp_path / "stuck.png"
     stuck.write_bytes((PICTURES / "cat.png").read_bytes() + ENDS)
     command = [*PYTHON, "-m", "tests.serve.stuck_server", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **(HEED_INTERRUPTS | pipes)) as server:
         assert server.stdout is not None
         url = urlsplit(server.stdout.readline().strip())
         body = json.dumps(question("What is this?", data_url(stuck))).encode()
