@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-NEWEST_WEIGHT = 0.2  # of the last step in a running mean
+SLOWER_WEIGHT, QUICKER_WEIGHT = 0.2, 0.5  # of the last step in a running mean
+OUTLIER = 2.0  # times the mean, beyond which a step counts no more: the machine was busy with something else
 # Until there were steps: what a row more costs, in one row's time. Measured: docs/scale.md.
 FURTHER_ROW = 0.25
-FORGOTTEN_AFTER = 256  # runs: what was slow once, by chance or because it was the first, has to be tried again
+FORGOTTEN_AFTER = 256  # runs: what was slow for a while has to be tried again
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,14 @@ class StepCosts:
         self._runs = 0
 
     def note(self, rows: int, seconds: float) -> None:
-        mean = self._seconds.get(rows, seconds)
-        self._seconds[rows] = mean + NEWEST_WEIGHT * (seconds - mean)
+        """A step of so many rows took so long. One that is slow by chance, or since it is the first, changes little:
+        such steps would be avoided, and never be seen to be quick."""
+        if rows in self._seconds:
+            mean = self._seconds[rows]
+            seconds = min(seconds, OUTLIER * mean)
+            self._seconds[rows] += (QUICKER_WEIGHT if seconds < mean else SLOWER_WEIGHT) * (seconds - mean)
+        else:
+            self._seconds[rows] = min(seconds, self.expected(rows)) if self._seconds else seconds
         self._runs += 1
         self._newest[rows] = self._runs
         for known in [each for each, run in self._newest.items() if self._runs - run >= FORGOTTEN_AFTER]:

@@ -142,17 +142,29 @@ def test_costs_are_what_was_measured_and_near_it_what_follows() -> None:
     costs.note(1, 2.0)
     assert costs.expected(1) == 2.0
     assert costs.expected(5) == 4.0  # 2 x (1 + 0.25 x 4)
-    costs.note(4, 10.0)
+    for _ in range(10):
+        costs.note(4, 10.0)
     assert spans([0, 3], costs.expected) == [SlotRange(0, 1), SlotRange(3, 1)]
-    for _ in range(100):
+    for _ in range(10):
         costs.note(4, 1.0)
     assert spans([0, 3], costs.expected) == [SlotRange(0, 4)]
 
 
-def test_steps_that_were_slow_once_are_tried_again() -> None:
+def test_one_slow_step_changes_nothing() -> None:
+    """The first of its rows, or one for which the machine stood still: 4 rows were measured at 1.5 of one's time."""
+    for times in ([100.0], [1.5, 100.0], [100.0, 1.5, 1.5, 100.0]):
+        costs = StepCosts()
+        costs.note(1, 1.0)
+        for seconds in times:
+            costs.note(4, seconds)
+        assert spans([0, 1, 2, 3], costs.expected) == [SlotRange(0, 4)]
+
+
+def test_steps_that_were_slow_for_a_while_are_tried_again() -> None:
     costs = StepCosts()
     costs.note(1, 1.0)
-    costs.note(4, 100.0)  # the machine stood still
+    for _ in range(20):
+        costs.note(4, 100.0)
     together = [SlotRange(0, 4)]
     for _ in range(FORGOTTEN_AFTER - 1):
         assert spans([0, 1, 2, 3], costs.expected) != together

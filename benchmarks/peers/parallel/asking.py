@@ -20,6 +20,7 @@ from omnilmm_lite.errors import OmniLMMError
 PATH = "/v1/completions"
 WARM_UP_TOKENS = 8
 RUNNING_TOKENS = 512  # of answers that run beside the newcomer; they are stopped once it has its token
+NOTICED_S = 0.3  # a server sees that somebody has hung up; before, the slot isn't free, and another prompt's is taken
 NEVER = -100  # the bias that keeps a token from coming
 
 
@@ -111,6 +112,7 @@ class Asker:
             stop.set()
             for each in running:
                 each.result()
+            time.sleep(NOTICED_S)
 
     def _stream(self, body: dict[str, Any], begun: threading.Event, stop: threading.Event) -> None:
         """Reads an answer until it is stopped, or ends; hanging up stops it in the server, too."""

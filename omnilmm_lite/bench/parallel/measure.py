@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ from omnilmm_lite.progress import Progress
 from omnilmm_lite.sampling_params import SamplingParams
 
 NEWCOMER_TOKENS = 64  # of its prompt: a question about a picture that is known
+STEPS = 6  # in a row, of which the first one doesn't count
 STALL_S = 1.0
 
 
@@ -155,13 +157,14 @@ def _filled(model: BundleModel, ids: list[int]) -> Slots:
 
 
 def _step(model: BundleModel, slots: Slots, count: int, held: int) -> float:
-    """One token for each; their caches are as long again afterwards."""
+    """Seconds of one token for each, the median of some in a row: the first one comes behind a prompt, which has left
+    the caches to itself. Theirs are as long again afterwards."""
     embedding = model.text.embeddings([model.config.tokens.bos])
     steps = [SlotStep(decoder, "token", embedding) for decoder in slots.decoders[:count]]
-    took = seconds(lambda: list(slots.decode(steps)))
+    _, *took = [seconds(lambda: list(slots.decode(steps))) for _ in range(STEPS)]
     for step in steps:
         step.decoder.truncate(held)
-    return took
+    return statistics.median(took)
 
 
 def _newcomer(model: BundleModel, slots: Slots, count: int, known: list[int], unknown: list[int]) -> float:
