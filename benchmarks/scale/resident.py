@@ -1,4 +1,4 @@
-"""What `--resident` brings: `python -m benchmarks.resident BUNDLE`, a bundle for the CPU.
+"""What `--resident` brings: `python -m benchmarks.scale.resident BUNDLE`, a bundle for the CPU.
 
 The same bundle, loaded as it is and with all graphs packed and in memory, in turns: a picture, prompts of several
 lengths, a token. Exits with 1 where the two compute different numbers.
