@@ -59,15 +59,21 @@ def check_limit(bundle: Bundle, context: int, slots: int = 1) -> None:
         )
 
 
-def check_resident(bundle: Bundle, context: int, slots: int) -> None:
-    """InputError where this machine hasn't the memory for a bundle that has all of its graphs packed and at once."""
+def usable_bytes() -> int | None:
+    """The RAM that a model may take here: the machine's without the system's part, or less in a container; None where
+    neither is known."""
     sizes = [] if (machine := machine_bytes()) is None else [machine - SYSTEM_RAM]
     sizes += [] if (limit := memory_limit()) is None else [limit.size]
-    needed = _needed_most(bundle, context, slots)
-    if sizes and needed > min(sizes):
+    return min(sizes, default=None)
+
+
+def check_resident(bundle: Bundle, context: int, slots: int) -> None:
+    """InputError where this machine hasn't the memory for a bundle that has all of its graphs packed and at once."""
+    needed, usable = _needed_most(bundle, context, slots), usable_bytes()
+    if usable is not None and needed > usable:
         raise InputError(
             f"--resident: it takes {needed / GIB:.1f} GiB of memory with {slots} x {context} tokens of context, and "
-            f"this machine has {min(sizes) / GIB:.1f} GiB for it: give --no-resident, or a smaller --context"
+            f"this machine has {usable / GIB:.1f} GiB for it: give --no-resident, or a smaller --context"
         )
 
 

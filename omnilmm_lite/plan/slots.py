@@ -12,11 +12,11 @@ from omnilmm_lite.bundle.target import Device
 from omnilmm_lite.engine.device import AUTO, choose_device
 from omnilmm_lite.errors import InputError, OmniLMMError
 from omnilmm_lite.machine.card import read_cards
-from omnilmm_lite.machine.memory import available_bytes, machine_bytes, memory_limit
+from omnilmm_lite.machine.memory import available_bytes
 from omnilmm_lite.plan.card_room import missing_room
+from omnilmm_lite.plan.here import usable_bytes
 from omnilmm_lite.plan.memory import make_plan
 from omnilmm_lite.plan.planned_model import PlannedModel
-from omnilmm_lite.plan.verdict import SYSTEM_RAM
 
 MOST_BY_ITSELF = 8  # answers at once; beyond, a step takes nearly as many times longer: docs/scale.md
 BATCHED = "seqlens_k"  # the decoder's input whose axis is free where it has slots
@@ -57,7 +57,5 @@ def _fits_cards(bundle: Bundle, context: int, device: str) -> Callable[[int], bo
 
 
 def _fits_memory(model: PlannedModel, context: int) -> Callable[[int], bool]:
-    sizes = [] if (machine := machine_bytes()) is None else [machine - SYSTEM_RAM]
-    sizes += [] if (limit := memory_limit()) is None else [limit.size]
-    sizes += [] if (free := available_bytes()) is None else [free]  # what other programs leave
-    return lambda slots: make_plan(model, context, slots).needed_most <= min(sizes, default=math.inf)
+    known = [each for each in (usable_bytes(), available_bytes()) if each is not None]  # what other programs leave
+    return lambda slots: make_plan(model, context, slots).needed_most <= min(known, default=math.inf)

@@ -6,10 +6,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+from anyio.streams.memory import MemoryObjectSendStream
 
 from omnilmm_lite.live.journal import Journal
 from omnilmm_lite.live.stages.answering import ComingAnswer
 from omnilmm_lite.live.stages.speaking import Speaking
+
+
+def about_to_say(speech: Any, ears: Any) -> tuple[Speaking, MemoryObjectSendStream[str]]:
+    """An answer waits to be said; where its pieces are to be sent."""
+    question: Any = SimpleNamespace(ended_s=0.0, question_id=1)
+    send, receive = anyio.create_memory_object_stream[str](1)
+    speaking = Speaking(speech, ears, Journal())
+    speaking.say(ComingAnswer(question, receive))
+    return speaking, send
 
 
 def test_an_answer_waits_for_who_is_in_the_middle_of_a_question() -> None:
@@ -30,10 +40,7 @@ def test_an_answer_waits_for_who_is_in_the_middle_of_a_question() -> None:
     async def play() -> None:
         speech: Any = Voice()
         ears: Any = Ears()
-        question: Any = SimpleNamespace(ended_s=0.0, question_id=1)
-        send, receive = anyio.create_memory_object_stream[str](1)
-        speaking = Speaking(speech, ears, Journal())
-        speaking.say(ComingAnswer(question, receive))
+        speaking, send = about_to_say(speech, ears)
         async with anyio.create_task_group() as group:
             group.start_soon(speaking.run)
             await send.send("This is a cat.")
@@ -52,10 +59,7 @@ def test_who_interrupts_has_it_dropped_while_it_waits() -> None:
     async def play() -> None:
         speech: Any = SimpleNamespace()  # which has no voice: nothing may be said
         ears: Any = SimpleNamespace(in_speech=True, speaking=lambda is_speaking: None)
-        question: Any = SimpleNamespace(ended_s=0.0, question_id=1)
-        send, receive = anyio.create_memory_object_stream[str](1)
-        speaking = Speaking(speech, ears, Journal())
-        speaking.say(ComingAnswer(question, receive))
+        speaking, send = about_to_say(speech, ears)
         async with anyio.create_task_group() as group:
             group.start_soon(speaking.run)
             await anyio.sleep(0.05)
@@ -76,10 +80,7 @@ def test_what_was_interrupted_before_its_first_sound_makes_nobody_deaf() -> None
 
         speech: Any = SimpleNamespace(say=say)
         ears: Any = SimpleNamespace(in_speech=False, speaking=told.append)
-        question: Any = SimpleNamespace(ended_s=0.0, question_id=1)
-        send, receive = anyio.create_memory_object_stream[str](1)
-        speaking = Speaking(speech, ears, Journal())
-        speaking.say(ComingAnswer(question, receive))
+        speaking, send = about_to_say(speech, ears)
         async with anyio.create_task_group() as group:
             group.start_soon(speaking.run)
             await anyio.wait_all_tasks_blocked()

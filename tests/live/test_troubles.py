@@ -183,11 +183,8 @@ def test_ears_that_fail_are_told_and_typed_questions_go_on() -> None:
     anyio.run(main)
 
 
-def test_a_model_that_fails_is_told_and_the_next_frame_is_tried(monkeypatch: Any) -> None:
-    monkeypatch.setattr(describing_module, "AFTER_FAILURE_S", 0.0)
-    tower = SlowTower()
-    tower.go.set()
-    failures = [OmniLMMError("the card has no memory left")]
+def fail_by(tower: SlowTower, failures: list[OmniLMMError]) -> None:
+    """Each of them is raised once, by the next picture; what is put there later, too."""
     encode = tower.model.parts.open_tower()
 
     def failing(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -196,6 +193,14 @@ def test_a_model_that_fails_is_told_and_the_next_frame_is_tried(monkeypatch: Any
         return encode(pixels)
 
     tower.model.vision._encode = failing
+
+
+def test_a_model_that_fails_is_told_and_the_next_frame_is_tried(monkeypatch: Any) -> None:
+    monkeypatch.setattr(describing_module, "AFTER_FAILURE_S", 0.0)
+    tower = SlowTower()
+    tower.go.set()
+    failures = [OmniLMMError("the card has no memory left")]
+    fail_by(tower, failures)
 
     async def play(watched: Watched) -> None:
         watched.frames.put(shape("red"))
@@ -213,14 +218,7 @@ def test_an_answer_whose_look_fails_is_told_each_time_that_it_worked_before() ->
     tower = SlowTower()
     tower.go.set()
     failures: list[OmniLMMError] = []
-    encode = tower.model.parts.open_tower()
-
-    def failing(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        if failures:
-            raise failures.pop()
-        return encode(pixels)
-
-    tower.model.vision._encode = failing
+    fail_by(tower, failures)
 
     async def play(watched: Watched) -> None:
         watched.frames.put(shape("red"))

@@ -58,9 +58,8 @@ def has_memory(
 ) -> None:
     """Bytes of RAM beside what the system takes, of a container's limit, and those that nobody uses."""
     monkeypatch.setattr(slots, "available_bytes", lambda: free)
-    for module in (slots, here):
-        monkeypatch.setattr(module, "machine_bytes", lambda: None if machine is None else machine + SYSTEM_RAM)
-        monkeypatch.setattr(module, "memory_limit", lambda: None if limit is None else SimpleNamespace(size=limit))
+    monkeypatch.setattr(here, "machine_bytes", lambda: None if machine is None else machine + SYSTEM_RAM)
+    monkeypatch.setattr(here, "memory_limit", lambda: None if limit is None else SimpleNamespace(size=limit))
 
 
 def test_as_many_as_memory_has_room_for_and_eight_at_most(
